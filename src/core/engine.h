@@ -1,0 +1,427 @@
+#pragma once
+
+/*
+ * The engine: the one place that decides.
+ *
+ * It is pure: an event and the time go in, actions come out, and nothing here touches Kafka,
+ * PostgreSQL, a process or a clock. Whoever drives it (app/pipeline, or the simulation) reports
+ * what happened with the event functions, then takes actions with engine_next_action() until there
+ * are none, and calls engine_tick() at engine_deadline().
+ *
+ * What it owns:
+ *
+ *   Partition   one assignment of one partition, from `assigned` until it was unassigned and
+ * nothing refers to it any more. The same partition handed back is another object, so a late result
+ * can never touch a newer assignment. Message     a task: one record on its way through its
+ * handlers. It belongs to its partition, is linked where it waits, and leaves the engine with
+ * ENGINE_FINISHED. Batch       rows and fences that go to PostgreSQL in one transaction. Run one
+ * restart of one host, shared by the messages that asked for it before it started.
+ *
+ * Whoever carries out actions holds Batch, Run and (counted) Partition pointers across events,
+ * never a Message: a message can be released while its batch or its run is still under way.
+ *
+ * Events return 0 or a negative errno, which is fatal: no memory, or an impossible state. @now is
+ * CLOCK_MONOTONIC in µs and never goes back. Single-threaded.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/message.h"
+#include "core/offsets.h"
+#include "core/outcome.h"
+#include "util/error.h"
+#include "util/list.h"
+
+typedef struct Engine Engine;
+typedef struct Partition Partition;
+typedef struct Message Message;
+typedef struct MessageBody MessageBody;
+typedef struct Batch Batch;
+typedef struct Run Run;
+typedef struct Host Host;
+
+/* In the order in which a message's outcomes are told. */
+typedef enum HandlerId {
+        HANDLER_SAVE,
+        HANDLER_RESTART,
+        HANDLER_COUNT,
+} HandlerId;
+
+const char *handler_name(HandlerId id); /* "save", "restart-host" */
+
+/* Everything that the engine is told once. Strings are borrowed for the engine's life. */
+typedef struct EngineConfig {
+        MessageFormat format;
+        bool start_latest;        /* where a group without a past begins */
+        bool save;                /* rows are written; without it only the fence moves */
+        bool restart;             /* hosts are restarted */
+        const char *const *allow; /* globs on canonical names, NULL-terminated */
+        const char *const *deny;
+        OnUnknown on_unknown;
+        size_t concurrency; /* restarts at once; 0: no limit */
+        size_t in_flight;   /* messages */
+        size_t in_flight_bytes;
+        size_t message_bytes; /* a value over it is rejected, its first 64 KiB kept */
+        size_t batches;       /* at PostgreSQL at once: its connections */
+        size_t batch_rows;
+        size_t batch_bytes;
+        int attempts;           /* charged attempts of a handler before its message is rejected */
+        int64_t backoff_us;     /* of a retry: full jitter in [0, backoff * 2^n], at most */
+        int64_t backoff_max_us; /* this */
+        int64_t commit_interval_us;
+        int64_t drain_us; /* how long a revoke waits for batches at the database */
+} EngineConfig;
+
+/* --- what it owns ------------------------------------------------------------------------- */
+
+/* The bytes of a record: a copy, since a held librdkafka message pins its whole fetch buffer. */
+struct MessageBody {
+        const uint8_t *key; /* NULL: none */
+        size_t key_size;
+        const uint8_t *value; /* NULL: a tombstone */
+        size_t value_size;    /* of what is kept: 64 KiB of a value over `message_bytes` */
+        size_t full_size;     /* as Kafka delivered it */
+        const char *headers;  /* JSON text, see Record; NULL: none */
+        size_t headers_size;
+        uint8_t data[];
+};
+
+typedef enum HandlerState {
+        HANDLER_OFF,     /* not configured, or its work is known to be done: counts as done */
+        HANDLER_QUEUED,  /* waits for a batch, a slot, or another restart of its host */
+        HANDLER_RUNNING, /* in a batch at the database, or in a run */
+        HANDLER_WAITING, /* for its next attempt */
+        HANDLER_ENDED,   /* has an outcome */
+} HandlerState;
+
+typedef struct HandlerTask {
+        HandlerState state;
+        Outcome outcome; /* of the newest attempt */
+        int charged;     /* attempts charged so far */
+        int attempts;    /* attempts made so far */
+} HandlerTask;
+
+/* What of a message goes into the database when the fence moves over it. */
+typedef enum MessageRecord {
+        MESSAGE_ROW,    /* a row in `messages` */
+        MESSAGE_FAULTY, /* a row in `rejected`: it cannot be handled at all */
+        MESSAGE_NO_ROW, /* a tombstone, or `save` is not configured */
+} MessageRecord;
+
+struct Message {
+        Partition *partition;
+        int64_t offset;
+        uint64_t sequence;        /* its place in Partition.offsets */
+        int64_t received_us;      /* @now of its first receipt by this process */
+        int64_t received_wall_us; /* since 1970 */
+        int64_t produced_us;      /* Kafka's timestamp since 1970; -1: none */
+        int64_t requested_us; /* since 1970: the smaller of the request's and Kafka's; -1: none */
+        int64_t due_us;       /* of its next attempt */
+        size_t heap_index;    /* in Engine.retries */
+        MessageRecord record;
+        Verdict verdict;
+        HandlerTask handlers[HANDLER_COUNT];
+        MessageBody *body;
+        MessageFault *fault;     /* why it is rejected; NULL: it is not */
+        HandlerId fault_handler; /* HANDLER_COUNT: the message itself */
+        size_t bytes;            /* what it counts against in_flight_bytes */
+        List link;               /* Partition.messages, in offset order */
+        List lane_link;          /* Partition.lane, Batch.messages or Engine.rejects */
+        List host_link;          /* Host.waiting or Run.messages */
+        const char *id;          /* as written; NULL: none */
+        const char *host;        /* canonical; NULL: it could not be read */
+        char text[];             /* both */
+};
+
+typedef enum PartitionState {
+        PARTITION_LOOKING_UP, /* Kafka is asked for the committed offset and the ends of the log */
+        PARTITION_READING,    /* PostgreSQL is asked for the source and its fence */
+        PARTITION_ADOPTING, /* its row is made, or its fence moved to where the operator skipped */
+        PARTITION_COMMITTING, /* the start is committed for the first time */
+        PARTITION_SEEKING,
+        PARTITION_ACTIVE,   /* messages flow */
+        PARTITION_STOPPED,  /* Kafka and PostgreSQL disagree: the operator decides */
+        PARTITION_DRAINING, /* revoked: batches at the database may end */
+        PARTITION_GONE,     /* unassigned; lives until nothing refers to it */
+} PartitionState;
+
+const char *partition_state_name(PartitionState state);
+
+/* What is found about a partition when it is assigned. */
+typedef struct PartitionFacts {
+        int64_t committed; /* -1: the group has none */
+        bool ours;         /* the commit's metadata is ours */
+        int64_t low, high; /* both ends of the log; high is the next offset to be written */
+        bool has_source;
+        int32_t source;
+        int64_t fence;    /* everything below it is saved */
+        bool fence_moved; /* since its row was made */
+        bool topic_known; /* the group has a source of another partition of this topic */
+} PartitionFacts;
+
+struct Partition {
+        Engine *engine;
+        unsigned references;
+        uint64_t epoch; /* of this assignment; never used again in this process */
+        PartitionState state;
+        const char *stopped; /* reason word of PARTITION_STOPPED, static */
+        PartitionFacts facts;
+        int32_t source;
+        int64_t start;     /* where reading begins */
+        int64_t next;      /* the lowest offset that is admitted */
+        int64_t fence;     /* newest known to have been committed by PostgreSQL */
+        int64_t committed; /* newest confirmed by Kafka; -1: none */
+        Offsets offsets;
+        List messages;     /* Message.link: in flight, in offset order */
+        List lane;         /* Message.lane_link: waiting to be saved, in offset order */
+        Batch *batch;      /* at the database; at most one, since fences move in order */
+        int64_t retry_us;  /* when a failed look-up is tried again; INT64_MAX: none due */
+        unsigned failures; /* look-ups in a row */
+        List link;         /* Engine.partitions */
+        void *handle;      /* the driver's */
+        int32_t partition;
+        char topic[];
+};
+
+Partition *partition_ref(Partition *partition);
+void partition_unref(Partition *partition); /* NULL is allowed */
+
+typedef enum BatchKind {
+        BATCH_SAVE,   /* rows and fences, one transaction */
+        BATCH_REJECT, /* rows of `rejected` for messages whose fence has passed */
+} BatchKind;
+
+/* One partition's share of a batch. */
+typedef struct BatchPart {
+        Partition *partition; /* a reference */
+        int64_t expected;     /* the fence before */
+        int64_t next;         /* and after */
+} BatchPart;
+
+struct Batch {
+        BatchKind kind;
+        List messages; /* Message.lane_link, by part, each in offset order */
+        size_t rows;   /* messages when it was formed */
+        size_t n_parts;
+        BatchPart *parts; /* ordered by source, as the fences are locked */
+        unsigned failures;
+        int64_t retry_us; /* INT64_MAX: it is under way */
+        bool read_fences; /* what became of it is not known: the fences are read before it is sent
+                             again */
+        List link;        /* Engine.batches */
+};
+
+struct Run {
+        Host *host;
+        uint64_t id; /* unique in this process */
+        int attempt; /* 1 for the first of this group of messages */
+        int64_t started_us;
+        List messages; /* Message.host_link; the first lends its id and payload to the templates */
+        void *handle;  /* the driver's */
+        List link;     /* Engine.runs */
+};
+
+const char *run_host(const Run *run);
+
+/* --- actions ------------------------------------------------------------------------------ */
+
+typedef enum EngineActionType {
+        ENGINE_LOOK_UP,        /* partition: ask Kafka -> engine_looked_up */
+        ENGINE_READ_SOURCE,    /* partition: ask PostgreSQL -> engine_source_read */
+        ENGINE_ADOPT,          /* partition: make the row of its source with next_offset = offset
+                                  -> engine_adopted */
+        ENGINE_MOVE_FENCE,     /* partition: from `fence` to offset -> engine_adopted */
+        ENGINE_SEEK,           /* partition: to offset, then resume -> engine_sought */
+        ENGINE_READ,           /* on: whether the queue of messages is read */
+        ENGINE_SAVE,           /* batch -> engine_saved */
+        ENGINE_SAVE_EACH,      /* batch: row by row -> engine_saved_each */
+        ENGINE_READ_FENCES,    /* batch -> engine_fences_read */
+        ENGINE_REJECT,         /* batch -> engine_saved */
+        ENGINE_RESTART,        /* run -> engine_restarted */
+        ENGINE_LOOK_COMMITTED, /* engine->commit: what Kafka has now -> engine_committed_seen */
+        ENGINE_COMMIT,         /* engine->commit -> engine_committed */
+        ENGINE_UNASSIGN,       /* what was revoked is drained and committed: let it go */
+        ENGINE_FINISHED,       /* message: it left the engine; free it with message_free() */
+        ENGINE_NOTE,           /* note: something for the log */
+} EngineActionType;
+
+typedef enum EngineNote {
+        NOTE_PARTITION_STARTED,   /* partition, offset: messages flow from here */
+        NOTE_PARTITION_STOPPED,   /* partition: see Partition.stopped and .facts */
+        NOTE_PARTITION_WENT_BACK, /* partition, offset: PostgreSQL lost rows, read again from here
+                                   */
+        NOTE_PARTITION_SKIPPED,   /* partition, offset: somebody moved the committed offset ahead */
+        NOTE_LOOK_UP_FAILED,      /* partition, delay_us: tried again after it */
+        NOTE_BATCH_RETRY,         /* batch, delay_us */
+        NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */
+        NOTE_INTAKE_PAUSED,       /* reason: "in_flight" or "in_flight_bytes" */
+        NOTE_INTAKE_RESUMED,
+        NOTE_RETRY,         /* message, handler, delay_us */
+        NOTE_DRAIN_TIMEOUT, /* partition: revoked with a batch still at the database */
+} EngineNote;
+
+typedef enum Finish {
+        FINISH_ACCEPTED,
+        FINISH_REJECTED,
+        FINISH_RELEASED,
+        FINISH_DUPLICATE, /* below the next expected offset; never a Message, only counted */
+        FINISH_TOMBSTONE,
+        FINISH_COUNT,
+} Finish;
+
+typedef struct EngineAction {
+        EngineActionType type;
+        EngineNote note;
+        Finish finish;
+        HandlerId handler;
+        bool on;
+        Partition *partition;
+        Message *message;
+        Batch *batch;
+        Run *run;
+        int64_t offset;
+        int64_t delay_us;
+        const char *reason; /* static */
+} EngineAction;
+
+typedef struct CommitEntry {
+        Partition *partition; /* a reference */
+        int64_t offset;
+} CommitEntry;
+
+typedef enum CommitState {
+        COMMIT_IDLE,
+        COMMIT_LOOKING,
+        COMMIT_SENT,
+} CommitState;
+
+typedef struct Commit {
+        CommitState state;
+        size_t n;
+        size_t capacity;
+        CommitEntry *entries;
+} Commit;
+
+/* Of everything since the start; never reset. */
+typedef struct EngineTotals {
+        uint64_t received;
+        uint64_t finished[FINISH_COUNT];
+        uint64_t outcomes[HANDLER_COUNT][OUTCOME_COUNT];
+        uint64_t saved_rows;
+        uint64_t commits, commits_failed;
+        uint64_t runs;
+        uint64_t rebalances;
+} EngineTotals;
+
+/* --- events ------------------------------------------------------------------------------- */
+
+/* @seed: of the jitter. The engine keeps a pointer to @config. */
+MUST_CHECK int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed);
+void engine_free(Engine *engine);
+
+/* Takes the oldest action; false: there is none. What it points to stays valid until the event
+ * that answers it; a note's pointers until the next event. */
+bool engine_next_action(Engine *engine, EngineAction *action);
+
+/* When engine_tick() is due; INT64_MAX: not at all. */
+int64_t engine_deadline(const Engine *engine);
+MUST_CHECK int engine_tick(Engine *engine, int64_t now);
+
+/* A partition was assigned and stands still. The Partition belongs to the engine; the driver keeps
+ * it in its own books until ENGINE_UNASSIGN. */
+MUST_CHECK int engine_assigned(Engine *engine, const char *topic, int32_t partition, void *handle,
+                               int64_t now, Partition **partitionp);
+
+/* Each of these answers one action. @facts NULL: the question could not be answered now. */
+MUST_CHECK int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
+                                int64_t now);
+MUST_CHECK int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
+                                  int64_t now);
+
+typedef enum AdoptEnd {
+        ADOPT_OK,
+        ADOPT_CHANGED, /* somebody else moved it meanwhile: it is looked up anew */
+        ADOPT_OUTAGE,
+} AdoptEnd;
+MUST_CHECK int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end, int32_t source,
+                              int64_t now);
+MUST_CHECK int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now);
+
+/* Kafka says that the position does not exist (any more). Stops the partition. */
+MUST_CHECK int engine_out_of_range(Engine *engine, Partition *partition, int64_t now);
+
+/* @record is copied. @wall: since 1970. */
+MUST_CHECK int engine_fetched(Engine *engine, Partition *partition, const Record *record,
+                              int64_t wall, int64_t now);
+
+typedef enum BatchEnd {
+        BATCH_SAVED,   /* the transaction is known to have been committed */
+        BATCH_REFUSED, /* rolled back for the sake of a row: SQLSTATE class 22, 23 (not 23514), 54
+                        */
+        BATCH_FENCE,   /* rolled back: a fence was not where it was expected */
+        BATCH_OUTAGE,  /* rolled back or never begun, for no row's fault */
+        BATCH_UNKNOWN, /* the connection was lost: perhaps committed */
+} BatchEnd;
+MUST_CHECK int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now);
+
+/* One fence for each of Batch.parts, in their order; -1: there is no such source. NULL: outage. */
+MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int64_t now);
+
+typedef struct RefusedRow {
+        int32_t source;
+        int64_t offset;
+        char detail[MESSAGE_DETAIL_MAX];
+} RefusedRow;
+/* The batch went row by row: what was refused is in `rejected`, the rest in `messages`, and the
+ * fences moved. @end as above; REFUSED here: every one of several rows was refused, which is not
+ * their fault (nothing was committed). */
+MUST_CHECK int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end,
+                                 const RefusedRow *refused, size_t n_refused, int64_t now);
+
+/* @detail: for people, NULL or a line; copied. @charged: false when the failure was ours, such as
+ * a process that could not be spawned for want of descriptors. Frees the run. */
+MUST_CHECK int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged,
+                                const char *detail, int64_t now);
+
+typedef struct CommitResult {
+        int64_t offset; /* committed_seen: what Kafka has, -1: none */
+        bool ok;
+} CommitResult;
+/* One result for each of engine_commit()->entries, in their order; NULL: no answer. */
+MUST_CHECK int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t now);
+MUST_CHECK int engine_committed(Engine *engine, const CommitResult *results, int64_t now);
+const Commit *engine_commit(const Engine *engine);
+
+/* ENGINE_UNASSIGN follows when what these partitions have at the database has ended and is
+ * committed, at once when they are @lost. */
+MUST_CHECK int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool lost,
+                              int64_t now);
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+/* No message is admitted and nothing starts any more; what has not started is cancelled; batches at
+ * the database and runs may end. */
+MUST_CHECK int engine_stop(Engine *engine, int64_t now);
+/* Whether neither a batch nor a run is under way. */
+bool engine_is_quiet(const Engine *engine);
+/* What is left is released. Runs and batches that end later touch nothing. */
+MUST_CHECK int engine_release(Engine *engine, int64_t now);
+/* Commits every watermark now, after the commit that is under way. engine_is_committed(): whether
+ * every watermark is confirmed. */
+MUST_CHECK int engine_flush(Engine *engine, int64_t now);
+bool engine_is_committed(const Engine *engine);
+
+/* --- to be read --------------------------------------------------------------------------- */
+
+const EngineTotals *engine_totals(const Engine *engine);
+size_t engine_in_flight(const Engine *engine);
+size_t engine_in_flight_bytes(const Engine *engine);
+size_t engine_running(const Engine *engine); /* runs under way */
+bool engine_is_reading(const Engine *engine);
+/* The partitions, Partition.link. */
+const List *engine_partitions(const Engine *engine);
+
+/* NULL is allowed. */
+void message_free(Message *message);

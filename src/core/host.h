@@ -1,0 +1,39 @@
+#pragma once
+
+/*
+ * Host names: RFC 1123 names and IP addresses, and one canonical form of each, which is all that
+ * the ledger, the cool-down and the commands ever see.
+ *
+ * Canonical: lower case, no final dot; an address as RFC 5952 writes it (an IPv4-mapped IPv6
+ * address as IPv4). Refused: an empty name, over 253 bytes, a label that is empty, over 63 bytes or
+ * begins or ends with a hyphen, any byte beside letters, digits, hyphen and dot, an all-numeric
+ * last label that is no IPv4 address (010.1.1.1, 1.2.3: what they mean depends on who reads them),
+ * a scoped address.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/error.h"
+
+enum {
+        HOST_SIZE = 254, /* bytes of a canonical name with its NUL: RFC 1035's 253 and one */
+};
+
+enum {
+        HOST_E_INVALID = 1,
+};
+
+/* @out gets the canonical form; 0 or HOST_E_INVALID with *@why a static sentence part such as
+ * "holds a byte that no host name has". Pure. */
+MUST_CHECK int host_canonical(const char *text, size_t size, char out[HOST_SIZE], const char **why);
+
+/* Whether a canonical name is an IP address (which has no first label). */
+bool host_is_address(const char *host);
+
+/*
+ * Globs on canonical names: `*` any run of bytes, dots included, `?` one byte; everything else
+ * itself, letters compared without case. Linear in both lengths, so no pattern can hold up the
+ * loop.
+ */
+bool host_matches(const char *pattern, const char *host);

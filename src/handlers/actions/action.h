@@ -1,0 +1,57 @@
+#pragma once
+
+/*
+ * An action is a way to restart a host. It is started for a run and ends once, never synchronously.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/outcome.h"
+#include "telemetry/log.h"
+#include "util/error.h"
+#include "util/loop.h"
+
+typedef struct Action Action;
+typedef struct ActionRun ActionRun;
+
+/* What the templates can name. Borrowed for the call of start. */
+typedef struct ActionRequest {
+        uint64_t run;           /* for the log */
+        const char *host;       /* canonical */
+        const char *id;         /* NULL: none */
+        const uint8_t *payload; /* for {{message.a.b}}; NULL: none */
+        size_t payload_size;
+        int attempt;
+} ActionRequest;
+
+typedef struct ActionResult {
+        Outcome outcome;
+        bool charged; /* false: the failure was ours (no descriptor, no process to be had) */
+        int status;   /* exit status, signal + 128, -1: none */
+        const char *
+                detail; /* a line for people, never NULL: "exit status 3", "timed out after 60 s" */
+        const uint8_t *output; /* the first bytes of stdout and stderr, bounded */
+        size_t output_size;
+        int64_t duration_us;
+} ActionResult;
+
+/* @user is what start was given; @result is valid during the call. */
+typedef void (*ActionEnd)(void *user, const ActionResult *result);
+
+typedef struct ActionInterface {
+        const char *name; /* "exec", "dry-run" */
+        /* Positive never: what cannot be started ends with an outcome. -ENOMEM is fatal. */
+        int (*start)(Action *action, const ActionRequest *request, ActionEnd end, void *user);
+        /* Asks everything that runs to end (TERM). */
+        void (*terminate)(Action *action);
+        /* Ends everything that runs now (KILL); each still gives its outcome, `unknown`. */
+        void (*kill)(Action *action);
+        void (*free)(Action *action);
+} ActionInterface;
+
+/* Embedded first in each action. */
+struct Action {
+        const ActionInterface *interface;
+        size_t running;
+};

@@ -1,0 +1,93 @@
+#pragma once
+
+/*
+ * Connections to PostgreSQL on the loop, and the operations that wait for one.
+ *
+ * A pool of a fixed number of connections. Each is a small state machine: down, resolving,
+ * connecting, idle, busy. A connection that fails is made again after a backoff with jitter; what
+ * waits for one just waits longer. Nothing blocks: host names are resolved in a thread of their own
+ * (PQconnectStart would block on DNS), connecting and every operation have a deadline of the
+ * pool's own, after which the connection is dropped (PQcancel blocks).
+ *
+ * An operation is embedded in its owner. It waits in the pool's queue, is given an idle connection
+ * (`begin` sends; what is sent is made then, so that a batch forms while it waits), sees each
+ * result, and ends once.
+ */
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "telemetry/log.h"
+#include "util/buffer.h"
+#include "util/error.h"
+#include "util/list.h"
+#include "util/loop.h"
+
+typedef struct PgPool PgPool;
+typedef struct PgOperation PgOperation;
+
+/* How an operation ended. What an SQLSTATE means is decided in pg/sqlstate.h. */
+typedef enum PgEnd {
+        PG_OK,      /* every statement succeeded, and the server said that it is through */
+        PG_REFUSED, /* the server said no; PgFailure has its SQLSTATE; nothing was committed */
+        PG_LOST,    /* the connection broke or the deadline passed: nobody knows */
+        PG_DROPPED, /* the pool was closed before it began */
+} PgEnd;
+
+typedef struct PgFailure {
+        char sqlstate[6];    /* "" with PG_LOST */
+        const char *message; /* the server's or libpq's first line; valid during the call */
+} PgFailure;
+
+typedef struct PgOperationInterface {
+        const char *name; /* for the log and for slow callbacks: "save" */
+        /*
+         * Sends one statement or one simple query of several (PQsendQuery, PQsendQueryParams). When
+         * one of them is a COPY FROM STDIN, `copy` is set to what is to be sent (binary, with its
+         * header and trailer); it stays the operation's until the end. -ENOMEM is fatal.
+         */
+        int (*begin)(PgOperation *operation, PGconn *connection, const Buffer **copy);
+        /* Each result that holds tuples or says COMMAND_OK; borrowed. NULL: not needed. */
+        void (*result)(PgOperation *operation, const PGresult *result);
+        /* Exactly once for each one that was queued. May queue it again. */
+        void (*end)(PgOperation *operation, PgEnd end, const PgFailure *failure);
+} PgOperationInterface;
+
+struct PgOperation {
+        const PgOperationInterface *interface;
+        List link; /* PgPool's queue, or itself */
+};
+
+typedef struct PgOptions {
+        const char *dsn; /* as libpq takes it */
+        const char *
+                password_file; /* "" or NULL: none. Read at each connect, a final newline dropped */
+        const char *schema;    /* for search_path */
+        const char *application_name;
+        size_t connections;
+        int64_t statement_timeout_us; /* the server's; the pool's own deadline is 5 s longer */
+} PgOptions;
+
+/* Called when the first connection is up and when the last one is gone, with the reason. */
+typedef void (*PgUp)(void *user, bool up, const char *why);
+
+/* Begins to connect. Strings are borrowed. PG_E_DSN: *@errorp is a malloc'd sentence. */
+enum {
+        PG_E_DSN = 1,
+};
+MUST_CHECK int pg_pool_new(PgPool **poolp, Loop *loop, Log *log, const PgOptions *options, PgUp up,
+                           void *user, char **errorp);
+
+/* Ends what waits with PG_DROPPED and what runs with PG_LOST, closes. NULL is allowed. */
+void pg_pool_free(PgPool *pool);
+
+void pg_operation_init(PgOperation *operation, const PgOperationInterface *interface);
+/* Behind what waits already; ahead of it with @first (look-ups and ledger entries before batches).
+ * Never begins synchronously. */
+void pg_pool_submit(PgPool *pool, PgOperation *operation, bool first);
+/* Takes back one that has not begun; false: it has. */
+bool pg_pool_withdraw(PgPool *pool, PgOperation *operation);
+
+bool pg_pool_is_up(const PgPool *pool);

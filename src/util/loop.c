@@ -1,0 +1,228 @@
+/*
+ * Every callback passes through a trampoline that reads the clock before and after: libev's own
+ * cached time is as old as the turn and would blame the last callback for all of them.
+ */
+
+#include "util/loop.h"
+
+#include <time.h>
+
+static int64_t clock_us(clockid_t id) {
+        struct timespec ts;
+        clock_gettime(id, &ts);
+        return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+int64_t loop_now(void) {
+        return clock_us(CLOCK_MONOTONIC);
+}
+
+int64_t loop_wall(void) {
+        return clock_us(CLOCK_REALTIME);
+}
+
+static void loop_account(Loop *loop, const char *name, int64_t began) {
+        int64_t took = loop_now() - began;
+        loop->busy_us += took;
+        if (loop->slow_us > 0 && took >= loop->slow_us) {
+                loop->slow(loop->slow_user, name, took);
+        }
+}
+
+static void on_io(struct ev_loop *ev, ev_io *watcher, int events) {
+        (void)ev;
+        LoopIo *io = container_of(watcher, LoopIo, watcher);
+        /* The callback may free the watcher: nothing of it is read afterwards. */
+        Loop *loop = io->loop;
+        const char *name = io->name;
+        int64_t began = loop_now();
+        io->callback(io, events);
+        loop_account(loop, name, began);
+}
+
+static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
+        (void)ev;
+        (void)events;
+        LoopTimer *timer = container_of(watcher, LoopTimer, watcher);
+        Loop *loop = timer->loop;
+        const char *name = timer->name;
+        int64_t began = loop_now();
+        timer->callback(timer);
+        loop_account(loop, name, began);
+}
+
+static void on_wake(struct ev_loop *ev, ev_async *watcher, int events) {
+        (void)ev;
+        (void)events;
+        LoopWake *wake = container_of(watcher, LoopWake, watcher);
+        Loop *loop = wake->loop;
+        const char *name = wake->name;
+        int64_t began = loop_now();
+        wake->callback(wake);
+        loop_account(loop, name, began);
+}
+
+/* Before the loop would block: what was put off runs now. What it puts off itself waits for the
+ * next turn, which the idle watcher makes come at once. */
+static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events) {
+        (void)events;
+        Loop *loop = container_of(watcher, Loop, prepare);
+        List now;
+        loop->turns++;
+        list_init(&now);
+        list_splice_back(&now, &loop->soon);
+        while (!list_is_empty(&now)) {
+                LoopSoon *soon = container_of(now.next, LoopSoon, link);
+                const char *name = soon->name;
+                int64_t began = loop_now();
+                list_unlink(&soon->link);
+                soon->callback(soon);
+                loop_account(loop, name, began);
+        }
+        if (list_is_empty(&loop->soon)) {
+                ev_idle_stop(ev, &loop->idle);
+        } else {
+                ev_idle_start(ev, &loop->idle);
+        }
+}
+
+static void on_idle(struct ev_loop *ev, ev_idle *watcher, int events) {
+        (void)ev;
+        (void)watcher;
+        (void)events;
+}
+
+int loop_init(Loop *loop) {
+        *loop = (Loop){0};
+        list_init(&loop->soon);
+        loop->ev = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+        if (loop->ev == NULL) {
+                return error_origin(-EMFILE);
+        }
+        ev_prepare_init(&loop->prepare, on_prepare);
+        ev_prepare_start(loop->ev, &loop->prepare);
+        ev_idle_init(&loop->idle, on_idle);
+        return 0;
+}
+
+void loop_deinit(Loop *loop) {
+        if (loop->ev == NULL) {
+                return;
+        }
+        ev_prepare_stop(loop->ev, &loop->prepare);
+        ev_idle_stop(loop->ev, &loop->idle);
+        ev_loop_destroy(loop->ev);
+        loop->ev = NULL;
+}
+
+void loop_run(Loop *loop) {
+        ev_run(loop->ev, 0);
+}
+
+void loop_stop(Loop *loop) {
+        ev_break(loop->ev, EVBREAK_ALL);
+}
+
+void loop_io_init(LoopIo *io, Loop *loop, const char *name,
+                  void (*callback)(LoopIo *io, int events)) {
+        ev_init(&io->watcher, on_io);
+        io->watcher.fd = -1;
+        io->loop = loop;
+        io->name = name;
+        io->callback = callback;
+}
+
+void loop_io_start(LoopIo *io, int fd, int events) {
+        if (ev_is_active(&io->watcher)) {
+                return;
+        }
+        ev_io_set(&io->watcher, fd, events);
+        ev_io_start(io->loop->ev, &io->watcher);
+}
+
+void loop_io_want(LoopIo *io, int events) {
+        int fd = io->watcher.fd;
+        if ((io->watcher.events & (EV_READ | EV_WRITE)) == events) {
+                return;
+        }
+        ev_io_stop(io->loop->ev, &io->watcher);
+        ev_io_set(&io->watcher, fd, events);
+        ev_io_start(io->loop->ev, &io->watcher);
+}
+
+void loop_io_stop(LoopIo *io) {
+        if (io->loop != NULL) {
+                ev_io_stop(io->loop->ev, &io->watcher);
+        }
+}
+
+void loop_timer_init(LoopTimer *timer, Loop *loop, const char *name,
+                     void (*callback)(LoopTimer *timer)) {
+        ev_init(&timer->watcher, on_timer);
+        timer->loop = loop;
+        timer->name = name;
+        timer->callback = callback;
+}
+
+void loop_timer_set(LoopTimer *timer, int64_t delay_us) {
+        struct ev_loop *ev = timer->loop->ev;
+        ev_timer_stop(ev, &timer->watcher);
+        /* libev counts from its cached time, which can lie well back in a busy turn. */
+        ev_now_update(ev);
+        ev_timer_set(&timer->watcher, delay_us > 0 ? (double)delay_us / 1e6 : 0., 0.);
+        ev_timer_start(ev, &timer->watcher);
+}
+
+void loop_timer_stop(LoopTimer *timer) {
+        if (timer->loop != NULL) {
+                ev_timer_stop(timer->loop->ev, &timer->watcher);
+        }
+}
+
+void loop_wake_init(LoopWake *wake, Loop *loop, const char *name,
+                    void (*callback)(LoopWake *wake)) {
+        ev_init(&wake->watcher, on_wake);
+        wake->loop = loop;
+        wake->name = name;
+        wake->callback = callback;
+}
+
+void loop_wake_start(LoopWake *wake) {
+        if (!ev_is_active(&wake->watcher)) {
+                ev_async_start(wake->loop->ev, &wake->watcher);
+                ev_unref(wake->loop->ev);
+        }
+}
+
+void loop_wake_send(LoopWake *wake) {
+        ev_async_send(wake->loop->ev, &wake->watcher);
+}
+
+void loop_wake_stop(LoopWake *wake) {
+        if (wake->loop != NULL && ev_is_active(&wake->watcher)) {
+                ev_ref(wake->loop->ev);
+                ev_async_stop(wake->loop->ev, &wake->watcher);
+        }
+}
+
+void loop_soon_init(LoopSoon *soon, Loop *loop, const char *name,
+                    void (*callback)(LoopSoon *soon)) {
+        list_init(&soon->link);
+        soon->loop = loop;
+        soon->name = name;
+        soon->callback = callback;
+}
+
+void loop_soon_set(LoopSoon *soon) {
+        if (list_is_linked(&soon->link)) {
+                return;
+        }
+        list_push_back(&soon->loop->soon, &soon->link);
+        ev_idle_start(soon->loop->ev, &soon->loop->idle);
+}
+
+void loop_soon_stop(LoopSoon *soon) {
+        if (soon->loop != NULL) {
+                list_unlink(&soon->link);
+        }
+}

@@ -1,0 +1,9 @@
+#pragma once
+
+/* cmocka wants the four headers before it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
