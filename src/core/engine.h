@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/assignment.h"
 #include "core/message.h"
 #include "core/offsets.h"
 #include "core/outcome.h"
@@ -148,18 +149,6 @@ typedef enum PartitionState {
 } PartitionState;
 
 const char *partition_state_name(PartitionState state);
-
-/* What is found about a partition when it is assigned. */
-typedef struct PartitionFacts {
-        int64_t committed; /* -1: the group has none */
-        bool ours;         /* the commit's metadata is ours */
-        int64_t low, high; /* both ends of the log; high is the next offset to be written */
-        bool has_source;
-        int32_t source;
-        int64_t fence;    /* everything below it is saved */
-        bool fence_moved; /* since its row was made */
-        bool topic_known; /* the group has a source of another partition of this topic */
-} PartitionFacts;
 
 struct Partition {
         Engine *engine;
