@@ -1,0 +1,224 @@
+#pragma once
+
+/*
+ * The configuration: everything that was asked for, checked, with the place it came from.
+ *
+ * Sources in order, the later one wins: defaults, the file, the environment (ACKD__RETRY__ATTEMPTS
+ * =3), options (-o retry.attempts=3). Sections and `kafka` are merged, lists are replaced. All
+ * errors of all sources are collected before the load fails. A Config is never changed once it is
+ * loaded, and any thread may read it. The keys themselves are in config/keys.c.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/buffer.h"
+#include "util/error.h"
+
+#define CONFIG_FILE "/etc/ackd/ackd.yaml"
+
+typedef enum ConfigStart {
+        CONFIG_START_EARLIEST,
+        CONFIG_START_LATEST,
+} ConfigStart;
+
+typedef enum ConfigAction {
+        CONFIG_ACTION_EXEC,
+        CONFIG_ACTION_DRY_RUN,
+} ConfigAction;
+
+typedef enum ConfigOnUnknown {
+        CONFIG_ON_UNKNOWN_REJECT,
+        CONFIG_ON_UNKNOWN_RETRY,
+        CONFIG_ON_UNKNOWN_DONE,
+} ConfigOnUnknown;
+
+typedef enum ConfigLogLevel {
+        CONFIG_LOG_DEBUG,
+        CONFIG_LOG_INFO,
+        CONFIG_LOG_WARNING,
+        CONFIG_LOG_ERROR,
+} ConfigLogLevel;
+
+typedef enum ConfigLogFormat {
+        CONFIG_LOG_AUTO,
+        CONFIG_LOG_TEXT,
+        CONFIG_LOG_JSON,
+} ConfigLogFormat;
+
+typedef enum ConfigOriginKind {
+        CONFIG_FROM_DEFAULT,
+        CONFIG_FROM_FILE,
+        CONFIG_FROM_ENVIRONMENT,
+        CONFIG_FROM_OPTION,
+} ConfigOriginKind;
+
+/* Where a value came from. */
+typedef struct ConfigOrigin {
+        ConfigOriginKind kind;
+        const char *name;      /* file, variable, or the path of -o; the Config's */
+        unsigned line, column; /* from 1, of a file; otherwise 0 */
+} ConfigOrigin;
+
+/* A setting of librdkafka, as it is handed over. */
+typedef struct ConfigSetting {
+        char *name, *value;
+        ConfigOrigin origin;
+} ConfigSetting;
+
+typedef struct ConfigSettings {
+        ConfigSetting *items; /* in the order of the file */
+        size_t n;
+} ConfigSettings;
+
+/* Exit statuses, 0 to 255. */
+typedef struct ConfigStatuses {
+        int *items;
+        size_t n;
+} ConfigStatuses;
+
+typedef struct ConfigConsume {
+        char **topics; /* lists of strings end with NULL */
+        ConfigStart start;
+        int64_t commit_interval_us;
+} ConfigConsume;
+
+/* Dotted paths into the message. */
+typedef struct ConfigMessage {
+        char *host, *id, *requested_at;
+} ConfigMessage;
+
+typedef struct ConfigExec {
+        char **argv; /* templates; the first is an absolute path */
+        int64_t timeout_us;
+        int64_t kill_after_us; /* from TERM to KILL */
+        struct {
+                ConfigStatuses done, not_started, unknown; /* any other: failed */
+        } status;
+} ConfigExec;
+
+typedef struct ConfigSave {
+        bool enabled;
+} ConfigSave;
+
+typedef struct ConfigRestart {
+        bool enabled; /* the rest means nothing without it */
+        ConfigAction action;
+        char **allow; /* globs on canonical names */
+        char **deny;
+        ConfigExec exec; /* argv is NULL when the action is another and it was not given */
+        ConfigOnUnknown on_unknown;
+        size_t concurrency;
+} ConfigRestart;
+
+typedef struct ConfigHandlers {
+        ConfigSave save;
+        ConfigRestart restart;
+} ConfigHandlers;
+
+typedef struct ConfigPostgres {
+        char *dsn;           /* may hold a password: never print it, see config_mask_dsn() */
+        char *password_file; /* "": none */
+        char *schema;
+        size_t connections;
+        size_t batch_rows;
+        size_t batch_bytes;
+        int64_t statement_timeout_us;
+} ConfigPostgres;
+
+typedef struct ConfigLimits {
+        size_t in_flight;
+        size_t in_flight_bytes;
+        size_t message_bytes;
+} ConfigLimits;
+
+typedef struct ConfigRetry {
+        size_t attempts;
+        int64_t backoff_us;
+        int64_t backoff_max_us;
+} ConfigRetry;
+
+typedef struct ConfigShutdown {
+        int64_t grace_us; /* `auto` is worked out */
+} ConfigShutdown;
+
+typedef struct ConfigLog {
+        ConfigLogLevel level;
+        ConfigLogFormat format;
+} ConfigLog;
+
+typedef struct ConfigMetrics {
+        char *textfile; /* "": none */
+        int64_t interval_us;
+} ConfigMetrics;
+
+typedef struct ConfigDebug {
+        int64_t slow_callback_us; /* 0: never reported */
+} ConfigDebug;
+
+typedef struct Config {
+        char *instance; /* never empty */
+        ConfigSettings kafka;
+        ConfigConsume consume;
+        ConfigMessage message;
+        ConfigHandlers handlers;
+        ConfigPostgres postgres;
+        ConfigLimits limits;
+        ConfigRetry retry;
+        ConfigShutdown shutdown;
+        ConfigLog log;
+        ConfigMetrics metrics;
+        ConfigDebug debug;
+
+        ConfigOrigin *origins; /* one for each key, in the order of the table */
+        char **names;          /* what origins point to; ends with NULL */
+} Config;
+
+/* All borrowed for the call. */
+typedef struct ConfigSources {
+        const char *file; /* -c; NULL: ACKD_CONFIG, else CONFIG_FILE, which may be missing */
+        const char *const *environment; /* NAME=value as in environ, ends with NULL; NULL: none */
+        const char *const *options;     /* the arguments of -o, ends with NULL; NULL: none */
+} ConfigSources;
+
+/* One finding: a whole line for people, without a newline. */
+typedef struct ConfigProblem {
+        char *text;
+        ConfigOrigin origin; /* only for sorting; its name may be gone */
+} ConfigProblem;
+
+typedef struct ConfigProblems {
+        ConfigProblem *items;
+        size_t n;
+        size_t more; /* beyond the 100 that are kept */
+} ConfigProblems;
+
+/* Embedded by the caller, {0} at first. */
+typedef struct ConfigErrors {
+        ConfigProblems errors; /* FILE:LINE:COLUMN: what is wrong; nearest name; what is allowed */
+        ConfigProblems warnings; /* what will hurt; also after a load that went well */
+} ConfigErrors;
+
+void config_errors_deinit(ConfigErrors *errors);
+
+enum {
+        CONFIG_E_INVALID = 1, /* every error is in ConfigErrors: exit status 78 */
+};
+
+/* Reads one file, no other I/O; before any thread is started. */
+MUST_CHECK int config_load(Config **configp, const ConfigSources *sources, ConfigErrors *errors);
+void config_free(Config *config); /* NULL is allowed */
+
+/* Adds what is in force, as YAML that can be fed back, each line with where it came from; secrets
+ * are masked. */
+MUST_CHECK int config_print(const Config *config, Buffer *out);
+
+/* Adds every key with its help and its default, as YAML. Keys without one stand in comments. */
+MUST_CHECK int config_print_defaults(Buffer *out);
+
+/* Adds a connection string of libpq's with its passwords masked, for messages. */
+MUST_CHECK int config_mask_dsn(const char *dsn, Buffer *out);
+
+/* Whether the setting of librdkafka's holds a secret: a password, a key. */
+bool config_is_secret(const char *name);
