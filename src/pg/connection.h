@@ -32,7 +32,8 @@ typedef struct PgOperation PgOperation;
 typedef enum PgEnd {
         PG_OK,      /* every statement succeeded, and the server said that it is through */
         PG_REFUSED, /* the server said no; PgFailure has its SQLSTATE; nothing was committed */
-        PG_LOST,    /* the connection broke or the deadline passed: nobody knows */
+        PG_LOST,    /* the connection broke, the deadline passed, or the server ended the session
+                       (severity FATAL, which can come after a commit): nobody knows */
         PG_DROPPED, /* the pool was closed before it began */
 } PgEnd;
 
@@ -46,7 +47,10 @@ typedef struct PgOperationInterface {
         /*
          * Sends one statement or one simple query of several (PQsendQuery, PQsendQueryParams). When
          * one of them is a COPY FROM STDIN, `copy` is set to what is to be sent (binary, with its
-         * header and trailer); it stays the operation's until the end. -ENOMEM is fatal.
+         * header and trailer); it stays the operation's until the end. PG_E_NOTHING: there is
+         * nothing to send any more, it ends with PG_DROPPED. PG_E_SEND: libpq refused, it ends with
+         * PG_LOST and the connection is made again. A negative errno: it ends with PG_REFUSED and
+         * the SQLSTATE of "out of memory", 53200: an outage like the server's own.
          */
         int (*begin)(PgOperation *operation, PGconn *connection, const Buffer **copy);
         /* Each result that holds tuples or says COMMAND_OK; borrowed. NULL: not needed. */
@@ -76,11 +80,14 @@ typedef void (*PgUp)(void *user, bool up, const char *why);
 /* Begins to connect. Strings are borrowed. PG_E_DSN: *@errorp is a malloc'd sentence. */
 enum {
         PG_E_DSN = 1,
+        PG_E_NOTHING = 2,
+        PG_E_SEND = 3,
 };
 MUST_CHECK int pg_pool_new(PgPool **poolp, Loop *loop, Log *log, const PgOptions *options, PgUp up,
                            void *user, char **errorp);
 
-/* Ends what waits with PG_DROPPED and what runs with PG_LOST, closes. NULL is allowed. */
+/* Ends what waits with PG_DROPPED and what runs with PG_LOST, closes; what `end` submits then is
+ * ignored. Not from within an operation's callback. NULL is allowed. */
 void pg_pool_free(PgPool *pool);
 
 void pg_operation_init(PgOperation *operation, const PgOperationInterface *interface);
