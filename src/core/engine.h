@@ -33,6 +33,7 @@
 #include "core/offsets.h"
 #include "core/outcome.h"
 #include "util/error.h"
+#include "util/heap.h"
 #include "util/list.h"
 
 typedef struct Engine Engine;
@@ -119,14 +120,14 @@ struct Message {
         int64_t received_wall_us; /* since 1970 */
         int64_t produced_us;      /* Kafka's timestamp since 1970; -1: none */
         int64_t requested_us; /* since 1970: the smaller of the request's and Kafka's; -1: none */
-        int64_t due_us;       /* of its next attempt */
-        size_t heap_index;    /* in Engine.retries */
+        HeapNode retry;       /* in Engine.retries: when its next attempt is due */
         MessageRecord record;
         Verdict verdict;
         HandlerTask handlers[HANDLER_COUNT];
         MessageBody *body;
         MessageFault *fault;     /* why it is rejected; NULL: it is not */
         HandlerId fault_handler; /* HANDLER_COUNT: the message itself */
+        bool fault_kept;         /* its row in `rejected` is durable */
         size_t bytes;            /* what it counts against in_flight_bytes */
         List link;               /* Partition.messages, in offset order */
         List lane_link;          /* Partition.lane, Batch.messages or Engine.rejects */
@@ -187,11 +188,12 @@ typedef struct BatchPart {
         Partition *partition; /* a reference */
         int64_t expected;     /* the fence before */
         int64_t next;         /* and after */
+        size_t rows; /* its messages; fewer in Batch.messages: some were released meanwhile */
 } BatchPart;
 
 struct Batch {
         BatchKind kind;
-        List messages; /* Message.lane_link, by part, each in offset order */
+        List messages; /* Message.lane_link, by partition, each in offset order */
         size_t rows;   /* messages when it was formed */
         size_t n_parts;
         BatchPart *parts; /* ordered by source, as the fences are locked */
