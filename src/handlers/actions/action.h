@@ -4,6 +4,7 @@
  * An action is a way to restart a host. It is started for a run and ends once, never synchronously.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,7 +14,6 @@
 #include "util/loop.h"
 
 typedef struct Action Action;
-typedef struct ActionRun ActionRun;
 
 /* What the templates can name. Borrowed for the call of start. */
 typedef struct ActionRequest {
@@ -25,33 +25,41 @@ typedef struct ActionRequest {
         int attempt;
 } ActionRequest;
 
+enum {
+        ACTION_DETAIL_MAX =
+                512, /* bytes of ActionResult.detail with its NUL; longer ones are cut */
+};
+
 typedef struct ActionResult {
         Outcome outcome;
         bool charged; /* false: the failure was ours (no descriptor, no process to be had) */
         int status;   /* exit status, signal + 128, -1: none */
         const char *
                 detail; /* a line for people, never NULL: "exit status 3", "timed out after 60 s" */
-        const uint8_t *output; /* the first bytes of stdout and stderr, bounded */
+        const uint8_t *output; /* of stdout and stderr, bounded; any bytes; NULL: none */
         size_t output_size;
         int64_t duration_us;
 } ActionResult;
 
-/* @user is what start was given; @result is valid during the call. */
+/* @user is what start was given; @result is valid during the call, which may start other requests
+ * but must not free the action. */
 typedef void (*ActionEnd)(void *user, const ActionResult *result);
 
 typedef struct ActionInterface {
         const char *name; /* "exec", "dry-run" */
+        bool pretends;    /* changes nothing and says itself what it would do */
         /* Positive never: what cannot be started ends with an outcome. -ENOMEM is fatal. */
         int (*start)(Action *action, const ActionRequest *request, ActionEnd end, void *user);
         /* Asks everything that runs to end (TERM). */
         void (*terminate)(Action *action);
         /* Ends everything that runs now (KILL); each still gives its outcome, `unknown`. */
         void (*kill)(Action *action);
+        /* Ends everything that runs and reports none of it; NULL is allowed. */
         void (*free)(Action *action);
 } ActionInterface;
 
 /* Embedded first in each action. */
 struct Action {
         const ActionInterface *interface;
-        size_t running;
+        size_t running; /* started and not yet reported */
 };

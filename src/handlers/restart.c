@@ -1,0 +1,190 @@
+#include "handlers/restart.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/json.h"
+
+enum {
+        LINE_BYTES = 200, /* of a command's last line of output, in the log */
+};
+
+struct Restart {
+        Log *log;
+        Action *action;
+        RestartEnded ended;
+        void *user;
+        List tasks; /* RestartTask.link, in the order of their start */
+        List spare; /* at most as many as ever ran at once */
+};
+
+typedef struct RestartTask {
+        Restart *restart;
+        Run *run;
+        List link;
+        int64_t since_us;
+} RestartTask;
+
+int restart_new(Restart **restartp, Log *log, Action *action, RestartEnded ended, void *user) {
+        Restart *restart = calloc(1, sizeof(*restart));
+        if (restart == NULL) {
+                action->interface->free(action);
+                return error_origin(-ENOMEM);
+        }
+        restart->log = log;
+        restart->action = action;
+        restart->ended = ended;
+        restart->user = user;
+        list_init(&restart->tasks);
+        list_init(&restart->spare);
+        *restartp = restart;
+        return 0;
+}
+
+static void tasks_free(List *tasks) {
+        list_for_each_safe(link, tasks) {
+                free(container_of(link, RestartTask, link));
+        }
+}
+
+void restart_free(Restart *restart) {
+        if (restart == NULL) {
+                return;
+        }
+        restart->action->interface->free(restart->action);
+        tasks_free(&restart->tasks);
+        tasks_free(&restart->spare);
+        free(restart);
+}
+
+/* The last line of @output that is not blank, escaped, its end cut off when it is long. */
+static void last_line(const uint8_t *output, size_t size, char out[LINE_BYTES]) {
+        while (size > 0 && output[size - 1] <= ' ') {
+                size--;
+        }
+        const uint8_t *newline = size > 0 ? memrchr(output, '\n', size) : NULL;
+        const uint8_t *start = newline != NULL ? newline + 1 : output;
+        size_t used = 0;
+        if (size > 0) {
+                size_t left = size - (size_t)(start - output);
+                used = json_escape(out, LINE_BYTES - 1, (const char *)start, left,
+                                   JSON_ESCAPE_CONTROL, &left);
+        }
+        out[used] = '\0';
+}
+
+static const char *end_event(Outcome outcome) {
+        switch (outcome) {
+        case OUTCOME_DONE:
+        case OUTCOME_SUPPRESSED:
+                return "restart.done";
+        case OUTCOME_NOT_STARTED:
+        case OUTCOME_OUTAGE:
+        case OUTCOME_CANCELLED:
+                return "restart.not_started";
+        case OUTCOME_UNKNOWN:
+                return "restart.unknown";
+        case OUTCOME_NONE:
+        case OUTCOME_FAILED:
+        case OUTCOME_POISON:
+        case OUTCOME_INTERNAL:
+        case OUTCOME_COUNT:
+                break;
+        }
+        return "restart.failed";
+}
+
+static void log_end(const Restart *restart, const Run *run, const ActionResult *result) {
+        bool good = outcome_is_success(result->outcome);
+        LogLevel level = good ? LOG_INFO : LOG_WARNING;
+        char line[LINE_BYTES] = "";
+        if (good && restart->action->interface->pretends) {
+                level = LOG_DEBUG;
+        }
+        if (!log_wants(restart->log, level)) {
+                return;
+        }
+        if (!good) {
+                last_line(result->output, result->output_size, line);
+        }
+        log_write(restart->log, level, end_event(result->outcome),
+                  FIELDS(.host = run_host(run), .handler = handler_name(HANDLER_RESTART),
+                         .attempt = run->attempt, .outcome = outcome_name(result->outcome)),
+                  "restart of %s: %s after %.3f s: %s%s%s", run_host(run),
+                  outcome_name(result->outcome), (double)result->duration_us / 1e6, result->detail,
+                  line[0] != '\0' ? "; last line of its output: " : "", line);
+}
+
+static void on_end(void *user, const ActionResult *result) {
+        RestartTask *task = user;
+        Restart *restart = task->restart;
+        Run *run = task->run;
+        list_unlink(&task->link);
+        list_push_front(&restart->spare, &task->link);
+        log_end(restart, run, result);
+        restart->ended(restart->user, run, result->outcome, result->charged, result->detail,
+                       result->duration_us);
+}
+
+int restart_start(Restart *restart, Run *run) {
+        RestartTask *task = list_first(&restart->spare, RestartTask, link);
+        if (task == NULL) {
+                task = calloc(1, sizeof(*task));
+                if (task == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                list_init(&task->link);
+                list_push_front(&restart->spare, &task->link);
+        }
+        const Message *message = list_first(&run->messages, Message, host_link);
+        const MessageBody *body = message != NULL ? message->body : NULL;
+        ActionRequest request = {
+                .run = run->id,
+                .host = run_host(run),
+                .id = message != NULL ? message->id : NULL,
+                .payload = body != NULL ? body->value : NULL,
+                .payload_size = body != NULL ? body->value_size : 0,
+                .attempt = run->attempt,
+        };
+        task->restart = restart;
+        task->run = run;
+        task->since_us = loop_now();
+        int r = restart->action->interface->start(restart->action, &request, on_end, task);
+        if (r != 0) {
+                return r;
+        }
+        list_unlink(&task->link);
+        list_push_back(&restart->tasks, &task->link);
+        log_debug(restart->log, "restart.started",
+                  FIELDS(.host = request.host, .handler = handler_name(HANDLER_RESTART),
+                         .attempt = run->attempt),
+                  "restart of %s: %s", request.host, restart->action->interface->name);
+        return 0;
+}
+
+void restart_terminate(Restart *restart) {
+        restart->action->interface->terminate(restart->action);
+}
+
+void restart_kill(Restart *restart) {
+        restart->action->interface->kill(restart->action);
+}
+
+size_t restart_running(const Restart *restart) {
+        return restart->action->running;
+}
+
+bool restart_next(const Restart *restart, const List **cursor, RestartRunning *running) {
+        const List *link = *cursor != NULL ? (*cursor)->next : restart->tasks.next;
+        if (link == &restart->tasks) {
+                return false;
+        }
+        const RestartTask *task = container_of(link, const RestartTask, link);
+        *cursor = link;
+        *running = (RestartRunning){
+                .host = run_host(task->run),
+                .attempt = task->run->attempt,
+                .since_us = task->since_us,
+        };
+        return true;
+}
