@@ -128,6 +128,8 @@ struct Message {
         MessageFault *fault;     /* why it is rejected; NULL: it is not */
         HandlerId fault_handler; /* HANDLER_COUNT: the message itself */
         bool fault_kept;         /* its row in `rejected` is durable */
+        bool fault_sent;         /* its row is in a batch that is under way */
+        Host *target;            /* in the engine, while its restart waits or runs */
         size_t bytes;            /* what it counts against in_flight_bytes */
         List link;               /* Partition.messages, in offset order */
         List lane_link;          /* Partition.lane, Batch.messages or Engine.rejects */
@@ -245,7 +247,7 @@ typedef enum EngineNote {
                                    */
         NOTE_PARTITION_SKIPPED,   /* partition, offset: somebody moved the committed offset ahead */
         NOTE_LOOK_UP_FAILED,      /* partition, delay_us: tried again after it */
-        NOTE_BATCH_RETRY,         /* batch, delay_us */
+        NOTE_BATCH_RETRY,         /* offset: how many rows; delay_us: when they are tried again */
         NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */
         NOTE_INTAKE_PAUSED,       /* reason: "in_flight" or "in_flight_bytes" */
         NOTE_INTAKE_RESUMED,
@@ -312,9 +314,12 @@ typedef struct EngineTotals {
 MUST_CHECK int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed);
 void engine_free(Engine *engine);
 
-/* Takes the oldest action; false: there is none. What it points to stays valid until the event
- * that answers it; a note's pointers until the next event. */
-bool engine_next_action(Engine *engine, EngineAction *action);
+/*
+ * Takes the oldest action; *@takenp false: there is none, and nothing can start until the next
+ * event. What a question or an order points to stays valid until the event that answers it; a
+ * note's partition and message until the next call.
+ */
+MUST_CHECK int engine_next_action(Engine *engine, EngineAction *action, bool *takenp);
 
 /* When engine_tick() is due; INT64_MAX: not at all. */
 int64_t engine_deadline(const Engine *engine);

@@ -1,0 +1,332 @@
+/*
+ * Events come in here or in the file of what they are about; actions leave here.
+ *
+ * engine_next_action() dispatches only when the queue is empty: a burst of events (messages, above
+ * all) is digested before anything is started, so batches and runs take what the whole burst
+ * brought.
+ */
+
+#include "core/engine.h"
+
+#include <stdlib.h>
+
+#include "core/state.h"
+
+enum {
+        ACTIONS_MIN = 64, /* a power of two */
+        /* Reading goes on when an eighth of a limit is free, so that it does not flap. */
+        RESUME_SHARE = 8,
+};
+
+const char *handler_name(HandlerId id) {
+        switch (id) {
+        case HANDLER_SAVE:
+                return "save";
+        case HANDLER_RESTART:
+                return "restart-host";
+        case HANDLER_COUNT:
+                break;
+        }
+        return "?";
+}
+
+int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
+        Engine *engine = calloc(1, sizeof(*engine));
+        if (engine == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        engine->config = config;
+        engine->random = seed;
+        engine->reading = true;
+        engine->commit_due_us = INT64_MAX;
+        engine->commit_last_us = INT64_MIN / 2;
+        list_init(&engine->partitions);
+        list_init(&engine->rejects);
+        list_init(&engine->batches);
+        list_init(&engine->ready);
+        list_init(&engine->runs);
+        *enginep = engine;
+        return 0;
+}
+
+void engine_free(Engine *engine) {
+        if (engine == NULL) {
+                return;
+        }
+        EngineAction action;
+        engine->stopping = true;
+        for (; engine->actions_count > 0; engine->actions_count--) {
+                action = engine->actions[engine->actions_head];
+                engine->actions_head = (engine->actions_head + 1) & (engine->actions_capacity - 1);
+                if (action.type == ENGINE_FINISHED) {
+                        message_free(action.message);
+                }
+                partition_unref(action.partition);
+        }
+        partition_unref(engine->held);
+        for (size_t i = 0; i < engine->commit.n; i++) {
+                partition_unref(engine->commit.entries[i].partition);
+        }
+        free(engine->commit.entries);
+        list_for_each_safe(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                list_for_each_safe(message_link, &partition->messages) {
+                        Message *message = container_of(message_link, Message, link);
+                        list_unlink(&message->link);
+                        list_unlink(&message->lane_link);
+                        heap_remove(&engine->retries, &message->retry);
+                        hosts_remove(message);
+                        message_free(message);
+                }
+        }
+        list_for_each_safe(link, &engine->batches) {
+                Batch *batch = container_of(link, Batch, link);
+                list_unlink(&batch->link);
+                batch_free(batch);
+        }
+        hosts_free(engine);
+        list_for_each_safe(link, &engine->partitions) {
+                list_unlink(link);
+                partition_unref(container_of(link, Partition, link));
+        }
+        heap_deinit(&engine->retries);
+        free(engine->actions);
+        free(engine);
+}
+
+int engine_act(Engine *engine, const EngineAction *action) {
+        if (engine->actions_count == engine->actions_capacity) {
+                size_t capacity =
+                        engine->actions_capacity > 0 ? engine->actions_capacity * 2 : ACTIONS_MIN;
+                EngineAction *actions = malloc(capacity * sizeof(*actions));
+                if (actions == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                for (size_t i = 0; i < engine->actions_count; i++) {
+                        actions[i] = engine->actions[(engine->actions_head + i) &
+                                                     (engine->actions_capacity - 1)];
+                }
+                free(engine->actions);
+                engine->actions = actions;
+                engine->actions_capacity = capacity;
+                engine->actions_head = 0;
+        }
+        size_t at =
+                (engine->actions_head + engine->actions_count++) & (engine->actions_capacity - 1);
+        engine->actions[at] = *action;
+        if (action->partition != NULL) {
+                partition_ref(action->partition);
+        }
+        return 0;
+}
+
+static int intake_dispatch(Engine *engine) {
+        const EngineConfig *config = engine->config;
+        size_t free_count = engine->reading ? 0 : config->in_flight / RESUME_SHARE;
+        size_t free_bytes = engine->reading ? 0 : config->in_flight_bytes / RESUME_SHARE;
+        bool count = engine->in_flight + free_count < config->in_flight;
+        bool bytes = engine->in_flight_bytes + free_bytes < config->in_flight_bytes;
+        bool want = count && bytes && !engine->stopping;
+        if (want == engine->reading) {
+                return 0;
+        }
+        engine->reading = want;
+        int r = engine_act(engine, &(EngineAction){.type = ENGINE_READ, .on = want});
+        if (r != 0 || engine->stopping) {
+                return r;
+        }
+        return engine_act(engine,
+                          &(EngineAction){.type = ENGINE_NOTE,
+                                          .note = want ? NOTE_INTAKE_RESUMED : NOTE_INTAKE_PAUSED,
+                                          .reason = count ? "in_flight_bytes" : "in_flight"});
+}
+
+static int engine_dispatch(Engine *engine) {
+        int r = partitions_dispatch(engine);
+        if (r == 0) {
+                r = hosts_dispatch(engine);
+        }
+        if (r == 0) {
+                r = lanes_dispatch(engine);
+        }
+        return r == 0 ? intake_dispatch(engine) : r;
+}
+
+static int action_take(Engine *engine, EngineAction *action, bool *taken) {
+        *taken = false;
+        while (engine->actions_count > 0) {
+                *action = engine->actions[engine->actions_head];
+                engine->actions_head = (engine->actions_head + 1) & (engine->actions_capacity - 1);
+                engine->actions_count--;
+                engine->held = action->partition;
+                if (action->type == ENGINE_RESTART &&
+                    (engine->stopping || !run_is_wanted(action->run))) {
+                        /* What has not started never starts. */
+                        int r = engine_restarted(engine, action->run, OUTCOME_CANCELLED, false,
+                                                 NULL, engine->now);
+                        if (r != 0) {
+                                return r;
+                        }
+                        continue;
+                }
+                *taken = true;
+                return 0;
+        }
+        return 0;
+}
+
+int engine_next_action(Engine *engine, EngineAction *action, bool *takenp) {
+        partition_unref(engine->held);
+        engine->held = NULL;
+        int r = action_take(engine, action, takenp);
+        if (r == 0 && !*takenp) {
+                r = engine_dispatch(engine);
+                if (r == 0) {
+                        r = action_take(engine, action, takenp);
+                }
+        }
+        return r;
+}
+
+static int64_t sooner(int64_t a, int64_t b) {
+        return a < b ? a : b;
+}
+
+int64_t engine_deadline(const Engine *engine) {
+        int64_t due = INT64_MAX;
+        HeapNode *first = heap_first(&engine->retries);
+        if (first != NULL && !engine->stopping) {
+                due = first->key;
+        }
+        list_for_each(link, &engine->batches) {
+                due = sooner(due, container_of(link, Batch, link)->retry_us);
+        }
+        list_for_each(link, &engine->partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                due = sooner(due, partition->retry_us);
+                if (engine->database_us > engine->now && !list_is_empty(&partition->lane)) {
+                        due = sooner(due, engine->database_us);
+                }
+        }
+        if (engine->database_us > engine->now && !list_is_empty(&engine->rejects)) {
+                due = sooner(due, engine->database_us);
+        }
+        if (engine->commit.state == COMMIT_IDLE) {
+                due = sooner(due, engine->commit_due_us);
+        }
+        if (engine->draining) {
+                due = sooner(due, engine->drain_until_us);
+        }
+        return due;
+}
+
+int engine_tick(Engine *engine, int64_t now) {
+        engine->now = now;
+        return 0;
+}
+
+int engine_fetched(Engine *engine, Partition *partition, const Record *record, int64_t wall,
+                   int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_ACTIVE || engine->stopping) {
+                /* It is uncommitted and comes again when somebody reads from there. */
+                return 0;
+        }
+        engine->totals.received++;
+        if (record->offset < partition->next) {
+                engine->totals.finished[FINISH_DUPLICATE]++;
+                return 0;
+        }
+        partition->next = record->offset + 1;
+        int r = message_admit(partition, record, wall);
+        /* At once, not with the other actions: whoever reads asks after every message. */
+        if (engine->in_flight >= engine->config->in_flight ||
+            engine->in_flight_bytes >= engine->config->in_flight_bytes) {
+                return r == 0 && engine->reading ? intake_dispatch(engine) : r;
+        }
+        return r;
+}
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+static int cancel_all(Engine *engine, unsigned reach) {
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                list_for_each_safe(message_link, &partition->messages) {
+                        int r = message_cancel(container_of(message_link, Message, link), reach);
+                        if (r != 0) {
+                                return r;
+                        }
+                }
+        }
+        return 0;
+}
+
+int engine_stop(Engine *engine, int64_t now) {
+        engine->now = now;
+        engine->stopping = true;
+        int r = lanes_stop(engine);
+        if (r == 0) {
+                r = cancel_all(engine, 0);
+        }
+        return r != 0 ? r : intake_dispatch(engine);
+}
+
+bool engine_is_quiet(const Engine *engine) {
+        return engine->n_runs == 0 && engine->n_batches == 0;
+}
+
+int engine_release(Engine *engine, int64_t now) {
+        engine->now = now;
+        engine->released = true;
+        return cancel_all(engine, CANCEL_RUN | CANCEL_BATCH);
+}
+
+int engine_flush(Engine *engine, int64_t now) {
+        engine->now = now;
+        engine->flush = true;
+        return 0;
+}
+
+bool engine_is_committed(const Engine *engine) {
+        if (engine->flush || engine->commit.state != COMMIT_IDLE) {
+                return false;
+        }
+        list_for_each(link, &engine->partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                if (partition->offsets.watermark > partition->committed) {
+                        return false;
+                }
+        }
+        return true;
+}
+
+/* --- to be read --------------------------------------------------------------------------- */
+
+const Commit *engine_commit(const Engine *engine) {
+        return &engine->commit;
+}
+
+const EngineTotals *engine_totals(const Engine *engine) {
+        return &engine->totals;
+}
+
+size_t engine_in_flight(const Engine *engine) {
+        return engine->in_flight;
+}
+
+size_t engine_in_flight_bytes(const Engine *engine) {
+        return engine->in_flight_bytes;
+}
+
+size_t engine_running(const Engine *engine) {
+        return engine->n_runs;
+}
+
+bool engine_is_reading(const Engine *engine) {
+        return engine->reading;
+}
+
+const List *engine_partitions(const Engine *engine) {
+        return &engine->partitions;
+}

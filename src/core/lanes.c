@@ -1,0 +1,442 @@
+/*
+ * What waits for PostgreSQL.
+ *
+ * A lane is one partition's messages that the fence has not passed, in offset order. A batch takes
+ * the front of several lanes, at most one batch a lane at a time: each partition's rows are saved
+ * in offset order, and its fence moves once a batch, in the same transaction. Batches form while
+ * all connections are busy; nothing lingers.
+ *
+ * A batch that did not end well is never guessed about: its fences are read, and they say what was
+ * saved. At or above the new one: all of it. In between: the rows below it, and the rest is sent
+ * again. Below the one that was expected: PostgreSQL went back in time, and the partition starts
+ * anew from what is there.
+ *
+ * Invariants: a message's save is done only when its fence is known to have moved over it; a lane's
+ * rows are all at or above its partition's fence.
+ */
+
+#include <stdlib.h>
+
+#include "core/backoff.h"
+#include "core/state.h"
+
+void batch_free(Batch *batch) {
+        if (batch == NULL) {
+                return;
+        }
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                partition_unref(batch->parts[i].partition);
+        }
+        free(batch->parts);
+        free(batch);
+}
+
+/* The one place that takes a batch out of the engine. */
+static void batch_end(Engine *engine, Batch *batch) {
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                if (batch->parts[i].partition->batch == batch) {
+                        batch->parts[i].partition->batch = NULL;
+                }
+        }
+        list_unlink(&batch->link);
+        engine->n_batches--;
+        batch_free(batch);
+}
+
+static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
+        Batch *batch = calloc(1, sizeof(*batch));
+        if (batch == NULL) {
+                return NULL;
+        }
+        batch->kind = kind;
+        batch->retry_us = INT64_MAX;
+        list_init(&batch->messages);
+        batch->parts = parts > 0 ? calloc(parts, sizeof(*batch->parts)) : NULL;
+        if (parts > 0 && batch->parts == NULL) {
+                free(batch);
+                return NULL;
+        }
+        list_push_back(&engine->batches, &batch->link);
+        engine->n_batches++;
+        return batch;
+}
+
+static int message_saved(Message *message) {
+        list_unlink(&message->lane_link);
+        if (message->record == MESSAGE_ROW) {
+                message->partition->engine->totals.saved_rows++;
+        }
+        message->fault_kept = message->fault_kept || message->record == MESSAGE_FAULTY;
+        int r = message_outcome(message, HANDLER_SAVE,
+                                message->record == MESSAGE_FAULTY ? OUTCOME_POISON : OUTCOME_DONE,
+                                true, NULL);
+        return r != 0 ? r : message_settle(message);
+}
+
+int lane_saved_below(Partition *partition, int64_t fence) {
+        list_for_each_safe(link, &partition->lane) {
+                Message *message = container_of(link, Message, lane_link);
+                if (message->offset >= fence) {
+                        break;
+                }
+                int r = message_saved(message);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return 0;
+}
+
+/* --- forming ------------------------------------------------------------------------------ */
+
+static bool lane_is_ready(const Partition *partition) {
+        return partition->state == PARTITION_ACTIVE && partition->batch == NULL &&
+               !list_is_empty(&partition->lane);
+}
+
+/* Takes what fits from the front of the partition's lane. */
+static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
+        const EngineConfig *config = partition->engine->config;
+        BatchPart part = {.partition = partition, .expected = partition->fence};
+        while (!list_is_empty(&partition->lane) && batch->rows < config->batch_rows &&
+               (batch->rows == 0 || *bytes < config->batch_bytes)) {
+                Message *message = container_of(partition->lane.next, Message, lane_link);
+                list_unlink(&message->lane_link);
+                list_push_back(&batch->messages, &message->lane_link);
+                message->handlers[HANDLER_SAVE].state = HANDLER_RUNNING;
+                *bytes += message->bytes;
+                batch->rows++;
+                part.rows++;
+                part.next = message->offset + 1;
+        }
+        if (part.rows == 0) {
+                return;
+        }
+        partition_ref(partition);
+        partition->batch = batch;
+        size_t at = batch->n_parts++;
+        for (; at > 0 && batch->parts[at - 1].partition->source > partition->source; at--) {
+                batch->parts[at] = batch->parts[at - 1];
+        }
+        batch->parts[at] = part;
+}
+
+static int save_begin(Engine *engine, bool *begun) {
+        size_t ready = 0;
+        *begun = false;
+        list_for_each(link, &engine->partitions) {
+                ready += lane_is_ready(container_of(link, Partition, link)) ? 1 : 0;
+        }
+        if (ready == 0) {
+                return 0;
+        }
+        Batch *batch = batch_new(engine, BATCH_SAVE, ready);
+        if (batch == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        /* Who was served goes to the end, so that no partition is served last for ever. */
+        List served;
+        size_t bytes = 0;
+        list_init(&served);
+        list_for_each_safe(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (lane_is_ready(partition)) {
+                        batch_take(batch, partition, &bytes);
+                }
+                if (partition->batch == batch) {
+                        list_unlink(&partition->link);
+                        list_push_back(&served, &partition->link);
+                }
+        }
+        list_splice_back(&engine->partitions, &served);
+        *begun = true;
+        return engine_act(engine, &(EngineAction){.type = ENGINE_SAVE, .batch = batch});
+}
+
+static int reject_begin(Engine *engine) {
+        Batch *batch = batch_new(engine, BATCH_REJECT, 0);
+        if (batch == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        size_t bytes = 0;
+        while (!list_is_empty(&engine->rejects) && batch->rows < engine->config->batch_rows &&
+               (batch->rows == 0 || bytes < engine->config->batch_bytes)) {
+                Message *message = container_of(engine->rejects.next, Message, lane_link);
+                list_unlink(&message->lane_link);
+                list_push_back(&batch->messages, &message->lane_link);
+                message->fault_sent = true;
+                bytes += message->bytes;
+                batch->rows++;
+        }
+        return engine_act(engine, &(EngineAction){.type = ENGINE_REJECT, .batch = batch});
+}
+
+static int batch_again(Engine *engine, Batch *batch) {
+        batch->retry_us = INT64_MAX;
+        EngineActionType type = batch->read_fences          ? ENGINE_READ_FENCES
+                                : batch->kind == BATCH_SAVE ? ENGINE_SAVE
+                                                            : ENGINE_REJECT;
+        return engine_act(engine, &(EngineAction){.type = type, .batch = batch});
+}
+
+int lanes_dispatch(Engine *engine) {
+        int r = 0;
+        if (engine->stopping) {
+                return 0;
+        }
+        list_for_each_safe(link, &engine->batches) {
+                Batch *batch = container_of(link, Batch, link);
+                if (batch->retry_us <= engine->now) {
+                        r = batch_again(engine, batch);
+                        if (r != 0) {
+                                return r;
+                        }
+                }
+        }
+        if (engine->now < engine->database_us) {
+                return 0;
+        }
+        while (r == 0 && engine->n_batches < engine->config->batches &&
+               !list_is_empty(&engine->rejects)) {
+                r = reject_begin(engine);
+        }
+        bool begun = true;
+        while (r == 0 && begun && engine->n_batches < engine->config->batches) {
+                r = save_begin(engine, &begun);
+        }
+        return r;
+}
+
+/* --- ending ------------------------------------------------------------------------------- */
+
+/* Takes part @i out of the batch; its messages are not in it any more. */
+static void batch_drop_part(Batch *batch, size_t i) {
+        Partition *partition = batch->parts[i].partition;
+        if (partition->batch == batch) {
+                partition->batch = NULL;
+        }
+        for (batch->n_parts--; i < batch->n_parts; i++) {
+                batch->parts[i] = batch->parts[i + 1];
+        }
+        partition_unref(partition);
+}
+
+/* The rows of one partition that are below @fence are saved. */
+static int batch_saved_below(Batch *batch, const Partition *partition, int64_t fence) {
+        list_for_each_safe(link, &batch->messages) {
+                Message *message = container_of(link, Message, lane_link);
+                if (message->partition == partition && message->offset < fence) {
+                        int r = message_saved(message);
+                        if (r != 0) {
+                                return r;
+                        }
+                }
+        }
+        return 0;
+}
+
+static int batch_saved(Engine *engine, Batch *batch) {
+        int r = 0;
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                BatchPart *part = &batch->parts[i];
+                part->partition->fence = part->next;
+        }
+        while (r == 0 && !list_is_empty(&batch->messages)) {
+                Message *message = container_of(batch->messages.next, Message, lane_link);
+                if (batch->kind == BATCH_SAVE) {
+                        r = message_saved(message);
+                } else {
+                        message->fault_kept = true;
+                        r = message_finish(message, FINISH_REJECTED);
+                }
+        }
+        batch_end(engine, batch);
+        return r;
+}
+
+/* Drops what need not be tried again: parts that were revoked meanwhile, messages that were
+ * released. The whole batch goes when nothing is left, and when the daemon is stopping. */
+static int batch_prune(Engine *engine, Batch *batch, bool *gone) {
+        int r = 0;
+        list_for_each_safe(link, &batch->messages) {
+                Message *message = container_of(link, Message, lane_link);
+                if (r == 0 && (engine->stopping || message->partition->state != PARTITION_ACTIVE)) {
+                        message->fault_sent = false;
+                        r = message_cancel(message, CANCEL_RUN | CANCEL_BATCH);
+                }
+        }
+        for (size_t i = batch->n_parts; r == 0 && i-- > 0;) {
+                if (engine->stopping || batch->parts[i].partition->state != PARTITION_ACTIVE) {
+                        batch_drop_part(batch, i);
+                }
+        }
+        *gone = r == 0 && list_is_empty(&batch->messages);
+        if (*gone) {
+                batch_end(engine, batch);
+        }
+        return r;
+}
+
+static int batch_failed(Engine *engine, Batch *batch, bool read_fences, bool at_once) {
+        bool gone = false;
+        int r = batch_prune(engine, batch, &gone);
+        if (r != 0 || gone) {
+                return r;
+        }
+        const EngineConfig *config = engine->config;
+        int64_t delay = at_once ? 0
+                                : backoff_delay(config->backoff_us, config->backoff_max_us,
+                                                batch->failures, &engine->random);
+        batch->failures++;
+        batch->read_fences = read_fences && batch->kind == BATCH_SAVE;
+        batch->retry_us = engine->now + delay;
+        if (delay > 0 && engine->database_us < batch->retry_us) {
+                engine->database_us = batch->retry_us;
+        }
+        return engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
+                                                  .note = NOTE_BATCH_RETRY,
+                                                  .offset = (int64_t)batch->rows,
+                                                  .delay_us = delay});
+}
+
+int lanes_stop(Engine *engine) {
+        list_for_each_safe(link, &engine->batches) {
+                Batch *batch = container_of(link, Batch, link);
+                bool gone = false;
+                int r = batch->retry_us != INT64_MAX ? batch_prune(engine, batch, &gone) : 0;
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return 0;
+}
+
+int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now) {
+        engine->now = now;
+        switch (end) {
+        case BATCH_SAVED:
+                return batch_saved(engine, batch);
+        case BATCH_REFUSED:
+                if (batch->kind == BATCH_SAVE) {
+                        return engine_act(engine, &(EngineAction){.type = ENGINE_SAVE_EACH,
+                                                                  .batch = batch});
+                }
+                return batch_failed(engine, batch, false, false);
+        case BATCH_FENCE:
+                return batch_failed(engine, batch, true, batch->failures == 0);
+        case BATCH_OUTAGE:
+        case BATCH_UNKNOWN:
+                return batch_failed(engine, batch, true, false);
+        }
+        return error_origin(-EINVAL);
+}
+
+static int row_refused(Batch *batch, const RefusedRow *refused) {
+        list_for_each_safe(link, &batch->messages) {
+                Message *message = container_of(link, Message, lane_link);
+                if (message->partition->source != refused->source ||
+                    message->offset != refused->offset) {
+                        continue;
+                }
+                list_unlink(&message->lane_link);
+                message->fault_kept = true;
+                int r = message_outcome(message, HANDLER_SAVE, OUTCOME_POISON, true,
+                                        refused->detail);
+                return r != 0 ? r : message_settle(message);
+        }
+        return 0;
+}
+
+int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedRow *refused,
+                      size_t n_refused, int64_t now) {
+        engine->now = now;
+        if (end != BATCH_SAVED) {
+                /* Every row refused is nobody's own fault: an outage like the others. */
+                return batch_failed(engine, batch, end != BATCH_REFUSED, false);
+        }
+        for (size_t i = 0; i < n_refused; i++) {
+                int r = row_refused(batch, &refused[i]);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return batch_saved(engine, batch);
+}
+
+int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int64_t now) {
+        engine->now = now;
+        if (fences == NULL) {
+                return batch_failed(engine, batch, true, false);
+        }
+        bool changed = false;
+        for (size_t i = batch->n_parts; i-- > 0;) {
+                BatchPart *part = &batch->parts[i];
+                Partition *partition = part->partition;
+                int64_t fence = fences[i];
+                int r = 0;
+                if (fence < part->expected) {
+                        /* PostgreSQL went back in time, or the source was retired. */
+                        partition_ref(partition);
+                        batch_drop_part(batch, i);
+                        if (partition->state == PARTITION_ACTIVE) {
+                                r = partition_restart(partition);
+                        }
+                        partition_unref(partition);
+                } else {
+                        changed = changed || fence > part->expected;
+                        partition->fence = part->expected = fence;
+                        r = batch_saved_below(batch, partition, fence);
+                        if (r == 0) {
+                                r = lane_saved_below(partition, fence);
+                        }
+                        if (fence >= part->next) {
+                                batch_drop_part(batch, i);
+                        }
+                }
+                if (r != 0) {
+                        return r;
+                }
+        }
+        bool gone = false;
+        batch->read_fences = false;
+        int r = batch_prune(engine, batch, &gone);
+        if (r != 0 || gone) {
+                return r;
+        }
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                BatchPart *part = &batch->parts[i];
+                part->rows = 0;
+                list_for_each(link, &batch->messages) {
+                        part->rows += container_of(link, Message, lane_link)->partition ==
+                                      part->partition;
+                }
+        }
+        if (changed) {
+                batch->failures = 0;
+        }
+        return batch_again(engine, batch);
+}
+
+int lane_abandon_retry(Partition *partition) {
+        Batch *batch = partition->batch;
+        if (batch == NULL || batch->retry_us == INT64_MAX) {
+                return 0;
+        }
+        int r = 0;
+        list_for_each_safe(link, &batch->messages) {
+                Message *message = container_of(link, Message, lane_link);
+                if (r == 0 && message->partition == partition) {
+                        r = message_cancel(message, CANCEL_RUN | CANCEL_BATCH);
+                }
+        }
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                if (batch->parts[i].partition == partition) {
+                        batch_drop_part(batch, i);
+                        break;
+                }
+        }
+        if (r == 0 && batch->n_parts == 0) {
+                batch_end(partition->engine, batch);
+        }
+        return r;
+}

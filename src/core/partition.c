@@ -1,0 +1,572 @@
+/*
+ * An assignment, from `assigned` to `unassign`, and the commits.
+ *
+ * One question is under way for a partition at any time, and its state names it; an answer that
+ * finds the partition in another state is late and is dropped. Nothing here guesses: where Kafka
+ * and PostgreSQL disagree, assignment_plan() says what follows.
+ *
+ * A partition that starts anew while it is assigned (partition_restart) gets a new epoch, like one
+ * that was handed back.
+ *
+ * Commits: exactly one is in flight, since asynchronous commits overtake each other. Each is
+ * preceded by a look at what Kafka has: a commit of ours that is gone means that the topic was made
+ * again, and committing would hide it.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/assignment.h"
+#include "core/backoff.h"
+#include "core/state.h"
+
+enum {
+        /* Between two attempts to look a partition up; the group waits for nobody meanwhile. */
+        LOOK_UP_BACKOFF_US = 200 * 1000,
+        LOOK_UP_BACKOFF_MAX_US = 10 * 1000000,
+        /* After the drain's bound: for the commit of what did end in time. */
+        LAST_COMMIT_US = 1500 * 1000,
+};
+
+Partition *partition_ref(Partition *partition) {
+        partition->references++;
+        return partition;
+}
+
+void partition_unref(Partition *partition) {
+        if (partition == NULL || --partition->references > 0) {
+                return;
+        }
+        offsets_deinit(&partition->offsets);
+        free(partition);
+}
+
+const char *partition_state_name(PartitionState state) {
+        switch (state) {
+        case PARTITION_LOOKING_UP:
+                return "looking_up";
+        case PARTITION_READING:
+                return "reading";
+        case PARTITION_ADOPTING:
+                return "adopting";
+        case PARTITION_COMMITTING:
+                return "committing";
+        case PARTITION_SEEKING:
+                return "seeking";
+        case PARTITION_ACTIVE:
+                return "active";
+        case PARTITION_STOPPED:
+                return "stopped";
+        case PARTITION_DRAINING:
+                return "draining";
+        case PARTITION_GONE:
+                return "gone";
+        }
+        return "?";
+}
+
+static int partition_note(Partition *partition, EngineNote note, int64_t offset, int64_t delay_us) {
+        return engine_act(partition->engine, &(EngineAction){.type = ENGINE_NOTE,
+                                                             .note = note,
+                                                             .partition = partition,
+                                                             .offset = offset,
+                                                             .delay_us = delay_us});
+}
+
+/* The one place that changes a partition's state; entering one asks its question. */
+int partition_set_state(Partition *partition, PartitionState state) {
+        EngineAction action = {.partition = partition, .offset = partition->start};
+
+        partition->state = state;
+        switch (state) {
+        case PARTITION_LOOKING_UP:
+                action.type = ENGINE_LOOK_UP;
+                return engine_act(partition->engine, &action);
+        case PARTITION_READING:
+                action.type = ENGINE_READ_SOURCE;
+                return engine_act(partition->engine, &action);
+        case PARTITION_ADOPTING:
+                action.type = partition->facts.has_source ? ENGINE_MOVE_FENCE : ENGINE_ADOPT;
+                return engine_act(partition->engine, &action);
+        case PARTITION_SEEKING:
+                action.type = ENGINE_SEEK;
+                return engine_act(partition->engine, &action);
+        case PARTITION_ACTIVE:
+                return partition_note(partition, NOTE_PARTITION_STARTED, partition->start, 0);
+        case PARTITION_STOPPED:
+                return partition_note(partition, NOTE_PARTITION_STOPPED, partition->start, 0);
+        case PARTITION_COMMITTING:
+                partition->engine->commit_due_us = partition->engine->now;
+                return 0;
+        case PARTITION_DRAINING:
+        case PARTITION_GONE:
+                return 0;
+        }
+        return error_origin(-ENOTRECOVERABLE);
+}
+
+int engine_assigned(Engine *engine, const char *topic, int32_t number, void *handle, int64_t now,
+                    Partition **partitionp) {
+        engine->now = now;
+        size_t size = strlen(topic) + 1;
+        Partition *partition = calloc(1, sizeof(*partition) + size);
+        if (partition == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        memcpy(partition->topic, topic, size);
+        partition->engine = engine;
+        partition->references = 1;
+        partition->epoch = ++engine->epochs;
+        partition->partition = number;
+        partition->handle = handle;
+        partition->committed = -1;
+        partition->retry_us = INT64_MAX;
+        offsets_init(&partition->offsets, -1);
+        list_init(&partition->messages);
+        list_init(&partition->lane);
+        list_push_back(&engine->partitions, &partition->link);
+        *partitionp = partition;
+        return partition_set_state(partition, PARTITION_LOOKING_UP);
+}
+
+/* The question could not be answered: it is asked again, from the first one on. */
+static int partition_try_again(Partition *partition) {
+        Engine *engine = partition->engine;
+        int64_t delay = backoff_delay(LOOK_UP_BACKOFF_US, LOOK_UP_BACKOFF_MAX_US,
+                                      partition->failures++, &engine->random);
+        partition->retry_us = engine->now + delay;
+        return partition_note(partition, NOTE_LOOK_UP_FAILED, partition->start, delay);
+}
+
+int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
+                     int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_LOOKING_UP || partition->retry_us != INT64_MAX) {
+                return 0;
+        }
+        if (facts == NULL) {
+                return partition_try_again(partition);
+        }
+        partition->facts = (PartitionFacts){.committed = facts->committed,
+                                            .ours = facts->ours,
+                                            .low = facts->low,
+                                            .high = facts->high};
+        return partition_set_state(partition, PARTITION_READING);
+}
+
+static int partition_stop(Partition *partition, const char *reason) {
+        partition->stopped = reason;
+        return partition_set_state(partition, PARTITION_STOPPED);
+}
+
+int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
+                       int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_READING || partition->retry_us != INT64_MAX) {
+                return 0;
+        }
+        if (facts == NULL) {
+                return partition_try_again(partition);
+        }
+        PartitionFacts *known = &partition->facts;
+        known->has_source = facts->has_source;
+        known->source = facts->source;
+        known->fence = facts->fence;
+        known->fence_moved = facts->fence_moved;
+        known->topic_known = facts->topic_known;
+        partition->failures = 0;
+        partition->source = facts->source;
+        partition->fence = facts->fence;
+        partition->committed = known->committed;
+
+        AssignmentPlan plan = assignment_plan(known, engine->config->start_latest);
+        partition->start = plan.offset;
+        int r = 0;
+        if (plan.went_back) {
+                r = partition_note(partition, NOTE_PARTITION_WENT_BACK, plan.offset, 0);
+        } else if (plan.skipped) {
+                r = partition_note(partition, NOTE_PARTITION_SKIPPED, plan.offset, 0);
+        }
+        if (r != 0) {
+                return r;
+        }
+        switch (plan.step) {
+        case ASSIGNMENT_START:
+                return partition_set_state(partition, plan.commit_now ? PARTITION_COMMITTING
+                                                                      : PARTITION_SEEKING);
+        case ASSIGNMENT_ADOPT:
+        case ASSIGNMENT_MOVE_FENCE:
+                return partition_set_state(partition, PARTITION_ADOPTING);
+        case ASSIGNMENT_STOP:
+                return partition_stop(partition, plan.stopped);
+        }
+        return error_origin(-ENOTRECOVERABLE);
+}
+
+int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end, int32_t source,
+                   int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_ADOPTING || partition->retry_us != INT64_MAX) {
+                return 0;
+        }
+        switch (end) {
+        case ADOPT_OK:
+                break;
+        case ADOPT_CHANGED:
+        case ADOPT_OUTAGE:
+                return partition_try_again(partition);
+        }
+        bool made = !partition->facts.has_source;
+        partition->source = source;
+        partition->fence = partition->start;
+        /* A source that was made is committed at once, so that "no commit" always means something.
+         */
+        return partition_set_state(partition, made ? PARTITION_COMMITTING : PARTITION_SEEKING);
+}
+
+int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_SEEKING || partition->retry_us != INT64_MAX) {
+                return 0;
+        }
+        if (!ok) {
+                return partition_try_again(partition);
+        }
+        partition->next = partition->start;
+        offsets_deinit(&partition->offsets);
+        offsets_init(&partition->offsets, partition->start);
+        return partition_set_state(partition, PARTITION_ACTIVE);
+}
+
+static int partition_release(Partition *partition, unsigned reach) {
+        int r = lane_abandon_retry(partition);
+        if (r != 0) {
+                return r;
+        }
+        list_for_each_safe(link, &partition->messages) {
+                r = message_cancel(container_of(link, Message, link), reach);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return 0;
+}
+
+int engine_out_of_range(Engine *engine, Partition *partition, int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_ACTIVE && partition->state != PARTITION_SEEKING) {
+                return 0;
+        }
+        int r = partition_release(partition, 0);
+        return r != 0 ? r : partition_stop(partition, "out_of_range");
+}
+
+int partition_restart(Partition *partition) {
+        int r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
+        if (r != 0) {
+                return r;
+        }
+        partition->epoch = ++partition->engine->epochs;
+        offsets_deinit(&partition->offsets);
+        offsets_init(&partition->offsets, -1);
+        return partition_set_state(partition, PARTITION_LOOKING_UP);
+}
+
+/* --- revoke ------------------------------------------------------------------------------- */
+
+static int partition_let_go(Partition *partition) {
+        int r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
+        if (r == 0) {
+                r = partition_set_state(partition, PARTITION_GONE);
+        }
+        list_unlink(&partition->link);
+        partition_unref(partition);
+        return r;
+}
+
+int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool lost, int64_t now) {
+        engine->now = now;
+        engine->totals.rebalances++;
+        engine->draining = true;
+        engine->drain_hurried = false;
+        engine->drain_until_us = now + engine->config->drain_us;
+        for (size_t i = 0; i < n; i++) {
+                Partition *partition = partitions[i];
+                /* A restart under way goes on; whoever owns the partition next finds how it ended.
+                 */
+                int r = partition_release(partition, CANCEL_RUN | (lost ? CANCEL_BATCH : 0));
+                if (r == 0) {
+                        r = partition_set_state(partition, PARTITION_DRAINING);
+                }
+                if (r != 0) {
+                        return r;
+                }
+                if (lost) {
+                        /* Somebody else owns it: nothing of it is committed any more. */
+                        partition->committed = INT64_MAX;
+                }
+        }
+        engine->commit_due_us = now;
+        return 0;
+}
+
+/* Whether a revoked partition still has something to wait for. */
+static bool partition_drains(const Partition *partition) {
+        const Engine *engine = partition->engine;
+        if (engine->released) {
+                /* The end: the final commit was tried before; closing drains nothing again. */
+                return false;
+        }
+        return partition->batch != NULL || !list_is_empty(&partition->messages) ||
+               partition->offsets.watermark > partition->committed ||
+               engine->commit.state != COMMIT_IDLE;
+}
+
+/* The bound is over: what is still at the database is let go, and what is done gets a last commit.
+ */
+static int revoke_hurry(Engine *engine) {
+        engine->drain_hurried = true;
+        engine->drain_until_us = engine->now + LAST_COMMIT_US;
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (partition->state != PARTITION_DRAINING || partition->batch == NULL) {
+                        continue;
+                }
+                int r = partition_note(partition, NOTE_DRAIN_TIMEOUT, partition->fence, 0);
+                if (r == 0) {
+                        r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
+                }
+                if (r != 0) {
+                        return r;
+                }
+                partition->batch = NULL;
+        }
+        engine->flush = true;
+        return 0;
+}
+
+static int revoke_dispatch(Engine *engine) {
+        if (engine->now >= engine->drain_until_us && !engine->drain_hurried) {
+                int r = revoke_hurry(engine);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (partition->state == PARTITION_DRAINING && partition_drains(partition) &&
+                    engine->now < engine->drain_until_us) {
+                        return 0;
+                }
+        }
+        list_for_each_safe(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (partition->state == PARTITION_DRAINING) {
+                        int r = partition_let_go(partition);
+                        if (r != 0) {
+                                return r;
+                        }
+                }
+        }
+        engine->draining = false;
+        return engine_act(engine, &(EngineAction){.type = ENGINE_UNASSIGN});
+}
+
+/* --- commits ------------------------------------------------------------------------------ */
+
+/* The offset to commit for a partition; -1: none. */
+static int64_t partition_commit_offset(const Partition *partition) {
+        switch (partition->state) {
+        case PARTITION_COMMITTING:
+                return partition->start;
+        case PARTITION_ACTIVE:
+        case PARTITION_DRAINING:
+        case PARTITION_STOPPED:
+                return partition->offsets.watermark > partition->committed
+                               ? partition->offsets.watermark
+                               : -1;
+        case PARTITION_LOOKING_UP:
+        case PARTITION_READING:
+        case PARTITION_ADOPTING:
+        case PARTITION_SEEKING:
+        case PARTITION_GONE:
+                return -1;
+        }
+        return -1;
+}
+
+void commit_schedule(Partition *partition) {
+        Engine *engine = partition->engine;
+        if (engine->commit_due_us == INT64_MAX && partition_commit_offset(partition) >= 0) {
+                int64_t next = engine->commit_last_us + engine->config->commit_interval_us;
+                engine->commit_due_us = next > engine->now ? next : engine->now;
+        }
+}
+
+static void commit_clear(Engine *engine) {
+        for (size_t i = 0; i < engine->commit.n; i++) {
+                partition_unref(engine->commit.entries[i].partition);
+        }
+        engine->commit.n = 0;
+        engine->commit.state = COMMIT_IDLE;
+        engine->commit_last_us = engine->now;
+        engine->commit_due_us = INT64_MAX;
+        list_for_each(link, &engine->partitions) {
+                commit_schedule(container_of(link, Partition, link));
+        }
+}
+
+static int commit_begin(Engine *engine) {
+        Commit *commit = &engine->commit;
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                int64_t offset = partition_commit_offset(partition);
+                if (offset < 0) {
+                        continue;
+                }
+                if (commit->n == commit->capacity) {
+                        size_t capacity = commit->capacity > 0 ? commit->capacity * 2 : 16;
+                        CommitEntry *entries =
+                                realloc(commit->entries, capacity * sizeof(*entries));
+                        if (entries == NULL) {
+                                return error_origin(-ENOMEM);
+                        }
+                        commit->entries = entries;
+                        commit->capacity = capacity;
+                }
+                commit->entries[commit->n++] =
+                        (CommitEntry){.partition = partition_ref(partition), .offset = offset};
+        }
+        engine->commit_due_us = INT64_MAX;
+        if (commit->n == 0) {
+                return 0;
+        }
+        commit->state = COMMIT_LOOKING;
+        return engine_act(engine, &(EngineAction){.type = ENGINE_LOOK_COMMITTED});
+}
+
+static int commit_fail(Engine *engine) {
+        engine->totals.commits_failed++;
+        int r = engine_act(engine,
+                           &(EngineAction){.type = ENGINE_NOTE, .note = NOTE_COMMIT_FAILED});
+        commit_clear(engine);
+        return r;
+}
+
+/* Whether the entry may still be committed, given what Kafka has now. */
+static int commit_check(Partition *partition, const CommitResult *seen, bool *keep) {
+        *keep = false;
+        if (!seen->ok || partition_commit_offset(partition) < 0) {
+                return 0;
+        }
+        if (partition->state == PARTITION_COMMITTING) {
+                if (seen->offset != partition->facts.committed) {
+                        /* Somebody else committed since it was looked up. */
+                        return partition_try_again(partition);
+                }
+        } else if (seen->offset < 0) {
+                /* Our commit is gone: the topic was made again, or the group's offsets expired.
+                 * Committing would make it again and hide that. */
+                bool stop = partition->state != PARTITION_DRAINING;
+                partition->committed = INT64_MAX;
+                partition->facts.committed = -1;
+                int r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
+                return r != 0 || !stop
+                               ? r
+                               : partition_stop(partition, "topic_recreated_or_offsets_expired");
+        }
+        *keep = true;
+        return 0;
+}
+
+int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t now) {
+        Commit *commit = &engine->commit;
+        engine->now = now;
+        if (commit->state != COMMIT_LOOKING) {
+                return 0;
+        }
+        if (results == NULL) {
+                return commit_fail(engine);
+        }
+        size_t kept = 0;
+        int r = 0;
+        for (size_t i = 0; i < commit->n; i++) {
+                Partition *partition = commit->entries[i].partition;
+                bool keep = false;
+                if (r == 0) {
+                        r = commit_check(partition, &results[i], &keep);
+                }
+                if (!keep) {
+                        partition_unref(partition);
+                        continue;
+                }
+                commit->entries[kept++] =
+                        (CommitEntry){.partition = partition,
+                                      .offset = partition_commit_offset(partition)};
+        }
+        commit->n = kept;
+        if (r != 0 || kept == 0) {
+                commit_clear(engine);
+                return r;
+        }
+        commit->state = COMMIT_SENT;
+        return engine_act(engine, &(EngineAction){.type = ENGINE_COMMIT});
+}
+
+int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
+        Commit *commit = &engine->commit;
+        engine->now = now;
+        if (commit->state != COMMIT_SENT) {
+                return 0;
+        }
+        if (results == NULL) {
+                return commit_fail(engine);
+        }
+        int r = 0;
+        bool failed = false;
+        for (size_t i = 0; i < commit->n && r == 0; i++) {
+                Partition *partition = commit->entries[i].partition;
+                if (!results[i].ok) {
+                        failed = true;
+                        r = partition_note(partition, NOTE_COMMIT_FAILED, commit->entries[i].offset,
+                                           0);
+                        continue;
+                }
+                if (commit->entries[i].offset > partition->committed) {
+                        partition->committed = commit->entries[i].offset;
+                }
+                if (partition->state == PARTITION_COMMITTING) {
+                        r = partition_set_state(partition, PARTITION_SEEKING);
+                }
+        }
+        if (failed) {
+                engine->totals.commits_failed++;
+        } else {
+                engine->totals.commits++;
+        }
+        commit_clear(engine);
+        return r;
+}
+
+int partitions_dispatch(Engine *engine) {
+        int r = 0;
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (partition->retry_us <= engine->now) {
+                        partition->retry_us = INT64_MAX;
+                        r = partition_set_state(partition, PARTITION_LOOKING_UP);
+                        if (r != 0) {
+                                return r;
+                        }
+                }
+        }
+        if (engine->commit.state == COMMIT_IDLE &&
+            (engine->commit_due_us <= engine->now || engine->flush)) {
+                engine->flush = false;
+                r = commit_begin(engine);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return engine->draining ? revoke_dispatch(engine) : 0;
+}

@@ -1,0 +1,115 @@
+#pragma once
+
+/*
+ * What the engine's files share; nobody else includes it.
+ *
+ *   engine.c     events, the queue of actions, what is due
+ *   task.c       a message: admitted, its handlers' outcomes, its verdict, its end
+ *   partition.c  an assignment: looked up, started, stopped, drained; commits
+ *   lanes.c      what waits for PostgreSQL: batches, fences, rejected rows
+ *   hosts.c      what waits for a host: runs
+ *
+ * An event changes states and links; engine_dispatch() then starts whatever has become possible.
+ */
+
+#include "core/engine.h"
+
+struct Host {
+        struct Host *next; /* in its bucket */
+        Run *run;          /* the restart under way, or NULL */
+        List waiting;      /* Message.host_link */
+        List link;         /* Engine.ready, while it has waiting messages and no run */
+        size_t hash;
+        char name[];
+};
+
+struct Engine {
+        const EngineConfig *config;
+        int64_t now; /* of the newest event */
+        uint64_t random;
+        EngineAction *actions; /* a ring */
+        size_t actions_capacity, actions_head, actions_count;
+        List partitions; /* Partition.link; in the order in which batches serve them */
+        uint64_t epochs;
+        Heap retries; /* Message.retry */
+        List rejects; /* Message.lane_link: waiting for a row in `rejected` */
+        List batches; /* Batch.link: under way, or waiting to be tried again */
+        size_t n_batches;
+        Host **buckets;
+        size_t n_buckets, n_hosts;
+        List ready; /* Host.link */
+        List runs;  /* Run.link */
+        size_t n_runs;
+        uint64_t run_ids;
+        size_t in_flight, in_flight_bytes;
+        bool reading, stopping, released, flush;
+        Commit commit;
+        int64_t commit_due_us; /* INT64_MAX: nothing to commit */
+        int64_t commit_last_us;
+        bool draining;      /* a revoke is being answered */
+        bool drain_hurried; /* its bound is over, only a last commit is waited for */
+        int64_t drain_until_us;
+        int64_t database_us; /* no batch begins before: PostgreSQL refused one for no row's fault */
+        Partition *held;     /* of the newest action: a reference until the next is taken */
+        EngineTotals totals;
+};
+
+/* Appends an action. -ENOMEM. */
+MUST_CHECK int engine_act(Engine *engine, const EngineAction *action);
+
+/* --- task.c --- */
+
+/* Makes the message of @record and puts it where its handlers find it. */
+MUST_CHECK int message_admit(Partition *partition, const Record *record, int64_t wall);
+
+/* One handler of @message has ended; @detail is copied when the message is rejected for it. */
+MUST_CHECK int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool charged,
+                               const char *detail);
+
+/* Acts on the verdict, when there is one. The message may be gone afterwards. */
+MUST_CHECK int message_settle(Message *message);
+
+/* How far a cancellation reaches beyond what has not started. */
+enum {
+        CANCEL_RUN = 1 << 0,   /* a restart under way goes on without this message */
+        CANCEL_BATCH = 1 << 1, /* so does a batch at the database */
+};
+
+/* Cancels what has not started, and as @reach says, then settles it. */
+MUST_CHECK int message_cancel(Message *message, unsigned reach);
+
+/* Ends it: unlinked everywhere, resolved unless it is released, counted, ENGINE_FINISHED. */
+MUST_CHECK int message_finish(Message *message, Finish finish);
+
+/* --- partition.c --- */
+
+/* Acts on what is due and on what the newest event made possible. */
+MUST_CHECK int partitions_dispatch(Engine *engine);
+MUST_CHECK int partition_set_state(Partition *partition, PartitionState state);
+
+/* From the beginning: everything of this partition is released and it is looked up anew. */
+MUST_CHECK int partition_restart(Partition *partition);
+
+/* A watermark has moved. */
+void commit_schedule(Partition *partition);
+
+/* --- lanes.c --- */
+
+MUST_CHECK int lanes_dispatch(Engine *engine);
+/* Gives up the batches that wait to be tried again. */
+MUST_CHECK int lanes_stop(Engine *engine);
+/* What stays in the lane below @fence is saved already. */
+MUST_CHECK int lane_saved_below(Partition *partition, int64_t fence);
+void batch_free(Batch *batch);
+/* Takes the partition's part out of a batch that is not under way (it waits to be tried again). */
+MUST_CHECK int lane_abandon_retry(Partition *partition);
+
+/* --- hosts.c --- */
+
+MUST_CHECK int hosts_add(Message *message);
+/* Takes a message out of Host.waiting or Run.messages. */
+void hosts_remove(Message *message);
+MUST_CHECK int hosts_dispatch(Engine *engine);
+/* Whether somebody still waits for its outcome. */
+bool run_is_wanted(const Run *run);
+void hosts_free(Engine *engine);

@@ -1,0 +1,356 @@
+/*
+ * A message: admitted, handled, judged, gone.
+ *
+ * Its handlers are independent: each has its own state, and the verdict waits for all of them, so
+ * one's failure neither hides nor stops another's. message_settle() is the only place where a
+ * verdict is acted on.
+ *
+ * Invariants: a message is linked where its handlers' states say and nowhere else; its offset is
+ * resolved exactly when it ends other than released; a cancelled handler never leads to a commit, a
+ * charge or a rejection.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/backoff.h"
+#include "core/state.h"
+
+enum {
+        /* What is kept of a value that is over `message_bytes`. */
+        KEPT_BYTES = 64 * 1024,
+        /* A request that claims to come from further ahead has a wrong clock: Kafka's counts. */
+        FUTURE_US = 5 * 60 * 1000000,
+};
+
+void message_free(Message *message) {
+        if (message == NULL) {
+                return;
+        }
+        partition_unref(message->partition);
+        free(message->body);
+        free(message->fault);
+        free(message);
+}
+
+static MessageBody *body_new(const Record *record, size_t limit) {
+        size_t value_size = record->value_size;
+        if (value_size > limit) {
+                value_size = limit < KEPT_BYTES ? limit : KEPT_BYTES;
+        }
+        size_t size = record->key_size + value_size + record->headers_size;
+        MessageBody *body = malloc(sizeof(*body) + size);
+        if (body == NULL) {
+                return NULL;
+        }
+        uint8_t *data = body->data;
+        *body = (MessageBody){.full_size = record->value_size};
+        if (record->key != NULL) {
+                body->key = memcpy(data, record->key, record->key_size);
+                body->key_size = record->key_size;
+                data += record->key_size;
+        }
+        if (record->value != NULL) {
+                body->value = memcpy(data, record->value, value_size);
+                body->value_size = value_size;
+                data += value_size;
+        }
+        if (record->headers != NULL) {
+                body->headers = memcpy(data, record->headers, record->headers_size);
+                body->headers_size = record->headers_size;
+        }
+        return body;
+}
+
+/* The fault becomes the message's, unless it has one: the first is the cause. */
+static int message_blame(Message *message, HandlerId handler, const char *reason,
+                         const char *detail) {
+        if (message->fault != NULL) {
+                return 0;
+        }
+        MessageFault *fault = calloc(1, sizeof(*fault));
+        if (fault == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        fault->reason = reason;
+        if (detail != NULL) {
+                strncpy(fault->detail, detail, sizeof(fault->detail) - 1);
+        }
+        message->fault = fault;
+        message->fault_handler = handler;
+        return 0;
+}
+
+/* Reads the record and makes the message of it. What cannot be read is a message too, with a fault.
+ */
+static int message_new(Message **messagep, Partition *partition, const Record *record) {
+        const EngineConfig *config = partition->engine->config;
+        Request request = {.requested_us = -1};
+        MessageFault fault = {0};
+
+        if (record->value == NULL) {
+                /* A tombstone: nothing to read. */
+        } else if (record->value_size > config->message_bytes) {
+                fault.reason = "too_large";
+                snprintf(fault.detail, sizeof(fault.detail),
+                         "%zu bytes are over limits.message_bytes (%zu); the first %d are kept",
+                         record->value_size, config->message_bytes, (int)KEPT_BYTES);
+        } else {
+                int r = message_decode(&config->format, record->value, record->value_size, &request,
+                                       &fault);
+                if (r < 0) {
+                        return r;
+                }
+        }
+        size_t host_size = strlen(request.host) + 1;
+        Message *message = calloc(1, sizeof(*message) + host_size + request.id_size + 1);
+        if (message == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        memcpy(message->text, request.host, host_size);
+        memcpy(message->text + host_size, request.id, request.id_size);
+        message->host = request.host[0] != '\0' ? message->text : NULL;
+        message->id = request.id_size > 0 ? message->text + host_size : NULL;
+        message->requested_us = request.requested_us;
+        message->partition = partition_ref(partition);
+        message->offset = record->offset;
+        message->produced_us = record->timestamp_us;
+        message->fault_handler = HANDLER_COUNT;
+        heap_node_init(&message->retry);
+        list_init(&message->link);
+        list_init(&message->lane_link);
+        list_init(&message->host_link);
+        message->body = body_new(record, config->message_bytes);
+        int r = message->body == NULL ? error_origin(-ENOMEM) : 0;
+        if (r == 0 && fault.reason != NULL) {
+                message->record = MESSAGE_FAULTY;
+                r = message_blame(message, HANDLER_COUNT, fault.reason, fault.detail);
+        } else {
+                message->record =
+                        record->value != NULL && config->save ? MESSAGE_ROW : MESSAGE_NO_ROW;
+        }
+        if (r != 0) {
+                message_free(message);
+                return r;
+        }
+        *messagep = message;
+        return 0;
+}
+
+static bool matches_any(const char *const *patterns, const char *host) {
+        for (; patterns != NULL && *patterns != NULL; patterns++) {
+                if (host_matches(*patterns, host)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* Why no restart of this host may ever start here; NULL: it may. */
+static const char *message_guard(const EngineConfig *config, const Message *message,
+                                 const char **detail) {
+        if (!matches_any(config->allow, message->host)) {
+                *detail = "no pattern of handlers.restart-host.allow matches the host";
+                return "not_allowed";
+        }
+        if (matches_any(config->deny, message->host)) {
+                *detail = "a pattern of handlers.restart-host.deny matches the host";
+                return "denied";
+        }
+        return NULL;
+}
+
+static int message_start_restart(Message *message) {
+        const EngineConfig *config = message->partition->engine->config;
+        const char *detail = NULL;
+        const char *reason = message_guard(config, message, &detail);
+        if (reason != NULL) {
+                int r = message_blame(message, HANDLER_RESTART, reason, detail);
+                return r != 0 ? r
+                              : message_outcome(message, HANDLER_RESTART, OUTCOME_POISON, false,
+                                                detail);
+        }
+        return hosts_add(message);
+}
+
+int message_admit(Partition *partition, const Record *record, int64_t wall) {
+        Engine *engine = partition->engine;
+        Message *message = NULL;
+        int r = message_new(&message, partition, record);
+        if (r != 0) {
+                return r;
+        }
+        r = offsets_admit(&partition->offsets, record->offset, &message->sequence);
+        if (r != 0) {
+                message_free(message);
+                return r;
+        }
+        message->received_us = engine->now;
+        message->received_wall_us = wall;
+        if (message->requested_us > wall + FUTURE_US ||
+            (message->produced_us >= 0 &&
+             (message->requested_us < 0 || message->produced_us < message->requested_us))) {
+                message->requested_us = message->produced_us;
+        }
+        message->bytes =
+                message->body->key_size + message->body->value_size + message->body->headers_size;
+        list_push_back(&partition->messages, &message->link);
+        engine->in_flight++;
+        engine->in_flight_bytes += message->bytes;
+
+        /* Below the fence it is saved, or it is a tombstone, or it has its row in `rejected`. */
+        if (record->offset >= partition->fence) {
+                message->handlers[HANDLER_SAVE].state = HANDLER_QUEUED;
+                list_push_back(&partition->lane, &message->lane_link);
+        } else if (message->record == MESSAGE_FAULTY) {
+                message->fault_kept = true;
+        }
+        if (engine->config->restart && message->record != MESSAGE_FAULTY && record->value != NULL) {
+                r = message_start_restart(message);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return message_settle(message);
+}
+
+static const char *outcome_reason(Outcome outcome) {
+        return outcome == OUTCOME_POISON ? "refused" : outcome_name(outcome);
+}
+
+int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool charged,
+                    const char *detail) {
+        Engine *engine = message->partition->engine;
+        const EngineConfig *config = engine->config;
+        HandlerTask *task = &message->handlers[handler];
+
+        task->state = HANDLER_ENDED;
+        task->outcome = outcome;
+        if (outcome != OUTCOME_CANCELLED) {
+                task->attempts++;
+        }
+        if (charged && outcome_is_charged(outcome)) {
+                task->charged++;
+        }
+        engine->totals.outcomes[handler][outcome]++;
+        if (outcome_verdict(outcome, config->on_unknown, task->charged, config->attempts) ==
+            VERDICT_REJECT) {
+                return message_blame(message, handler, outcome_reason(outcome), detail);
+        }
+        return 0;
+}
+
+static int message_retry(Message *message) {
+        Engine *engine = message->partition->engine;
+        const EngineConfig *config = engine->config;
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                HandlerTask *task = &message->handlers[i];
+                if (task->state != HANDLER_ENDED || outcome_is_success(task->outcome)) {
+                        continue;
+                }
+                unsigned attempt = task->attempts > 0 ? (unsigned)task->attempts - 1 : 0;
+                int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
+                                              &engine->random);
+                task->state = HANDLER_WAITING;
+                int r = heap_insert(&engine->retries, &message->retry, engine->now + delay);
+                if (r != 0) {
+                        return r;
+                }
+                return engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
+                                                          .note = NOTE_RETRY,
+                                                          .message = message,
+                                                          .handler = (HandlerId)i,
+                                                          .delay_us = delay});
+        }
+        return error_origin(-ENOTRECOVERABLE);
+}
+
+static Verdict message_verdict(const Message *message) {
+        const EngineConfig *config = message->partition->engine->config;
+        Verdict verdict = message->record == MESSAGE_FAULTY ? VERDICT_REJECT : VERDICT_ACCEPT;
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                const HandlerTask *task = &message->handlers[i];
+                Verdict own = VERDICT_NONE;
+                if (task->state == HANDLER_OFF) {
+                        own = VERDICT_ACCEPT;
+                } else if (task->state == HANDLER_ENDED) {
+                        own = outcome_verdict(task->outcome, config->on_unknown, task->charged,
+                                              config->attempts);
+                }
+                verdict = verdict_combine(verdict, own);
+        }
+        return verdict;
+}
+
+int message_settle(Message *message) {
+        Engine *engine = message->partition->engine;
+        message->verdict = message_verdict(message);
+        switch (message->verdict) {
+        case VERDICT_NONE:
+                return 0;
+        case VERDICT_ACCEPT:
+                return message_finish(message, message->body->value == NULL ? FINISH_TOMBSTONE
+                                                                            : FINISH_ACCEPTED);
+        case VERDICT_RETRY:
+                return message_retry(message);
+        case VERDICT_REJECT:
+                if (message->fault_kept) {
+                        return message_finish(message, FINISH_REJECTED);
+                }
+                if (engine->stopping) {
+                        return message_finish(message, FINISH_RELEASED);
+                }
+                list_push_back(&engine->rejects, &message->lane_link);
+                return 0;
+        case VERDICT_RELEASE:
+                return message_finish(message, FINISH_RELEASED);
+        }
+        return error_origin(-ENOTRECOVERABLE);
+}
+
+int message_cancel(Message *message, unsigned reach) {
+        HandlerTask *save = &message->handlers[HANDLER_SAVE];
+        HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+        int r = 0;
+
+        if (message->verdict == VERDICT_REJECT) {
+                /* Its handlers have ended; its row waits to be written, or is being written. */
+                return message->fault_sent && (reach & CANCEL_BATCH) == 0
+                               ? 0
+                               : message_finish(message, FINISH_RELEASED);
+        }
+        if (save->state == HANDLER_QUEUED ||
+            (save->state == HANDLER_RUNNING && (reach & CANCEL_BATCH) != 0)) {
+                list_unlink(&message->lane_link);
+                r = message_outcome(message, HANDLER_SAVE, OUTCOME_CANCELLED, false, NULL);
+        }
+        if (r == 0 && (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
+                       (restart->state == HANDLER_RUNNING && (reach & CANCEL_RUN) != 0))) {
+                hosts_remove(message);
+                heap_remove(&message->partition->engine->retries, &message->retry);
+                r = message_outcome(message, HANDLER_RESTART, OUTCOME_CANCELLED, false, NULL);
+        }
+        return r != 0 ? r : message_settle(message);
+}
+
+int message_finish(Message *message, Finish finish) {
+        Partition *partition = message->partition;
+        Engine *engine = partition->engine;
+
+        hosts_remove(message);
+        heap_remove(&engine->retries, &message->retry);
+        list_unlink(&message->lane_link);
+        list_unlink(&message->link);
+        engine->in_flight--;
+        engine->in_flight_bytes -= message->bytes;
+        engine->totals.finished[finish]++;
+        if (finish != FINISH_RELEASED) {
+                offsets_resolve(&partition->offsets, message->sequence);
+                commit_schedule(partition);
+        }
+        return engine_act(engine, &(EngineAction){.type = ENGINE_FINISHED,
+                                                  .finish = finish,
+                                                  .message = message,
+                                                  .partition = partition});
+}
