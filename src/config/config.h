@@ -141,6 +141,7 @@ typedef struct ConfigRetry {
 
 typedef struct ConfigShutdown {
         int64_t grace_us; /* `auto` is worked out */
+        bool grace_auto;
 } ConfigShutdown;
 
 typedef struct ConfigLog {
