@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
         TIMEOUT_MS = 20000,
@@ -87,6 +88,15 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *u
         *place = (Place){message->partition, message->offset};
 }
 
+/* Takes what it is given and never lets go, for it is served only until the first assignment. */
+static void rebalanced(rd_kafka_t *rk, rd_kafka_resp_err_t what,
+                       rd_kafka_topic_partition_list_t *partitions, void *user) {
+        (void)user;
+        if (what == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+                check(rd_kafka_assign(rk, partitions), "assign");
+        }
+}
+
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
         char error[512];
 
@@ -105,6 +115,7 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *servers, const char 
         set(conf, "log_level", "0");
         if (type == RD_KAFKA_CONSUMER) {
                 set(conf, "group.id", group);
+                rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
         } else {
                 set(conf, "enable.idempotence", "true");
                 set(conf, "linger.ms", "5");
@@ -410,6 +421,36 @@ static void commit(rd_kafka_t *rk, int argc, char **argv) {
         rd_kafka_topic_partition_list_destroy(list);
 }
 
+/* A member that stays and does not answer to a rebalance, so that whoever joins after it waits.
+ * Says "joined", and ends when stdin does. */
+static void member(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_t *assigned = NULL;
+
+        (void)argc;
+        rd_kafka_topic_partition_list_add(list, argv[1], RD_KAFKA_PARTITION_UA);
+        check(rd_kafka_subscribe(rk, list), "subscribe");
+        rd_kafka_topic_partition_list_destroy(list);
+        do {
+                rd_kafka_message_t *message = rd_kafka_consumer_poll(rk, 100);
+
+                if (message) {
+                        rd_kafka_message_destroy(message);
+                }
+                if (assigned) {
+                        rd_kafka_topic_partition_list_destroy(assigned);
+                }
+                check(rd_kafka_assignment(rk, &assigned), "assignment");
+        } while (assigned->cnt == 0);
+        rd_kafka_topic_partition_list_destroy(assigned);
+        puts("joined");
+        fflush(stdout);
+        while (getchar() != EOF) {
+        }
+        /* An orderly end would answer the rebalance first. */
+        _exit(0);
+}
+
 /* {"state": "Stable", "members": 1} */
 static void group(rd_kafka_t *rk, int argc, char **argv) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
@@ -441,6 +482,7 @@ static const Command commands[] = {
         {"delete", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, delete},
         {"ends", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, ends},
         {"group", "GROUP", 1, 1, RD_KAFKA_PRODUCER, group},
+        {"member", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, member},
         {"produce", "TOPIC <RECORDS", 1, 1, RD_KAFKA_PRODUCER, produce},
 };
 

@@ -1,0 +1,159 @@
+"""Everything that one test has to itself: topic, group, database, restarter, folder."""
+
+import json
+import uuid
+
+from . import until
+from .daemon import Ackd, command
+from .kafka import Record
+from .postgres import Database
+from .restarter import Restarter
+
+
+def merge(base, changes):
+    """A copy of base with changes put in, section by section; None takes a key out."""
+    result = dict(base)
+    for name, value in changes.items():
+        if value is None:
+            result.pop(name, None)
+        elif isinstance(value, dict) and isinstance(result.get(name), dict):
+            result[name] = merge(result[name], value)
+        else:
+            result[name] = value
+    return result
+
+
+def request(host, **fields):
+    """The value of a message that asks for a restart."""
+    fields.setdefault("id", uuid.uuid4().hex)
+    return json.dumps({"host": host, **fields}).encode()
+
+
+class Site:
+    def __init__(self, kafka, server_dsn, folder):
+        name = "t" + uuid.uuid4().hex[:12]
+        self.kafka = kafka
+        self.topic = name
+        self.group = name
+        self.folder = folder
+        self.produced = {}  # (partition, offset): Record
+        self.database = Database(server_dsn, name)
+        self.restarter = Restarter(folder / "restarter")
+        self._daemons = []
+
+    def cleanup(self):
+        for daemon in self._daemons:
+            daemon.kill()
+        self.restarter.cleanup()
+        self.database.drop()
+
+    # --- configuration ---
+
+    def config(self, **changes):
+        return merge(
+            {
+                "instance": "test",
+                "kafka": {"bootstrap.servers": self.kafka.servers, "group.id": self.group},
+                "consume": {"topics": [self.topic], "commit_interval": "200ms"},
+                "handlers": {
+                    "save": {},
+                    "restart-host": {
+                        "action": "exec",
+                        "allow": ["*"],
+                        "exec": {
+                            "argv": self.restarter.argv(),
+                            "timeout": "60s",
+                            "kill_after": "1s",
+                        },
+                    },
+                },
+                "postgres": {"dsn": self.database.dsn},
+                "retry": {"backoff": "100ms", "backoff_max": "1s"},
+                "shutdown": {"grace": "10s"},
+                "log": {"level": "debug", "format": "json"},
+                "metrics": {"textfile": str(self.folder / "metrics.prom"), "interval": "200ms"},
+            },
+            changes,
+        )
+
+    def write_config(self, name="ackd.yaml", **changes):
+        """JSON is YAML, so no module for YAML is needed."""
+        path = self.folder / name
+        path.write_text(json.dumps(self.config(**changes), indent=1))
+        return path
+
+    # --- Kafka ---
+
+    def create_topic(self, partitions=1, **config):
+        self.kafka.create(self.topic, partitions, **config)
+
+    def produce(self, *messages, partition=-1):
+        """Messages are Records, values as bytes, or hosts; returns each one's place."""
+
+        def record(message):
+            if isinstance(message, Record):
+                return message
+            value = message if isinstance(message, bytes) else request(message)
+            return Record(value, partition=partition)
+
+        records = list(map(record, messages))
+        places = self.kafka.produce(self.topic, records)
+        self.produced.update(zip(places, records))
+        return places
+
+    def committed(self):
+        """partition: offset"""
+        return {p: o for p, (o, _) in self.kafka.committed(self.group, self.topic).items()}
+
+    def is_drained(self):
+        """Whether the committed offset of each partition is its end."""
+        ends = {p: high for p, (_, high) in self.kafka.ends(self.topic).items()}
+        return self.committed() == ends
+
+    def wait_drained(self, timeout=60):
+        until(self.is_drained, timeout, interval=0.2)
+
+    def wait_joined(self, members=1):
+        until(lambda: self.kafka.group(self.group) == ("Stable", members), interval=0.1)
+
+    # --- the daemon ---
+
+    def init_db(self):
+        result = command("init-db", "-c", self.write_config())
+        assert result.returncode == 0, result.stderr
+
+    def start(self, init=True, **changes):
+        """Starts a daemon; before, the schema is made when it is not there."""
+        if init and not self.database.has_schema():
+            self.init_db()
+        number = len(self._daemons) + 1
+        textfile = self.config(**changes)["metrics"]["textfile"]
+        daemon = Ackd(
+            self.write_config(f"ackd-{number}.yaml", **changes),
+            self.folder / f"ackd-{number}.log",
+            self.folder / textfile,
+        )
+        self._daemons.append(daemon)
+        return daemon
+
+    # --- what the database has ---
+
+    def saved(self):
+        """(partition, offset): (host, payload in bytes); fails when one is there twice."""
+        rows = self.database.rows(
+            'SELECT partition, "offset", host, payload::text FROM saved_messages WHERE topic = %s',
+            self.topic,
+        )
+        result = {(p, o): (host, payload.encode()) for p, o, host, payload in rows}
+        assert len(result) == len(rows), "a message was saved twice"
+        return result
+
+    def rejected(self):
+        """(partition, offset): its row as a dict"""
+        names = "value host handler reason detail attempts handlers_done".split()
+        rows = self.database.rows(
+            f'SELECT p.partition, r."offset", {", ".join("r." + name for name in names)}'
+            " FROM rejected r JOIN partitions p ON p.id = r.source WHERE p.topic = %s",
+            self.topic,
+        )
+        return {(p, o): dict(zip(names, row)) for p, o, *row in rows}
