@@ -41,6 +41,7 @@ enum {
         READ_SIZE = 16384,    /* of one read */
         READS_PER_TURN = 4,   /* together the default capacity of a pipe */
         READS_AT_END = 64,    /* 1 MiB, the most that a pipe can be made to hold */
+        SAY_US = 10000000,    /* between two lines about spawns that fail */
         STATUS_COUNT = 256,   /* exit statuses */
         OUTPUT_HALF_MAX = 1 << 20,
 };
@@ -68,10 +69,11 @@ typedef struct Exec {
         Command command;
         int64_t timeout_us;
         int64_t kill_after_us;
-        size_t half;   /* bytes of output kept from each end */
-        int refusal;   /* errno of the newest spawn, if it failed and was logged; 0 otherwise */
-        Buffer why;    /* of a request that can't be expanded */
-        Buffer output; /* of the run that is just being reported */
+        size_t half; /* bytes of output kept from each end */
+        int said;    /* errno of the failed spawn that was logged; 0: none, or one worked since */
+        int64_t said_us; /* when; 0: never */
+        Buffer why;      /* of a request that can't be expanded */
+        Buffer output;   /* of the run that is just being reported */
         List runs;
         List abandoned;
         Outcome outcomes[STATUS_COUNT];
@@ -461,22 +463,26 @@ static const char *remedy(int error) {
         }
 }
 
-/* Says it once, until a spawn works again or fails in another way. */
+/* Said once until a spawn works again or fails in another way, and not more often than every
+ * SAY_US: at a limit every other spawn can fail. */
 static void exec_say_refused(Exec *exec, ExecRun *run, int error) {
         const char *program = exec->command.argv[0];
         snprintf(run->detail, sizeof(run->detail), "could not start %s: %s", program,
                  error_text(error));
-        if (exec->refusal != error) {
-                exec->refusal = error;
-                log_error(exec->log, "exec.not_started", FIELDS(.error = error_text(error)),
-                          "no command can be started: %s: %s; %s; the requests are tried again",
-                          program, error_text(error), remedy(error));
+        if (exec->said == error ||
+            (exec->said_us != 0 && run->started_us - exec->said_us < SAY_US)) {
+                return;
         }
+        exec->said = error;
+        exec->said_us = run->started_us;
+        log_error(exec->log, "exec.not_started", FIELDS(.error = error_text(error)),
+                  "no command can be started: %s: %s; %s; the requests are tried again", program,
+                  error_text(error), remedy(error));
 }
 
 static void exec_say_started(Exec *exec) {
-        if (exec->refusal != 0) {
-                exec->refusal = 0;
+        if (exec->said != 0) {
+                exec->said = 0;
                 log_info(exec->log, "exec.started_again", FIELDS(),
                          "commands can be started again");
         }
