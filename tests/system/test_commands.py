@@ -1,0 +1,212 @@
+"""The commands: what they print, where, and how they end."""
+
+import json
+import re
+
+import pytest
+from harness.daemon import command
+
+COMMANDS = ["run", "check-config", "print-config", "init-db", "produce", "version"]
+UNREACHABLE = {
+    "kafka": {"bootstrap.servers": "127.0.0.1:1"},
+    "postgres": {"dsn": "host=127.0.0.1 port=1 user=x dbname=x"},
+}
+
+
+def test_version_names_the_libraries():
+    result = command("version")
+    assert result.returncode == 0
+    assert re.search(r"^ackd \d+\.\d+\.\d+", result.stdout)
+    for library in ("librdkafka 2.", "libev 4.", "libpq 15", "jansson 2.", "libyaml 0."):
+        assert library in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("name", [None, *COMMANDS])
+def test_help(name):
+    result = command(*filter(None, [name, "--help"]))
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert f"ackd {name or ''}".strip() in result.stdout
+    if name is None:
+        assert all(other in result.stdout for other in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["no-such-command"], ["run", "--no-such-option"], ["run", "extra"], ["run", "-c"], ["produce"]],
+    ids=" ".join,
+)
+def test_wrong_usage_is_64(arguments):
+    result = command(*arguments)
+    assert result.returncode == 64
+    assert result.stdout == ""
+    assert "ackd" in result.stderr
+
+
+# --- configuration ---
+
+
+def test_check_config_says_ok(site):
+    result = command("check-config", "-c", site.write_config())
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+
+
+def test_check_config_names_every_error_and_its_place(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "instance: demo\n"
+        "consume:\n"
+        "  comit_interval: 1s\n"
+        "handlers:\n"
+        "  restart-host:\n"
+        "    exec: {timeout: soon}\n"
+        "limits:\n"
+        "  in_flight: 0\n"
+        "log: {level: loud}\n"
+    )
+    for name in ("check-config", "run"):
+        result = command(name, "-c", path)
+        assert result.returncode == 78
+        lines = result.stderr.splitlines()
+
+        def line_of(place, lines=lines):
+            return next(line for line in lines if line.startswith(f"{path}:{place}:"))
+
+        assert "commit_interval" in line_of("3:3")
+        assert "duration" in line_of("6:21")
+        assert "1 to" in line_of("8:14")
+        assert "debug | info | warning | error" in line_of("9:15")
+        assert any("action" in line for line in lines)
+        assert any("allow" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["check-config", "print-config", "run", "init-db", "produce"])
+def test_a_file_that_is_not_there_is_78(name, tmp_path):
+    path = tmp_path / "none.yaml"
+    result = command(name, "-c", path, *(["host"] if name == "produce" else []))
+    assert result.returncode == 78
+    assert str(path) in result.stderr
+
+
+def test_the_environment_and_options_win_in_this_order(site):
+    path = site.write_config(retry={"attempts": 2})
+    environment = {"ACKD_CONFIG": str(path), "ACKD__RETRY__ATTEMPTS": "3"}
+    assert "attempts: 2  # " in command("print-config", "-c", path).stdout
+    shown = command("print-config", env=environment).stdout
+    assert "attempts: 3  # environment ACKD__RETRY__ATTEMPTS" in shown
+    shown = command("print-config", "-o", "retry.attempts=4", env=environment).stdout
+    assert re.search(r"attempts: 4  # -o", shown)
+    result = command("check-config", env={**environment, "ACKD__RETRY__ATTEMTPS": "3"})
+    assert result.returncode == 78
+    assert "ACKD__RETRY__ATTEMTPS" in result.stderr and "attempts" in result.stderr.lower()
+
+
+def test_print_config_masks_secrets_and_can_be_read_again(site):
+    secret = "correct-horse"
+    path = site.write_config(
+        kafka={"sasl.password": secret}, postgres={"dsn": f"host=x password={secret}"}
+    )
+    result = command("print-config", "-c", path)
+    assert result.returncode == 0
+    assert secret not in result.stdout + result.stderr
+    assert site.kafka.servers in result.stdout
+    again = site.folder / "again.yaml"
+    again.write_text(result.stdout)
+    assert command("check-config", "-c", again).returncode == 0
+
+
+def test_the_defaults_are_printed_with_help(tmp_path):
+    result = command("print-config", "--defaults")
+    assert result.returncode == 0
+    assert "commit_interval: 1s" in result.stdout
+    path = tmp_path / "defaults.yaml"
+    path.write_text(result.stdout)
+    assert command("check-config", "-c", path).returncode == 0
+
+
+# --- init-db ---
+
+
+def test_init_db_can_be_repeated_and_printed(site):
+    path = site.write_config()
+    for _ in range(2):
+        result = command("init-db", "-c", path)
+        assert result.returncode == 0, result.stderr
+    printed = command("init-db", "-c", path, "--print")
+    assert printed.returncode == 0
+    assert "CREATE TABLE" in printed.stdout and '"ackd"' in printed.stdout
+    kinds = site.database.rows("SELECT relkind, relname FROM pg_class WHERE relname = 'messages'")
+    assert kinds == [("p", "messages")]
+    assert site.database.value("SELECT version FROM schema_version") == 1
+
+
+def test_init_db_without_a_server_is_69(site):
+    result = command("init-db", "-c", site.write_config(postgres=UNREACHABLE["postgres"]))
+    assert result.returncode == 69
+    assert result.stderr.count("\n") >= 1
+
+
+def test_init_db_refuses_another_encoding(site):
+    name = site.database.name + "_latin1"
+    with site.database.connect() as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+        )
+    try:
+        dsn = site.database.dsn.replace(f"dbname={site.database.name}", f"dbname={name}")
+        result = command("init-db", "-c", site.write_config(postgres={"dsn": dsn}))
+        assert result.returncode not in (0, 64)
+        assert "UTF8" in result.stderr
+    finally:
+        with site.database.connect() as connection:
+            connection.execute(f"DROP DATABASE {name}")
+
+
+# --- produce ---
+
+
+def values(site, count):
+    """What is in the topic, through the daemon itself."""
+    daemon = site.start(handlers={"restart-host": None})
+    site.wait_drained()
+    assert daemon.stop() == 0
+    saved = site.saved()
+    assert len(saved) == count
+    return [json.loads(payload) for _, payload in saved.values()]
+
+
+def test_produce_sends_a_request_a_host(site):
+    site.create_topic(3)
+    result = command("produce", "-c", site.write_config(), "a.example.com", "b.example.com")
+    assert result.returncode == 0, result.stderr
+    sent = values(site, 2)
+    assert {value["host"] for value in sent} == {"a.example.com", "b.example.com"}
+    assert len({value["id"] for value in sent}) == 2
+
+
+def test_produce_counts_over_a_pattern(site):
+    site.create_topic(3)
+    result = command("produce", "-c", site.write_config(), "--count", 1000, "n%d.example.com")
+    assert result.returncode == 0, result.stderr
+    # The bar is for a terminal; a pipe gets plain lines.
+    assert "\r" not in result.stderr and "\x1b" not in result.stderr + result.stdout
+    hosts = {value["host"] for value in values(site, 1000)}
+    assert len(hosts) == 1000
+
+
+def test_produce_reads_hosts_and_objects_from_a_file(site):
+    site.create_topic()
+    path = site.folder / "hosts"
+    path.write_text('a.example.com\n{"host": "b.example.com", "id": "x7", "why": ["disk"]}\n')
+    result = command("produce", "-c", site.write_config(), "--file", path)
+    assert result.returncode == 0, result.stderr
+    sent = {value["host"]: value for value in values(site, 2)}
+    assert sent["b.example.com"] == {"host": "b.example.com", "id": "x7", "why": ["disk"]}
+
+
+def test_produce_without_a_broker_is_69(site):
+    path = site.write_config(kafka=UNREACHABLE["kafka"])
+    result = command("produce", "-c", path, "a.example.com", timeout=100)
+    assert result.returncode == 69
+    assert "127.0.0.1:1" in result.stderr
