@@ -430,14 +430,15 @@ int value_set_kafka(ConfigSettings *settings, const char *name, const Source *so
         return 0;
 }
 
-/* Letters and digits that no reader of YAML takes for anything but text. */
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+/* What no reader of YAML takes for anything but text, also between brackets. */
 static bool is_plain(const char *text) {
         static const char *const words[] = {"null", "true", "false", "yes", "no",
                                             "on",   "off",  "y",     "n",   NULL};
-        if (strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-") !=
-                    strlen(text) ||
-            strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz/", *text) == NULL ||
-            *text == '\0') {
+        size_t size = strlen(text);
+        if (size == 0 || strchr(LETTERS "/", *text) == NULL || text[size - 1] == ':' ||
+            strspn(text, LETTERS "0123456789_./-=:") != size) {
                 return false;
         }
         for (size_t i = 0; words[i] != NULL; i++) {
