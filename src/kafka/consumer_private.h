@@ -1,0 +1,101 @@
+#pragma once
+
+/*
+ * The inside of the consumer, shared by consumer.c (its life and what the application asks for) and
+ * events.c (what librdkafka and the helper thread tell).
+ */
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kafka/consumer.h"
+#include "kafka/helper.h"
+#include "kafka/parts.h"
+#include "kafka/queue.h"
+#include "kafka/report.h"
+#include "util/buffer.h"
+#include "util/loop.h"
+
+typedef enum ConsumerState {
+        CONSUMER_OPEN,
+        CONSUMER_UNSUBSCRIBING, /* consumer_close(): what is assigned is being revoked */
+        CONSUMER_CLOSING,       /* librdkafka leaves the group */
+        CONSUMER_CLOSED,        /* the handle can be destroyed */
+} ConsumerState;
+
+/* Whether brokers answer. Errors only make us ask; the answer decides, so that one idle connection
+ * that was closed is not told as an outage. */
+typedef enum ConsumerReach {
+        CONSUMER_REACH_UNKNOWN, /* at the start */
+        CONSUMER_REACH_UP,
+        CONSUMER_REACH_SUSPECT, /* was up; librdkafka says that all brokers are down */
+        CONSUMER_REACH_DOWN,    /* told as `kafka.down` */
+} ConsumerReach;
+
+enum {
+        CONSUMER_QUEUED_MIN = 20000, /* messages; above it 2.0.2's fetcher sleeps up to a second */
+};
+
+struct Consumer {
+        Loop *loop;
+        Log *log;
+        const ConsumerEvents *events;
+        void *user;
+        rd_kafka_t *rk;
+        Helper *helper;
+        Queue main;     /* rebalances, errors */
+        Queue messages; /* the partitions' queues are forwarded to it */
+        Queue replies;  /* to commits: behind prefetched messages they would wait */
+        Queue lines;    /* librdkafka's log: on the main queue, debug lines can starve the rest */
+        LoopTimer timer;
+        LoopSoon soon; /* `closed`, and the reply to a commit that failed at once */
+        Parts parts;
+        Report report;
+        Buffer headers;
+        ConsumerState state;
+        ConsumerReach reach;
+        bool probing; /* a HELPER_PROBE is under way */
+        bool joined;
+        bool fatal; /* told */
+        /* The revoke that waits for consumer_unassign(); NULL: none. */
+        rd_kafka_topic_partition_list_t *revoking;
+        bool committing;
+        rd_kafka_resp_err_t commit_error; /* it failed at once: replied in the next turn */
+        /* Wake-ups of the fetcher, only for versions without fetch.queue.backoff.ms. */
+        bool wakes;
+        bool waking;          /* one is under way */
+        bool was_full;        /* the queue held CONSUMER_QUEUED_MIN since the newest one */
+        size_t delivered;     /* bytes since then */
+        size_t queue_bytes;   /* as configured */
+        char *cluster_id;     /* NULL: not known yet */
+        char last_error[256]; /* of a connection; for `kafka.down` */
+        const char **topics;  /* copies, NULL-terminated */
+};
+
+void consumer_set_state(Consumer *consumer, ConsumerState state);
+
+/* After the last revoke: asks librdkafka to leave the group. */
+void consumer_close_queue(Consumer *consumer);
+void consumer_check_closed(Consumer *consumer);
+
+/* What cannot go on ends in `fatal`, once. */
+void consumer_fail(Consumer *consumer, bool fenced, const char *error);
+
+/* Asks whether a broker answers, unless that is known or being asked. */
+void consumer_probe(Consumer *consumer);
+
+/* Queue.event and the like. */
+void consumer_on_main(Queue *queue, rd_kafka_event_t *event);
+void consumer_on_message(Queue *queue, rd_kafka_event_t *event);
+void consumer_on_messages_served(Queue *queue);
+void consumer_on_reply(Queue *queue, rd_kafka_event_t *event);
+void consumer_on_line(Queue *queue, rd_kafka_event_t *event);
+void consumer_on_answer(void *user, HelperRequest *request);
+
+/* `committed` for all that are in the commit; @replies NULL: all failed with @error. */
+void consumer_reply(Consumer *consumer, rd_kafka_resp_err_t error,
+                    const rd_kafka_topic_partition_list_t *replies);
+
+/* Answers librdkafka's revoke. */
+int consumer_let_go(Consumer *consumer);

@@ -1,0 +1,478 @@
+/*
+ * What librdkafka and the helper thread tell the consumer.
+ *
+ * librdkafka sends a rebalance only after the one before was answered, and its partitions stand
+ * still from then on; heartbeats go on meanwhile, so a revoke can wait for a drain up to
+ * max.poll.interval.ms.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/consumer_private.h"
+#include "kafka/convert.h"
+
+#define EVENTS_WAKE_US INT64_C(1000000)
+
+static void broker_answered(Consumer *consumer) {
+        if (consumer->reach == CONSUMER_REACH_UP) {
+                return;
+        }
+        if (consumer->reach != CONSUMER_REACH_SUSPECT) {
+                log_info(consumer->log, "kafka.up", FIELDS(), "Kafka answers%s",
+                         consumer->reach == CONSUMER_REACH_DOWN ? " again; going on" : "");
+                report_forget(&consumer->report);
+        }
+        consumer->reach = CONSUMER_REACH_UP;
+}
+
+static void no_broker_answered(Consumer *consumer) {
+        if (consumer->reach == CONSUMER_REACH_DOWN || consumer->reach == CONSUMER_REACH_UP) {
+                return;
+        }
+        consumer->reach = CONSUMER_REACH_DOWN;
+        log_warning(consumer->log, "kafka.down", FIELDS(),
+                    "no broker answers%s%s; trying again every second, what is in flight goes on",
+                    consumer->last_error[0] != '\0' ? ": " : "", consumer->last_error);
+}
+
+/* --- rebalances --------------------------------------------------------------------------- */
+
+static bool is_cooperative(const Consumer *consumer) {
+        return strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
+}
+
+/* Logs and forgets; true: there was none. */
+static bool went_well(Consumer *consumer, rd_kafka_error_t *error, const char *what) {
+        if (error == NULL) {
+                return true;
+        }
+        log_error(consumer->log, "kafka.rebalance", FIELDS(.error = rd_kafka_error_name(error)),
+                  "%s: %s; waiting for the next rebalance", what, rd_kafka_error_string(error));
+        rd_kafka_error_destroy(error);
+        return false;
+}
+
+static rd_kafka_error_t *assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
+        if (is_cooperative(consumer)) {
+                return rd_kafka_incremental_assign(consumer->rk, list);
+        }
+        rd_kafka_resp_err_t err = rd_kafka_assign(consumer->rk, list);
+        return err == 0 ? NULL : rd_kafka_error_new(err, "%s", rd_kafka_err2str(err));
+}
+
+/* Forwards the queue of a partition to the one that is read. */
+static void forward(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
+        rd_kafka_queue_t *queue =
+                rd_kafka_queue_get_partition(consumer->rk, one->topic, one->partition);
+        if (queue != NULL) {
+                rd_kafka_queue_forward(queue, consumer->messages.queue);
+                rd_kafka_queue_destroy(queue);
+        }
+}
+
+static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list) {
+        size_t n = 0;
+        ConsumerPartition **partitions = calloc((size_t)list->cnt + 1, sizeof(*partitions));
+        int r = partitions == NULL ? -ENOMEM : 0;
+
+        broker_answered(consumer);
+        if (consumer->state != CONSUMER_OPEN) {
+                /* It crossed our leaving. It must be answered all the same; what it brings is
+                 * revoked at once, and its messages belong to no partition here. */
+                went_well(consumer, assign(consumer, list), "an assignment while leaving");
+                free(partitions);
+                return;
+        }
+        for (int i = 0; r == 0 && i < list->cnt; i++) {
+                rd_kafka_topic_partition_t *one = &list->elems[i];
+                Part *part;
+                r = parts_add(&consumer->parts, one->topic, one->partition, &part);
+                if (r == -EEXIST) {
+                        r = 0;
+                        continue;
+                }
+                if (r == 0) {
+                        part->paused = true;
+                        partitions[n++] = &part->partition;
+                        /* Before every assign: stopping a fetch cleared the forward, and the next
+                         * assign does not set it again. */
+                        forward(consumer, one);
+                        /* A stored offset would end in an error with auto.offset.reset=error, and
+                         * seek and resume then deliver nothing. */
+                        one->offset = RD_KAFKA_OFFSET_END;
+                }
+        }
+        if (r < 0) {
+                free(partitions);
+                consumer_fail(consumer, false, "no memory for an assignment");
+                return;
+        }
+        consumer->joined = went_well(consumer, assign(consumer, list), "cannot take an assignment");
+        if (!consumer->joined) {
+                for (size_t i = 0; i < n; i++) {
+                        container_of(partitions[i], Part, partition)->revoked = true;
+                }
+                parts_remove(&consumer->parts, false);
+        } else if (n > 0) {
+                rd_kafka_pause_partitions(consumer->rk, list);
+                consumer->events->assigned(consumer->user, partitions, n);
+        }
+        free(partitions);
+}
+
+int consumer_let_go(Consumer *consumer) {
+        rd_kafka_topic_partition_list_t *list = steal(consumer->revoking);
+        bool some = is_cooperative(consumer);
+
+        parts_remove(&consumer->parts, !some);
+        if (some) {
+                went_well(consumer, rd_kafka_incremental_unassign(consumer->rk, list),
+                          "cannot let go of partitions");
+        } else {
+                rd_kafka_resp_err_t err = rd_kafka_assign(consumer->rk, NULL);
+                if (err != 0) {
+                        went_well(consumer, rd_kafka_error_new(err, "%s", rd_kafka_err2str(err)),
+                                  "cannot let go of partitions");
+                }
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+        if (consumer->state == CONSUMER_UNSUBSCRIBING && consumer->parts.n == 0) {
+                consumer_close_queue(consumer);
+        }
+        return 0;
+}
+
+static void on_revoke(Consumer *consumer, rd_kafka_topic_partition_list_t *list) {
+        bool lost = rd_kafka_assignment_lost(consumer->rk);
+        bool cooperative = is_cooperative(consumer);
+        size_t n = 0;
+        ConsumerPartition **partitions = calloc(consumer->parts.n + 1, sizeof(*partitions));
+
+        if (partitions == NULL) {
+                consumer_fail(consumer, false, "no memory for a revoke");
+                return;
+        }
+        if (consumer->revoking != NULL) {
+                /* Cannot come before the answer to the first; if it does, both are one. */
+                rd_kafka_topic_partition_list_destroy(steal(consumer->revoking));
+        }
+        consumer->revoking = rd_kafka_topic_partition_list_copy(list);
+        for (int i = 0; cooperative && i < list->cnt; i++) {
+                Part *part = parts_find(&consumer->parts, list->elems[i].topic,
+                                        list->elems[i].partition);
+                if (part != NULL) {
+                        part->revoked = true;
+                        partitions[n++] = &part->partition;
+                }
+        }
+        for (size_t i = 0; !cooperative && i < consumer->parts.n; i++) {
+                consumer->parts.all[i]->revoked = true;
+                partitions[n++] = &consumer->parts.all[i]->partition;
+        }
+        if (!cooperative || lost || consumer->state != CONSUMER_OPEN) {
+                consumer->joined = false;
+        }
+        if (n > 0) {
+                consumer->events->revoked(consumer->user, partitions, n, lost);
+        } else {
+                consumer_let_go(consumer);
+        }
+        free(partitions);
+}
+
+static void on_rebalance(Consumer *consumer, rd_kafka_event_t *event) {
+        rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+        rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
+
+        if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+                on_assign(consumer, list);
+                return;
+        }
+        if (err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+                report_error(&consumer->report, LOG_ERROR, "kafka.rebalance", NULL, -1, err,
+                             rd_kafka_err2str(err), "letting go of all partitions");
+        }
+        on_revoke(consumer, list);
+}
+
+/* --- errors ------------------------------------------------------------------------------- */
+
+static void on_out_of_range(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
+        Part *part = parts_find(&consumer->parts, one->topic, one->partition);
+        /* One from before a pause or a seek carries no version and is not dropped by librdkafka. */
+        if (part == NULL || part->paused || part->revoked ||
+            (one->offset >= 0 && one->offset < part->next)) {
+                return;
+        }
+        consumer->events->out_of_range(consumer->user, &part->partition);
+}
+
+static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, const char *text) {
+        snprintf(consumer->last_error, sizeof(consumer->last_error), "%s", text);
+        if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+                if (consumer->reach == CONSUMER_REACH_UP) {
+                        consumer->reach = CONSUMER_REACH_SUSPECT;
+                }
+                consumer_probe(consumer);
+                return;
+        }
+        report_error(&consumer->report, LOG_INFO, "kafka.error", NULL, -1, err, text,
+                     "librdkafka connects again");
+}
+
+static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
+        rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+        const char *text = rd_kafka_event_error_string(event);
+        rd_kafka_topic_partition_t *one = rd_kafka_event_topic_partition(event);
+        const char *topic = one != NULL ? one->topic : NULL;
+        int32_t partition = one != NULL ? one->partition : -1;
+        const char *next = "waiting for it";
+        LogLevel level = LOG_WARNING;
+
+        if (rd_kafka_event_error_is_fatal(event) || err == RD_KAFKA_RESP_ERR__FATAL) {
+                consumer_fail(consumer, err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, text);
+                goto out;
+        }
+        /* librdkafka adds errors with every version: the rest is told in its words. */
+        if (err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+            err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+                if (one != NULL) {
+                        on_out_of_range(consumer, one);
+                }
+                goto out;
+        }
+        if (err == RD_KAFKA_RESP_ERR__TRANSPORT || err == RD_KAFKA_RESP_ERR__RESOLVE ||
+            err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || err == RD_KAFKA_RESP_ERR__TIMED_OUT) {
+                on_connection_error(consumer, err, text);
+                goto out;
+        }
+        if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL) {
+                snprintf(consumer->last_error, sizeof(consumer->last_error), "%s", text);
+                level = LOG_ERROR;
+                next = "trying again; look at security.protocol, sasl.* and ssl.* under kafka";
+        } else if (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+                   err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+                level = LOG_ERROR;
+                next = "waiting for the right to read";
+        } else if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+                   err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+                next = "waiting until it exists";
+        } else if (err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
+                next = "the partitions are lost, joining the group again";
+        }
+        report_error(&consumer->report, level, "kafka.error", topic, partition, err, text, next);
+out:
+        if (one != NULL) {
+                rd_kafka_topic_partition_destroy(one);
+        }
+}
+
+/* --- events of the queues ----------------------------------------------------------------- */
+
+static void on_record(Consumer *consumer, const rd_kafka_message_t *message) {
+        Record record;
+        Part *part = parts_find_message(&consumer->parts, message->rkt, message->partition);
+
+        /* Not ours (any more), or delivered before in this assignment: whatever librdkafka does
+         * about a pause, offsets only rise. What is dropped here is read again from where
+         * consumer_start() says. */
+        if (part == NULL || part->paused || part->revoked || message->offset < part->next) {
+                return;
+        }
+        if (convert_record(&record, message, &consumer->headers) < 0) {
+                consumer_fail(consumer, false, "no memory for a message");
+                return;
+        }
+        /* Offsets have gaps: the next is any higher one. */
+        part->next = message->offset + 1;
+        consumer->delivered += message->len + message->key_len;
+        consumer->events->fetched(consumer->user, &part->partition, &record);
+}
+
+static void on_event(Consumer *consumer, rd_kafka_event_t *event) {
+        rd_kafka_event_type_t type = rd_kafka_event_type(event);
+
+        if (type == RD_KAFKA_EVENT_FETCH) {
+                /* One event is one message. It is gone when this returns: a message that is held
+                 * pins its whole fetch buffer. */
+                const rd_kafka_message_t *message = rd_kafka_event_message_next(event);
+                if (message != NULL && message->err == 0) {
+                        on_record(consumer, message);
+                }
+        } else if (type == RD_KAFKA_EVENT_REBALANCE) {
+                on_rebalance(consumer, event);
+        } else if (type == RD_KAFKA_EVENT_ERROR) {
+                on_error(consumer, event);
+        } else if (type == RD_KAFKA_EVENT_LOG) {
+                report_line(&consumer->report, event);
+        }
+}
+
+void consumer_on_main(Queue *queue, rd_kafka_event_t *event) {
+        on_event(container_of(queue, Consumer, main), event);
+}
+
+void consumer_on_message(Queue *queue, rd_kafka_event_t *event) {
+        on_event(container_of(queue, Consumer, messages), event);
+}
+
+void consumer_on_line(Queue *queue, rd_kafka_event_t *event) {
+        on_event(container_of(queue, Consumer, lines), event);
+}
+
+/* Above queued.min.messages, or the limit in bytes, 2.0.2's fetcher sleeps up to a second, and
+ * nothing wakes it when the queue runs empty; an answer on the leader's connection does. */
+void consumer_on_messages_served(Queue *queue) {
+        Consumer *consumer = container_of(queue, Consumer, messages);
+
+        if (!consumer->wakes || consumer->parts.n == 0) {
+                return;
+        }
+        if (rd_kafka_queue_length(queue->queue) >= CONSUMER_QUEUED_MIN) {
+                consumer->was_full = true;
+                return;
+        }
+        if (consumer->waking ||
+            (!consumer->was_full && consumer->delivered < consumer->queue_bytes / 2)) {
+                return;
+        }
+        HelperRequest *request = helper_request_new(HELPER_WAKE, consumer->parts.n, EVENTS_WAKE_US);
+        if (request == NULL) {
+                return;
+        }
+        for (size_t i = 0; i < consumer->parts.n; i++) {
+                const Part *part = consumer->parts.all[i];
+                rd_kafka_topic_partition_list_add(request->partitions, part->topic,
+                                                  part->partition.partition);
+        }
+        consumer->waking = true;
+        consumer->was_full = false;
+        consumer->delivered = 0;
+        helper_ask(consumer->helper, request);
+}
+
+/* --- replies ------------------------------------------------------------------------------ */
+
+void consumer_reply(Consumer *consumer, rd_kafka_resp_err_t error,
+                    const rd_kafka_topic_partition_list_t *replies) {
+        size_t n = 0;
+        ConsumerOffset *results = calloc(consumer->parts.n + 1, sizeof(*results));
+
+        if (results == NULL) {
+                consumer_fail(consumer, false, "no memory for the reply to a commit");
+                return;
+        }
+        for (size_t i = 0; i < consumer->parts.n; i++) {
+                Part *part = consumer->parts.all[i];
+                rd_kafka_resp_err_t err = error;
+                if (part->committing < 0) {
+                        continue;
+                }
+                if (replies != NULL) {
+                        /* Each partition has its own result; the list may be in another order. */
+                        const rd_kafka_topic_partition_t *one =
+                                rd_kafka_topic_partition_list_find(replies, part->topic,
+                                                                   part->partition.partition);
+                        if (one != NULL && one->err != 0) {
+                                err = one->err;
+                        }
+                }
+                results[n++] = (ConsumerOffset){
+                        .partition = &part->partition,
+                        .offset = part->committing,
+                        .ok = err == 0,
+                        .error = err == 0 ? NULL : rd_kafka_err2str(err),
+                };
+                part->committing = -1;
+        }
+        consumer->committing = false;
+        if (error == 0) {
+                broker_answered(consumer);
+        }
+        consumer->events->committed(consumer->user, results, n);
+        free(results);
+}
+
+void consumer_on_reply(Queue *queue, rd_kafka_event_t *event) {
+        Consumer *consumer = container_of(queue, Consumer, replies);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_OFFSET_COMMIT) {
+                consumer_reply(consumer, rd_kafka_event_error(event),
+                               rd_kafka_event_topic_partition_list(event));
+        }
+}
+
+static void take_cluster_id(Consumer *consumer, HelperRequest *request) {
+        if (request->cluster_id != NULL && consumer->cluster_id == NULL) {
+                consumer->cluster_id = steal(request->cluster_id);
+        }
+}
+
+static void on_looked(Consumer *consumer, HelperRequest *request) {
+        const rd_kafka_topic_partition_list_t *list = request->partitions;
+        size_t n = 0;
+        bool ends = request->kind == HELPER_LOOK_UP;
+        ConsumerLookUp *results = calloc((size_t)list->cnt + 1, sizeof(*results));
+
+        if (results == NULL) {
+                consumer_fail(consumer, false, "no memory for the result of a look-up");
+                return;
+        }
+        take_cluster_id(consumer, request);
+        for (int i = 0; i < list->cnt; i++) {
+                const rd_kafka_topic_partition_t *one = &list->elems[i];
+                Part *part = parts_find_id(&consumer->parts, one->topic, one->partition,
+                                           request->ids[i]);
+                if (part == NULL) {
+                        continue;
+                }
+                ConsumerLookUp *result = &results[n++];
+                result->partition = &part->partition;
+                result->ok = one->err == 0 && (!ends || request->high[i] >= 0);
+                result->committed = one->offset >= 0 ? one->offset : -1;
+                result->ours = one->metadata_size == strlen(CONSUMER_METADATA) &&
+                               memcmp(one->metadata, CONSUMER_METADATA, one->metadata_size) == 0;
+                result->low = ends ? request->low[i] : -1;
+                result->high = ends ? request->high[i] : -1;
+                if (ends && result->ok) {
+                        part->high = result->high;
+                }
+        }
+        if (request->error == 0) {
+                broker_answered(consumer);
+        } else {
+                report_error(&consumer->report, LOG_WARNING, "kafka.look_up", NULL, -1,
+                             request->error, rd_kafka_err2str(request->error),
+                             "the question is asked again");
+        }
+        if (ends) {
+                consumer->events->looked_up(consumer->user, results, n);
+        } else {
+                consumer->events->looked_committed(consumer->user, results, n);
+        }
+        free(results);
+}
+
+void consumer_on_answer(void *user, HelperRequest *request) {
+        Consumer *consumer = user;
+        switch (request->kind) {
+        case HELPER_LOOK_UP:
+        case HELPER_LOOK_COMMITTED:
+                on_looked(consumer, request);
+                break;
+        case HELPER_WAKE:
+                consumer->waking = false;
+                break;
+        case HELPER_PROBE:
+                consumer->probing = false;
+                take_cluster_id(consumer, request);
+                if (request->error == 0) {
+                        broker_answered(consumer);
+                } else {
+                        no_broker_answered(consumer);
+                }
+                break;
+        }
+}

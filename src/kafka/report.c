@@ -1,0 +1,82 @@
+/* See report.h. */
+
+#include "kafka/report.h"
+
+#include <string.h>
+
+#include "util/loop.h"
+
+#define REPORT_AGAIN_US (60 * INT64_C(1000000))
+
+static LogLevel level_of_syslog(int level) {
+        if (level <= 3) {
+                return LOG_ERROR;
+        }
+        if (level == 4) {
+                return LOG_WARNING;
+        }
+        return level < 7 ? LOG_INFO : LOG_DEBUG;
+}
+
+void report_line(Report *report, rd_kafka_event_t *event) {
+        const char *facility, *text;
+        int level;
+        if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
+                return;
+        }
+        log_write(report->log, level_of_syslog(level), "kafka.log", FIELDS(), "librdkafka: %s: %s",
+                  facility, text);
+}
+
+/* FNV-1a */
+static uint64_t hash_text(uint64_t hash, const char *text) {
+        for (const char *p = text; *p != '\0'; p++) {
+                hash = (hash ^ (uint8_t)*p) * UINT64_C(1099511628211);
+        }
+        return hash;
+}
+
+/* Whether this one was not logged in the last minute; remembers it in place of the oldest. */
+static bool is_news(Report *report, uint64_t hash) {
+        int64_t now = loop_now();
+        size_t oldest = 0;
+        for (size_t i = 0; i < REPORT_SEEN; i++) {
+                if (report->seen[i].hash == hash) {
+                        if (now - report->seen[i].logged_us < REPORT_AGAIN_US) {
+                                return false;
+                        }
+                        oldest = i;
+                        break;
+                }
+                if (report->seen[i].logged_us < report->seen[oldest].logged_us) {
+                        oldest = i;
+                }
+        }
+        report->seen[oldest].hash = hash;
+        report->seen[oldest].logged_us = now;
+        return true;
+}
+
+void report_error(Report *report, LogLevel level, const char *name, const char *topic,
+                  int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next) {
+        uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)(uint32_t)code;
+        /* Errors of connections count attempts and milliseconds in their text: the broker at its
+         * start tells them apart, the end would make each one news. */
+        char start[48];
+        strncpy(start, text, sizeof(start) - 1);
+        start[sizeof(start) - 1] = '\0';
+        start[strcspn(start, "(")] = '\0';
+        hash = hash_text(hash, start);
+        hash = hash_text(hash, topic != NULL ? topic : "");
+        hash = (hash ^ (uint32_t)partition) * UINT64_C(1099511628211);
+        if (!is_news(report, hash)) {
+                return;
+        }
+        log_write(report->log, level, name,
+                  FIELDS(.topic = topic, .partition = partition, .error = rd_kafka_err2name(code)),
+                  "%s; %s", text, next);
+}
+
+void report_forget(Report *report) {
+        memset(report->seen, 0, sizeof(report->seen));
+}

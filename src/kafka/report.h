@@ -1,0 +1,36 @@
+#pragma once
+
+/*
+ * What librdkafka has to say, for the log.
+ *
+ * During an outage it repeats the same error for each broker and each attempt. An error is logged
+ * once, and again when it is still repeated a minute later.
+ */
+
+#include <librdkafka/rdkafka.h>
+#include <stdint.h>
+
+#include "telemetry/log.h"
+
+enum {
+        REPORT_SEEN = 32, /* different errors that are remembered */
+};
+
+typedef struct Report {
+        Log *log;
+        struct {
+                uint64_t hash;
+                int64_t logged_us;
+        } seen[REPORT_SEEN];
+} Report;
+
+/* A line of librdkafka's own log: event `kafka.log`. */
+void report_line(Report *report, rd_kafka_event_t *event);
+
+/* An error, with what happens @next. @topic NULL, @partition -1: not of one. @code: librdkafka's.
+ */
+void report_error(Report *report, LogLevel level, const char *name, const char *topic,
+                  int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next);
+
+/* What was logged is forgotten: the state changed, the same error is news again. */
+void report_forget(Report *report);
