@@ -6,9 +6,10 @@
  *
  * Canonical: lower case, no final dot; an address as RFC 5952 writes it (an IPv4-mapped IPv6
  * address as IPv4). Refused: an empty name, over 253 bytes, a label that is empty, over 63 bytes or
- * begins or ends with a hyphen, any byte beside letters, digits, hyphen and dot, an all-numeric
- * last label that is no IPv4 address (010.1.1.1, 1.2.3: what they mean depends on who reads them),
- * a scoped address.
+ * begins or ends with a hyphen, any byte beside letters, digits, hyphen and dot, a last label that
+ * is a number, decimal or hexadecimal, when the whole is no plain IPv4 address (010.1.1.1, 1.2.3,
+ * 0x7f000001, 10.0.0.1. with a final dot: what they mean depends on who reads them), an address
+ * with a scope or in brackets.
  */
 
 #include <stdbool.h>
@@ -25,7 +26,8 @@ enum {
 };
 
 /* @out gets the canonical form; 0 or HOST_E_INVALID with *@why a static sentence part such as
- * "holds a byte that no host name has". Pure. */
+ * "is empty". @text needs no NUL and may hold any bytes. The canonical form of a canonical form is
+ * itself. Pure. */
 MUST_CHECK int host_canonical(const char *text, size_t size, char out[HOST_SIZE], const char **why);
 
 /* Whether a canonical name is an IP address (which has no first label). */
@@ -33,7 +35,7 @@ bool host_is_address(const char *host);
 
 /*
  * Globs on canonical names: `*` any run of bytes, dots included, `?` one byte; everything else
- * itself, letters compared without case. Linear in both lengths, so no pattern can hold up the
- * loop.
+ * itself, letters compared without case. At worst the product of both lengths in steps, and a host
+ * has at most 253 bytes, so no pattern can hold up the loop.
  */
 bool host_matches(const char *pattern, const char *host);
