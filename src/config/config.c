@@ -82,6 +82,10 @@ static int report_unknown(const Source *source, const char *section, const YamlN
                              strchr(name->text, '.') + 1);
                 return 0;
         }
+        if (!key_is_section(section)) {
+                source_error(source, name, "unknown key %s; allowed: no key", shown);
+                return 0;
+        }
         source_error(source, name, "unknown key %s; %s%s%sknown %s%s: %s", shown,
                      *near != '\0' ? "did you mean \"" : "", near, *near != '\0' ? "\"? " : "",
                      *section != '\0' ? "in " : "here", section, names);

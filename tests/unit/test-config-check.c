@@ -1,0 +1,70 @@
+#include "config-load.h"
+
+static void test_missing(void **state) {
+        (void)state;
+        static const char globs[] =
+                "t.yaml:2:3: " R ".allow is missing; allowed: a list of globs, such as "
+                "[\"*.prod.example.com\"]\n";
+        char both[400];
+        snprintf(both, sizeof(both),
+                 "t.yaml:2:3: %s.action is missing; allowed: exec | dry-run\n%s", R, globs);
+        const Wrong table[] = {
+                {"", "t.yaml: no handlers: nothing would be done with a message; allowed: at least "
+                     "one, such as handlers: {save: {}}\n"},
+                {"# only a comment\n", "t.yaml: no handlers: nothing would be done with a message; "
+                                       "allowed: at least one, such as handlers: {save: {}}\n"},
+                {"handlers:\n", "t.yaml: no handlers: nothing would be done with a message; "
+                                "allowed: at least one, such as handlers: {save: {}}\n"},
+                {"handlers:\n  restart-host:\n", both},
+                {"handlers:\n  restart-host: {action: dry-run}\n", globs},
+                {"handlers:\n  restart-host: {action: exec, allow: [a]}\n",
+                 "t.yaml:2:3: " R ".exec.argv is missing" ARGV},
+                /* What was refused is not also missing. */
+                {"handlers:\n  restart-host: {action: http, allow: [a]}\n",
+                 "t.yaml:2:26: " R ".action: \"http\" is unknown; allowed: exec | dry-run\n"},
+        };
+        CHECK(table);
+}
+
+static void test_contradictions(void **state) {
+        (void)state;
+        static const Wrong table[] = {
+                {SAVE "limits: {in_flight_bytes: 512KiB}\n",
+                 "t.yaml:2:27: limits.message_bytes: 1MiB is more than limits.in_flight_bytes, "
+                 "512KiB\n"},
+                {SAVE "retry: {backoff: 10m}\n",
+                 "t.yaml:2:18: retry.backoff: 10m is more than retry.backoff_max, 5m\n"},
+                {SAVE "retry: {backoff: 5, backoff_max: 500ms}\n",
+                 "t.yaml:2:18: retry.backoff: \"5\" has no unit, such as 10s; allowed: a duration, "
+                 "1ms to 1d\n"},
+        };
+        CHECK(table);
+}
+
+static void test_warnings(void **state) {
+        (void)state;
+        static const Wrong table[] = {
+                {RESTART "shutdown: {grace: 64s}\n",
+                 "warning: t.yaml:7:19: shutdown.grace: 64s is shorter than a restart with its "
+                 "kill_after (65s): a shutdown kills restarts, and their outcome is unknown\n"},
+                {RESTART "shutdown: {grace: 65s}\n", ""},
+                {SAVE "shutdown: {grace: 0}\n", ""},
+                {"handlers: {restart-host: {action: exec, allow: ['*'], exec: {argv: [/bin/x]}}}\n",
+                 "warning: t.yaml:1:48: " R ".allow: \"*\" allows every host\n"
+                 "warning: t.yaml:1:68: " R ".exec.argv: no {{host}} in it, so the command is the "
+                 "same for every host\n"},
+                {SAVE "postgres: {dsn: 'host=h password=x'}\n",
+                 "warning: t.yaml:2:17: postgres.dsn: holds a password; in postgres.password_file "
+                 "it is out of sight, and can be changed without a restart\n"},
+        };
+        CHECK(table);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_missing),
+                cmocka_unit_test(test_contradictions),
+                cmocka_unit_test(test_warnings),
+        };
+        return cmocka_run_group_tests(tests, set_up, tear_down);
+}
