@@ -1,0 +1,118 @@
+#include "pg/rejected.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pg/literal.h"
+
+int rejected_append_head(Buffer *sql, const char *schema) {
+        return buffer_printf(sql,
+                             "INSERT INTO %s.rejected (source, \"offset\", key, value, headers, "
+                             "host, handler, reason, detail, attempts, handlers_done, "
+                             "produced_at) VALUES ",
+                             schema);
+}
+
+int rejected_append_tail(Buffer *sql) {
+        return buffer_append_string(sql, " ON CONFLICT (source, \"offset\") DO NOTHING; ");
+}
+
+/* A handler that was never asked for is not done; save is, when the message has a row and nothing
+ * is left to do for it. */
+static bool is_done(const Message *message, HandlerId id) {
+        const HandlerTask *task = &message->handlers[id];
+        if (task->state == HANDLER_ENDED) {
+                return outcome_is_success(task->outcome);
+        }
+        return task->state == HANDLER_OFF && id == HANDLER_SAVE && message->record == MESSAGE_ROW;
+}
+
+int rejected_append_done(Buffer *sql, const Message *message) {
+        int r = buffer_append_char(sql, '\'');
+        bool first = true;
+        for (int id = 0; id < HANDLER_COUNT && r == 0; id++) {
+                if (is_done(message, (HandlerId)id)) {
+                        r = buffer_printf(sql, "%s%s", first ? "" : ",",
+                                          handler_name((HandlerId)id));
+                        first = false;
+                }
+        }
+        return r != 0 ? r : buffer_append_char(sql, '\'');
+}
+
+/* The detail, and how much of a value that is too large was kept. */
+static int append_detail(Buffer *sql, const Message *message) {
+        const MessageBody *body = message->body;
+        char detail[MESSAGE_DETAIL_MAX + 80];
+        snprintf(detail, sizeof(detail), "%s",
+                 message->fault != NULL ? message->fault->detail : "");
+        if (body != NULL && body->value != NULL && body->full_size > body->value_size) {
+                size_t n = strlen(detail);
+                snprintf(detail + n, sizeof(detail) - n,
+                         "%s%zu bytes, of which the first %zu are kept", n > 0 ? "; " : "",
+                         body->full_size, body->value_size);
+        }
+        return literal_append_string(sql, detail[0] != '\0' ? detail : NULL);
+}
+
+/* host, handler, reason, detail, attempts, handlers_done, produced_at */
+static int append_rest(Buffer *sql, const Message *message) {
+        bool of_handler = message->fault_handler < HANDLER_COUNT;
+        const HandlerTask *task = of_handler ? &message->handlers[message->fault_handler] : NULL;
+        int r = literal_append_string(sql, message->host);
+        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r
+                   : literal_append_string(sql, of_handler ? handler_name(message->fault_handler)
+                                                           : NULL);
+        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r
+                   : literal_append_string(sql, message->fault != NULL ? message->fault->reason
+                                                                       : "internal");
+        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r : append_detail(sql, message);
+        r = r != 0 ? r
+                   : buffer_printf(sql, ", %d, string_to_array(",
+                                   task != NULL ? task->attempts : 0);
+        r = r != 0 ? r : rejected_append_done(sql, message);
+        r = r != 0 ? r : buffer_append_string(sql, ", ','), ");
+        r = r != 0 ? r : literal_append_time(sql, message->produced_us);
+        return r != 0 ? r : buffer_append_string(sql, "::timestamptz");
+}
+
+int rejected_append_row(Buffer *sql, const char *schema, const Message *message, bool first) {
+        const MessageBody *body = message->body;
+        int r = buffer_printf(sql, "%s(%" PRId32 ", %" PRId64 ", ", first ? "" : ", ",
+                              message->partition->source, message->offset);
+        r = r != 0 ? r : literal_append_bytes(sql, body->key, body->key_size);
+        r = r != 0 ? r : buffer_append_string(sql, "::bytea, ");
+        r = r != 0 ? r : literal_append_bytes(sql, body->value, body->value_size);
+        r = r != 0 ? r : buffer_append_string(sql, "::bytea, ");
+        if (r == 0 && body->headers == NULL) {
+                r = buffer_append_string(sql, "NULL::json, ");
+        } else if (r == 0) {
+                r = buffer_printf(sql, "%s.json_or_null(", schema);
+                r = r != 0 ? r : literal_append_bytes(sql, body->headers, body->headers_size);
+                r = r != 0 ? r : buffer_append_string(sql, "), ");
+        }
+        r = r != 0 ? r : append_rest(sql, message);
+        return r != 0 ? r : buffer_append_char(sql, ')');
+}
+
+int rejected_append_saved(Buffer *sql, const char *schema, const Message *message) {
+        int r = buffer_printf(sql,
+                              "INSERT INTO %s.rejected (source, \"offset\", key, value, headers, "
+                              "host, handler, reason, detail, attempts, handlers_done, "
+                              "produced_at) SELECT %" PRId32 ", %" PRId64 ", m.key, "
+                              "convert_to(m.payload::text, 'UTF8'), m.headers, ",
+                              schema, message->partition->source, message->offset);
+        r = r != 0 ? r : append_rest(sql, message);
+        r = r != 0 ? r
+                   : buffer_printf(sql,
+                                   " FROM (SELECT) one LEFT JOIN %s.messages m ON m.source = "
+                                   "%" PRId32 " AND m.\"offset\" = %" PRId64
+                                   " AND m.received_at = ",
+                                   schema, message->partition->source, message->offset);
+        r = r != 0 ? r : literal_append_time(sql, message->received_wall_us);
+        return r != 0 ? r : rejected_append_tail(sql);
+}

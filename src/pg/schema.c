@@ -1,0 +1,269 @@
+#include "pg/schema.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pg/parameters.h"
+#include "pg/sqlstate.h"
+
+/* schema.sql, by scripts/embed. */
+extern const char schema_sql_text[];
+extern const size_t schema_sql_text_size;
+
+/* --- the text ----------------------------------------------------------------------------- */
+
+bool schema_name_is_valid(const char *schema) {
+        static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_";
+        static const char digits[] = "0123456789";
+        size_t size = strlen(schema);
+        if (size == 0 || size > SCHEMA_NAME_MAX || strchr(letters, schema[0]) == NULL) {
+                return false;
+        }
+        for (const char *c = schema; *c != '\0'; c++) {
+                if (strchr(letters, *c) == NULL && strchr(digits, *c) == NULL) {
+                        return false;
+                }
+        }
+        return strncasecmp(schema, "pg_", 3) != 0;
+}
+
+int schema_append_name(Buffer *sql, const char *schema) {
+        if (!schema_name_is_valid(schema)) {
+                return SCHEMA_E_NAME;
+        }
+        return buffer_printf(sql, "\"%s\"", schema);
+}
+
+/* Adds what a placeholder stands for. */
+static int append_placeholder(Buffer *sql, const char *name, size_t size, const char *schema) {
+        if (size == 6 && memcmp(name, "schema", size) == 0) {
+                return schema_append_name(sql, schema);
+        }
+        if (size == 4 && memcmp(name, "name", size) == 0) {
+                return buffer_append_string(sql, schema);
+        }
+        if (size == 7 && memcmp(name, "version", size) == 0) {
+                return buffer_printf(sql, "%d", SCHEMA_VERSION);
+        }
+        if (size == 6 && memcmp(name, "months", size) == 0) {
+                return buffer_printf(sql, "%d", SCHEMA_MONTHS_AHEAD);
+        }
+        return error_origin(-EINVAL);
+}
+
+int schema_sql(const char *schema, Buffer *sql) {
+        const char *at = schema_sql_text;
+        const char *end = at + schema_sql_text_size;
+        size_t before = sql->size;
+        if (!schema_name_is_valid(schema)) {
+                return SCHEMA_E_NAME;
+        }
+        while (at < end) {
+                const char *mark = memchr(at, '@', (size_t)(end - at));
+                /* A comment names a parameter as "@ahead". */
+                const char *close = mark == NULL ? NULL : mark + 1;
+                while (close != NULL && close < end && *close >= 'a' && *close <= 'z') {
+                        close++;
+                }
+                bool is_placeholder = close != NULL && close < end && *close == '@';
+                const char *stop = close == NULL ? end : is_placeholder ? mark : close;
+                int r = buffer_append(sql, at, (size_t)(stop - at));
+                if (r == 0 && is_placeholder) {
+                        r = append_placeholder(sql, mark + 1, (size_t)(close - mark - 1), schema);
+                        stop = close + 1;
+                }
+                if (r != 0) {
+                        sql->size = before;
+                        return r;
+                }
+                at = stop;
+        }
+        return 0;
+}
+
+/* --- init-db ------------------------------------------------------------------------------ */
+
+static int refuse(char **errorp, int r, const char *text, const char *remedy) {
+        int n = (int)strlen(text);
+        while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' ')) {
+                n--;
+        }
+        bool has = remedy != NULL && remedy[0] != '\0';
+        int written = asprintf(errorp, "%.*s%s%s", n, text, has ? "; " : "", has ? remedy : "");
+        return written < 0 ? error_origin(-ENOMEM) : r;
+}
+
+static void ignore_notice(void *user, const PGresult *result) {
+        (void)user;
+        (void)result;
+}
+
+/* Runs the text; it is several statements, the first error ends it. */
+static int run(PGconn *connection, const char *sql, char **errorp) {
+        PQsetNoticeReceiver(connection, ignore_notice, NULL);
+        PGresult *result = PQexec(connection, sql);
+        int r = 0;
+        if (PQresultStatus(result) != PGRES_COMMAND_OK &&
+            PQresultStatus(result) != PGRES_TUPLES_OK) {
+                const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+                const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+                const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+                if (hint == NULL && sqlstate != NULL && strcmp(sqlstate, "42501") == 0) {
+                        hint = "run it as the database's owner, or grant CREATE on the database";
+                }
+                r = refuse(errorp, SCHEMA_E_REFUSED,
+                           primary != NULL ? primary : PQerrorMessage(connection), hint);
+        }
+        PQclear(result);
+        return r;
+}
+
+static int init_connected(PGconn *connection, const char *schema, char **errorp) {
+        Buffer sql = BUFFER_INIT;
+        int r = SCHEMA_E_CONNECT;
+        if (PQstatus(connection) == CONNECTION_BAD) {
+                r = refuse(errorp, r, PQerrorMessage(connection),
+                           PQconnectionNeedsPassword(connection) ? "set postgres.password_file"
+                                                                 : NULL);
+        } else {
+                r = schema_sql(schema, &sql);
+                if (r == 0 && buffer_string(&sql) == NULL) {
+                        r = -ENOMEM;
+                }
+                if (r == 0) {
+                        r = run(connection, (const char *)sql.data, errorp);
+                }
+        }
+        buffer_deinit(&sql);
+        return r;
+}
+
+int schema_init(const char *dsn, const char *password, const char *schema, char **errorp) {
+        const char *const keywords[] = {"connect_timeout",
+                                        "fallback_application_name",
+                                        "target_session_attrs",
+                                        "dbname",
+                                        "client_encoding",
+                                        "password",
+                                        NULL};
+        const char *const values[] = {"10",   "ackd init-db", "read-write", dsn,
+                                      "UTF8", password,       NULL};
+        if (!schema_name_is_valid(schema)) {
+                return refuse(errorp, SCHEMA_E_NAME, "the schema's name is no plain identifier",
+                              "letters, digits and underscores, at most 63");
+        }
+        PGconn *connection = PQconnectdbParams(keywords, values, 1);
+        if (connection == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        int r = init_connected(connection, schema, errorp);
+        PQfinish(connection);
+        return r;
+}
+
+/* --- what a daemon asks ------------------------------------------------------------------- */
+
+typedef struct SchemaQuestion {
+        PgOperation operation;
+        SchemaAnswer answer;
+        void *user;
+        bool checks;
+        bool wrong; /* why says it */
+        char schema[SCHEMA_NAME_MAX + 1];
+        char why[256];
+} SchemaQuestion;
+
+static int schema_begin(PgOperation *operation, PGconn *connection, const Buffer **copy) {
+        SchemaQuestion *question = container_of(operation, SchemaQuestion, operation);
+        char sql[256];
+        (void)copy;
+        if (question->checks) {
+                snprintf(sql, sizeof(sql),
+                         "SELECT version, current_setting('server_encoding') = 'UTF8' FROM "
+                         "\"%s\".schema_version",
+                         question->schema);
+        } else {
+                snprintf(sql, sizeof(sql), "SELECT \"%s\".make_partitions(%d)", question->schema,
+                         SCHEMA_MONTHS_AHEAD);
+        }
+        return PQsendQuery(connection, sql) == 1 ? 0 : PG_E_SEND;
+}
+
+static void schema_result(PgOperation *operation, const PGresult *result) {
+        SchemaQuestion *question = container_of(operation, SchemaQuestion, operation);
+        if (!question->checks) {
+                return;
+        }
+        int version = PQntuples(result) == 1 ? atoi(PQgetvalue(result, 0, 0)) : 0;
+        if (version < SCHEMA_VERSION) {
+                snprintf(question->why, sizeof(question->why),
+                         "schema \"%s\" has version %d, and this ackd needs %d; run: ackd init-db",
+                         question->schema, version, SCHEMA_VERSION);
+        } else if (version > SCHEMA_VERSION) {
+                snprintf(question->why, sizeof(question->why),
+                         "schema \"%s\" has version %d, made by a newer ackd; this one knows %d: "
+                         "update it",
+                         question->schema, version, SCHEMA_VERSION);
+        } else if (strcmp(PQgetvalue(result, 0, 1), "t") != 0) {
+                snprintf(question->why, sizeof(question->why),
+                         "the database's encoding is not UTF8; make another: createdb "
+                         "--encoding=UTF8 --template=template0 NAME");
+        } else {
+                return;
+        }
+        question->wrong = true;
+}
+
+static void schema_end(PgOperation *operation, PgEnd end, const PgFailure *failure) {
+        SchemaQuestion *question = container_of(operation, SchemaQuestion, operation);
+        SchemaEnd answer = SCHEMA_OUTAGE;
+        switch (end) {
+        case PG_OK:
+                answer = question->wrong ? SCHEMA_WRONG : SCHEMA_OK;
+                break;
+        case PG_REFUSED:
+                answer = sqlstate_is_alarm(failure->sqlstate) ? SCHEMA_WRONG : SCHEMA_OUTAGE;
+                break;
+        case PG_LOST:
+        case PG_DROPPED:
+                break;
+        }
+        if (end != PG_OK) {
+                const char *remedy = sqlstate_remedy(failure->sqlstate);
+                snprintf(question->why, sizeof(question->why), "%.150s%s%s", failure->message,
+                         remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");
+        }
+        question->answer(question->user, answer, answer == SCHEMA_OK ? NULL : question->why);
+        free(question);
+}
+
+static const PgOperationInterface check_interface = {"schema_check", schema_begin, schema_result,
+                                                     schema_end};
+static const PgOperationInterface partitions_interface = {"make_partitions", schema_begin, NULL,
+                                                          schema_end};
+
+static int ask(PgPool *pool, const char *schema, bool checks, SchemaAnswer answer, void *user) {
+        if (!schema_name_is_valid(schema)) {
+                return SCHEMA_E_NAME;
+        }
+        SchemaQuestion *question = calloc(1, sizeof(*question));
+        if (question == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        pg_operation_init(&question->operation, checks ? &check_interface : &partitions_interface);
+        question->checks = checks;
+        question->answer = answer;
+        question->user = user;
+        snprintf(question->schema, sizeof(question->schema), "%s", schema);
+        pg_pool_submit(pool, &question->operation, true);
+        return 0;
+}
+
+int schema_check(PgPool *pool, const char *schema, SchemaAnswer answer, void *user) {
+        return ask(pool, schema, true, answer, user);
+}
+
+int schema_make_partitions(PgPool *pool, const char *schema, SchemaAnswer answer, void *user) {
+        return ask(pool, schema, false, answer, user);
+}

@@ -1,0 +1,289 @@
+-- The tables and functions of ackd. Idempotent: it makes what is missing and upgrades what an older
+-- version made, so `ackd init-db` runs exactly what `ackd init-db --print` prints.
+--
+-- The role that runs it owns everything. Another role for the daemons needs:
+--   GRANT USAGE ON SCHEMA @schema@ TO role;
+--   GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA @schema@ TO role;
+
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SET LOCAL lock_timeout = '30s';
+
+-- Two at once: the second waits and finds everything made.
+DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('init-db @name@', 0)); END $$;
+
+CREATE SCHEMA IF NOT EXISTS @schema@;
+SET LOCAL search_path = @schema@, pg_temp;
+
+CREATE TABLE IF NOT EXISTS schema_version (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        version integer NOT NULL,
+        changed_at timestamptz NOT NULL DEFAULT now()
+);
+
+DO $$
+DECLARE
+        present integer;
+BEGIN
+        IF current_setting('server_encoding') <> 'UTF8' THEN
+                RAISE EXCEPTION 'the encoding of database "%" is %, and ackd needs UTF8',
+                        current_database(), current_setting('server_encoding')
+                        USING HINT = 'make another: createdb --encoding=UTF8 --template=template0 NAME';
+        END IF;
+        SELECT version INTO present FROM schema_version;
+        IF present > @version@ THEN
+                RAISE EXCEPTION 'the schema has version %, made by a newer ackd; this one knows version @version@',
+                        present USING HINT = 'run init-db of the newest ackd that is in use';
+        END IF;
+END $$;
+
+-- A source is one incarnation of a partition for one cluster and group; next_offset is its fence:
+-- everything below it is saved. A column that moves with each batch is in no index, and half of each
+-- page is left free: the updates stay on their page.
+CREATE TABLE IF NOT EXISTS partitions (
+        id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        cluster_id text NOT NULL,
+        group_id text NOT NULL,
+        topic text NOT NULL,
+        partition integer NOT NULL,
+        next_offset bigint NOT NULL,
+        instance text NOT NULL,
+        created_at timestamptz NOT NULL,
+        updated_at timestamptz NOT NULL,
+        retired_at timestamptz
+) WITH (fillfactor = 50);
+
+CREATE UNIQUE INDEX IF NOT EXISTS partitions_live
+        ON partitions (cluster_id, group_id, topic, partition) WHERE retired_at IS NULL;
+
+-- Payloads are json, which keeps the bytes as they came and takes what jsonb refuses. The fence sees
+-- to it that no row is there twice: a unique index would cost a quarter of the throughput and more.
+-- The BRIN index finds a row by the time of its receipt, or roughly by its offset.
+CREATE TABLE IF NOT EXISTS messages (
+        source integer NOT NULL,
+        "offset" bigint NOT NULL,
+        key bytea,
+        host text,
+        request_id text,
+        payload json NOT NULL,
+        headers json,
+        produced_at timestamptz,
+        received_at timestamptz NOT NULL
+) PARTITION BY RANGE (received_at);
+
+DO $$
+BEGIN
+        -- IF NOT EXISTS would take its lock before it looks, and wait for each COPY under way.
+        IF to_regclass('messages_brin') IS NULL THEN
+                CREATE INDEX messages_brin ON messages
+                        USING brin (received_at, "offset") WITH (autosummarize = on);
+        END IF;
+END $$;
+
+CREATE TABLE IF NOT EXISTS rejected (
+        source integer NOT NULL,
+        "offset" bigint NOT NULL,
+        key bytea,
+        value bytea,
+        headers json,
+        host text,
+        handler text,
+        reason text NOT NULL,
+        detail text,
+        attempts integer NOT NULL DEFAULT 0,
+        handlers_done text[] NOT NULL DEFAULT '{}',
+        produced_at timestamptz,
+        rejected_at timestamptz NOT NULL DEFAULT now(),
+        outbox text NOT NULL DEFAULT 'none' CHECK (outbox IN ('none', 'pending', 'sent')),
+        outbox_error text,
+        dead_lettered_at timestamptz,
+        replayed_at timestamptz,
+        dropped_at timestamptz,
+        PRIMARY KEY (source, "offset")
+);
+
+CREATE OR REPLACE VIEW saved_messages AS
+SELECT p.cluster_id, p.group_id, p.topic, p.partition, m."offset", m.key, m.host, m.request_id,
+        m.payload, m.headers, m.produced_at, m.received_at, m.source
+FROM messages m JOIN partitions p ON p.id = m.source;
+
+-- Makes the monthly partitions (UTC) of `messages` from last month, for clocks that differ, to
+-- @ahead months from now; returns how many it made. It runs with its owner's rights, so that a
+-- daemon needs none to make tables. CREATE … PARTITION OF and CREATE INDEX on the parent would wait
+-- for each COPY that is under way, a frozen daemon's included, and hold up all others meanwhile;
+-- ATTACH does not.
+CREATE OR REPLACE FUNCTION make_partitions(ahead integer) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp AS $$
+DECLARE
+        this_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
+        month timestamp;
+        name text;
+        made integer := 0;
+BEGIN
+        IF ahead IS NULL OR ahead NOT BETWEEN 0 AND 120 THEN
+                RAISE EXCEPTION 'make_partitions wants 0 to 120 months, not %', ahead
+                        USING ERRCODE = 'AK003';
+        END IF;
+        FOR i IN 0..1 LOOP
+                -- Without the lock first: every daemon asks, and mostly there is nothing to do.
+                FOR month IN SELECT this_month + make_interval(months => m)
+                             FROM generate_series(-1, ahead) m LOOP
+                        name := 'messages_' || to_char(month, 'YYYY_MM');
+                        IF to_regclass(quote_ident('@name@') || '.' || name) IS NOT NULL THEN
+                                CONTINUE;
+                        END IF;
+                        IF i = 0 THEN
+                                PERFORM pg_advisory_xact_lock(hashtextextended(
+                                        'make_partitions @name@', 0));
+                                EXIT;
+                        END IF;
+                        EXECUTE format('CREATE TABLE %I (LIKE messages INCLUDING ALL)', name);
+                        EXECUTE format('ALTER TABLE messages ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                                name, month AT TIME ZONE 'UTC',
+                                (month + interval '1 month') AT TIME ZONE 'UTC');
+                        made := made + 1;
+                END LOOP;
+        END LOOP;
+        RETURN made;
+END $$;
+
+-- The fence of a batch, moved last. Either all of them move or it raises, which takes the rows of
+-- the same transaction back. In order of source: two daemons can't deadlock.
+CREATE OR REPLACE FUNCTION move_fence(sources integer[], expected bigint[], next bigint[])
+RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+DECLARE
+        i integer;
+        found_at bigint;
+        retired timestamptz;
+        moved integer := 0;
+BEGIN
+        IF cardinality(sources) IS DISTINCT FROM cardinality(expected)
+           OR cardinality(sources) IS DISTINCT FROM cardinality(next)
+           OR coalesce(cardinality(sources), 0) = 0
+           OR array_position(sources, NULL) IS NOT NULL
+           OR array_position(expected, NULL) IS NOT NULL
+           OR array_position(next, NULL) IS NOT NULL THEN
+                RAISE EXCEPTION 'move_fence wants three arrays of one length without nulls'
+                        USING ERRCODE = 'AK003';
+        END IF;
+        FOR i IN SELECT s FROM generate_subscripts(sources, 1) s ORDER BY sources[s] LOOP
+                IF next[i] < expected[i] THEN
+                        RAISE EXCEPTION 'the fence of source % can''t move back from % to %',
+                                sources[i], expected[i], next[i] USING ERRCODE = 'AK003';
+                END IF;
+                UPDATE partitions SET next_offset = next[i], updated_at = clock_timestamp()
+                WHERE id = sources[i] AND next_offset = expected[i] AND retired_at IS NULL;
+                IF NOT FOUND THEN
+                        SELECT next_offset, retired_at INTO found_at, retired
+                        FROM partitions WHERE id = sources[i];
+                        IF NOT FOUND OR retired IS NOT NULL THEN
+                                RAISE EXCEPTION 'source % is not there any more (its fence was expected at %)',
+                                        sources[i], expected[i] USING ERRCODE = 'AK001';
+                        END IF;
+                        RAISE EXCEPTION 'the fence of source % was expected at % and found at %',
+                                sources[i], expected[i], found_at USING ERRCODE = 'AK001';
+                END IF;
+                moved := moved + 1;
+        END LOOP;
+        RETURN moved;
+END $$;
+
+-- The row of a source; null when there is a live one already.
+CREATE OR REPLACE FUNCTION adopt(cluster text, "group" text, topic_ text, partition_ integer,
+        next bigint, instance_ text) RETURNS integer
+LANGUAGE sql VOLATILE SET search_path = @schema@, pg_temp AS $$
+        INSERT INTO partitions (cluster_id, group_id, topic, partition, next_offset, instance,
+                created_at, updated_at)
+        VALUES (cluster, "group", topic_, partition_, next, instance_, now(), now())
+        ON CONFLICT (cluster_id, group_id, topic, partition) WHERE retired_at IS NULL DO NOTHING
+        RETURNING id;
+$$;
+
+-- Text of unknown quality as json, or null: a row of `rejected` must not fail for its headers.
+CREATE OR REPLACE FUNCTION json_or_null(bytes bytea) RETURNS json
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = @schema@, pg_temp AS $$
+BEGIN
+        RETURN convert_from(bytes, 'UTF8')::json;
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION text_or_null(bytes bytea) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT SET search_path = @schema@, pg_temp AS $$
+BEGIN
+        RETURN convert_from(bytes, 'UTF8');
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+        RETURN NULL;
+END $$;
+
+-- A batch that PostgreSQL refused, row by row: what it refuses again goes to `rejected`, its
+-- neighbours are saved, and the fences move once, at the end. Everything that could be at fault
+-- comes as bytes and is converted inside the row's own block. Only the SQLSTATE classes that are a
+-- row's own fault are caught. Every one of several refused is not their fault: nothing is committed.
+-- Returns the refused rows.
+CREATE OR REPLACE FUNCTION save_each(sources integer[], offsets bigint[], keys bytea[],
+        hosts bytea[], request_ids bytea[], payloads bytea[], header_texts bytea[],
+        produced timestamptz[], received timestamptz[], done text[],
+        fence_sources integer[], fence_expected bigint[], fence_next bigint[])
+RETURNS TABLE (source integer, "offset" bigint, code text, message text)
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+        n integer := coalesce(cardinality(sources), 0);
+        refused integer := 0;
+        state text;
+        why text;
+BEGIN
+        IF cardinality(offsets) IS DISTINCT FROM n OR cardinality(keys) IS DISTINCT FROM n
+           OR cardinality(hosts) IS DISTINCT FROM n OR cardinality(request_ids) IS DISTINCT FROM n
+           OR cardinality(payloads) IS DISTINCT FROM n
+           OR cardinality(header_texts) IS DISTINCT FROM n
+           OR cardinality(produced) IS DISTINCT FROM n OR cardinality(received) IS DISTINCT FROM n
+           OR cardinality(done) IS DISTINCT FROM n THEN
+                RAISE EXCEPTION 'save_each wants arrays of one length' USING ERRCODE = 'AK003';
+        END IF;
+        FOR i IN 1..n LOOP
+                BEGIN
+                        INSERT INTO messages (source, "offset", key, host, request_id, payload,
+                                headers, produced_at, received_at)
+                        VALUES (sources[i], offsets[i], keys[i], convert_from(hosts[i], 'UTF8'),
+                                convert_from(request_ids[i], 'UTF8'),
+                                convert_from(payloads[i], 'UTF8')::json,
+                                convert_from(header_texts[i], 'UTF8')::json, produced[i],
+                                received[i]);
+                EXCEPTION WHEN data_exception OR integrity_constraint_violation
+                               OR program_limit_exceeded THEN
+                        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, why = MESSAGE_TEXT;
+                        IF state = '23514' THEN -- also "no partition of relation found for row"
+                                RAISE;
+                        END IF;
+                        refused := refused + 1;
+                        INSERT INTO rejected (source, "offset", key, value, headers, host, handler,
+                                reason, detail, attempts, handlers_done, produced_at)
+                        VALUES (sources[i], offsets[i], keys[i], payloads[i],
+                                json_or_null(header_texts[i]), text_or_null(hosts[i]), 'save',
+                                'refused', state || ': ' || why, 1,
+                                string_to_array(done[i], ','), produced[i])
+                        ON CONFLICT (source, "offset") DO NOTHING;
+                        source := sources[i];
+                        "offset" := offsets[i];
+                        code := state;
+                        message := why;
+                        RETURN NEXT;
+                END;
+        END LOOP;
+        IF refused = n AND n > 1 THEN
+                RAISE EXCEPTION 'every one of % rows is refused, so none of them is at fault: %: %',
+                        n, state, why USING ERRCODE = 'AK002';
+        END IF;
+        PERFORM move_fence(fence_sources, fence_expected, fence_next);
+END $$;
+
+DO $$ BEGIN PERFORM make_partitions(@months@); END $$;
+
+INSERT INTO schema_version (version) VALUES (@version@)
+ON CONFLICT (one) DO UPDATE SET version = excluded.version, changed_at = now()
+WHERE schema_version.version < excluded.version;
+
+COMMIT;

@@ -1,0 +1,72 @@
+#include "pg/sqlstate.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static bool has_class(const char *sqlstate, const char *class) {
+        return sqlstate[0] == class[0] && sqlstate[1] == class[1];
+}
+
+bool sqlstate_is_row_fault(const char *sqlstate) {
+        if (strcmp(sqlstate, SQLSTATE_NO_PARTITION) == 0) {
+                return false;
+        }
+        return has_class(sqlstate, "22") || has_class(sqlstate, "23") || has_class(sqlstate, "54");
+}
+
+BatchEnd sqlstate_batch_end(PgEnd end, const char *sqlstate) {
+        switch (end) {
+        case PG_OK:
+                return BATCH_SAVED;
+        case PG_REFUSED:
+                if (strcmp(sqlstate, SQLSTATE_FENCE) == 0) {
+                        return BATCH_FENCE;
+                }
+                if (strcmp(sqlstate, SQLSTATE_ALL_REFUSED) == 0 ||
+                    sqlstate_is_row_fault(sqlstate)) {
+                        return BATCH_REFUSED;
+                }
+                return BATCH_OUTAGE;
+        case PG_LOST:
+                return BATCH_UNKNOWN;
+        case PG_DROPPED:
+                return BATCH_OUTAGE;
+        }
+        return BATCH_OUTAGE;
+}
+
+/* The first entry that the SQLSTATE begins with. */
+static const struct {
+        const char *prefix;
+        const char *remedy;
+} remedies[] = {
+        {"23514", "check constraint or missing monthly partition: run: ackd init-db"},
+        {"25006", "the server is read-only: check the failover, or default_transaction_read_only"},
+        {"28", "check user and password (postgres.password_file) and pg_hba.conf"},
+        {"3D000", "make the database (createdb --encoding=UTF8), then run: ackd init-db"},
+        {"3F", "run: ackd init-db"},
+        {"42501", "grant the daemon's role its rights (ackd init-db --print lists them)"},
+        {"42", "the schema does not fit this version: run: ackd init-db"},
+        {"53100", "the server's disk is full"},
+        {"53300", "raise max_connections, or lower postgres.connections"},
+        {"AK002", "look at what all rows have in common: a column, a constraint, a trigger that "
+                  "was added to the tables"},
+        {"AK003", "the schema does not fit this version: run: ackd init-db"},
+};
+
+const char *sqlstate_remedy(const char *sqlstate) {
+        for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++) {
+                if (strncmp(sqlstate, remedies[i].prefix, strlen(remedies[i].prefix)) == 0) {
+                        return remedies[i].remedy;
+                }
+        }
+        return NULL;
+}
+
+bool sqlstate_is_alarm(const char *sqlstate) {
+        return has_class(sqlstate, "28") || has_class(sqlstate, "3D") ||
+               has_class(sqlstate, "3F") || has_class(sqlstate, "42") ||
+               strcmp(sqlstate, SQLSTATE_ALL_REFUSED) == 0 ||
+               strcmp(sqlstate, SQLSTATE_MISUSE) == 0 ||
+               strcmp(sqlstate, SQLSTATE_NO_PARTITION) == 0 || strcmp(sqlstate, "53100") == 0;
+}
