@@ -203,7 +203,7 @@ int64_t engine_deadline(const Engine *engine) {
         }
         list_for_each(link, &engine->partitions) {
                 const Partition *partition = container_of(link, Partition, link);
-                due = sooner(due, partition->retry_us);
+                due = engine->stopping ? due : sooner(due, partition->retry_us);
                 if (engine->database_us > engine->now && !list_is_empty(&partition->lane)) {
                         due = sooner(due, engine->database_us);
                 }

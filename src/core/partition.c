@@ -141,7 +141,7 @@ static int partition_try_again(Partition *partition) {
 int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
                      int64_t now) {
         engine->now = now;
-        if (partition->state != PARTITION_LOOKING_UP || partition->retry_us != INT64_MAX) {
+        if (engine->stopping || partition->state != PARTITION_LOOKING_UP || partition->retry_us != INT64_MAX) {
                 return 0;
         }
         if (facts == NULL) {
@@ -162,7 +162,7 @@ static int partition_stop(Partition *partition, const char *reason) {
 int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
                        int64_t now) {
         engine->now = now;
-        if (partition->state != PARTITION_READING || partition->retry_us != INT64_MAX) {
+        if (engine->stopping || partition->state != PARTITION_READING || partition->retry_us != INT64_MAX) {
                 return 0;
         }
         if (facts == NULL) {
@@ -552,7 +552,7 @@ int partitions_dispatch(Engine *engine) {
         int r = 0;
         list_for_each(link, &engine->partitions) {
                 Partition *partition = container_of(link, Partition, link);
-                if (partition->retry_us <= engine->now) {
+                if (partition->retry_us <= engine->now && !engine->stopping) {
                         partition->retry_us = INT64_MAX;
                         r = partition_set_state(partition, PARTITION_LOOKING_UP);
                         if (r != 0) {

@@ -5,7 +5,11 @@
 
 #include "util/loop.h"
 
+#include <assert.h>
 #include <time.h>
+
+#define LOOP_STRING_(x) #x
+#define LOOP_STRING(x)  LOOP_STRING_(x)
 
 static int64_t clock_us(clockid_t id) {
         struct timespec ts;
@@ -115,6 +119,12 @@ void loop_deinit(Loop *loop) {
         loop->ev = NULL;
 }
 
+const char *loop_library_version(void) {
+        /* The library has no string of its own; its ABI is that of the header. */
+        static_assert(EV_VERSION_MAJOR == 4, "libev 4");
+        return LOOP_STRING(EV_VERSION_MAJOR) "." LOOP_STRING(EV_VERSION_MINOR);
+}
+
 void loop_run(Loop *loop) {
         ev_run(loop->ev, 0);
 }
@@ -177,6 +187,10 @@ void loop_timer_stop(LoopTimer *timer) {
         if (timer->loop != NULL) {
                 ev_timer_stop(timer->loop->ev, &timer->watcher);
         }
+}
+
+bool loop_timer_is_set(const LoopTimer *timer) {
+        return ev_is_active(&timer->watcher);
 }
 
 void loop_wake_init(LoopWake *wake, Loop *loop, const char *name,

@@ -75,6 +75,9 @@ void loop_deinit(Loop *loop);
 void loop_run(Loop *loop);
 void loop_stop(Loop *loop);
 
+/* "4.33": libev's, for people. Static. */
+const char *loop_library_version(void);
+
 /* CLOCK_MONOTONIC in µs, read now (about 20 ns). Any thread. */
 int64_t loop_now(void);
 
@@ -95,6 +98,7 @@ void loop_timer_init(LoopTimer *timer, Loop *loop, const char *name,
 /* Fires once, @delay_us from now (at the next turn when it is 0 or less); an armed one is moved. */
 void loop_timer_set(LoopTimer *timer, int64_t delay_us);
 void loop_timer_stop(LoopTimer *timer);
+bool loop_timer_is_set(const LoopTimer *timer);
 
 void loop_wake_init(LoopWake *wake, Loop *loop, const char *name, void (*callback)(LoopWake *wake));
 void loop_wake_start(LoopWake *wake); /* does not keep loop_run() alive */

@@ -1,0 +1,681 @@
+/*
+ * The engine driven by hand: each test is a short story of events, and says which actions follow.
+ */
+
+#include "test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/engine.h"
+
+enum {
+        SECOND = 1000000,
+        TAKEN_MAX = 4096,
+};
+
+static const char *const all_hosts[] = {"*", NULL};
+static const char *const bad_hosts[] = {"bad-*", NULL};
+
+typedef struct World {
+        EngineConfig config;
+        Engine *engine;
+        int64_t now;
+        EngineAction taken[TAKEN_MAX];
+        size_t n_taken;
+        char finished[TAKEN_MAX]; /* a letter a message, in the order in which they ended */
+} World;
+
+static int setup(void **state) {
+        static World world;
+        world = (World){.now = 100 * SECOND};
+        world.config = (EngineConfig){.format = {"host", "id", "requested_at"},
+                                      .save = true,
+                                      .restart = true,
+                                      .allow = all_hosts,
+                                      .deny = bad_hosts,
+                                      .concurrency = 2,
+                                      .in_flight = 100,
+                                      .in_flight_bytes = 1 << 20,
+                                      .message_bytes = 1 << 16,
+                                      .batches = 1,
+                                      .batch_rows = 10,
+                                      .batch_bytes = 1 << 20,
+                                      .attempts = 3,
+                                      .backoff_us = SECOND,
+                                      .backoff_max_us = 60 * SECOND,
+                                      .commit_interval_us = SECOND,
+                                      .drain_us = 5 * SECOND};
+        *state = &world;
+        return engine_new(&world.engine, &world.config, 1);
+}
+
+static int teardown(void **state) {
+        World *world = *state;
+        engine_free(world->engine);
+        return 0;
+}
+
+/* Takes every action; messages that ended are noted by a letter and freed. */
+static void take(World *world) {
+        static const char letters[FINISH_COUNT] = {[FINISH_ACCEPTED] = 'A',
+                                                   [FINISH_REJECTED] = 'J',
+                                                   [FINISH_RELEASED] = 'L',
+                                                   [FINISH_TOMBSTONE] = 'T'};
+        bool taken = true;
+        world->n_taken = 0;
+        while (taken) {
+                EngineAction action;
+                assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+                if (!taken) {
+                        break;
+                }
+                assert_true(world->n_taken < TAKEN_MAX);
+                world->taken[world->n_taken++] = action;
+                if (action.type == ENGINE_FINISHED) {
+                        size_t n = strlen(world->finished);
+                        world->finished[n] = letters[action.finish];
+                        message_free(action.message);
+                }
+        }
+}
+
+/* The only action of its type among those taken last. */
+static EngineAction *only(World *world, EngineActionType type) {
+        EngineAction *found = NULL;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == type) {
+                        assert_null(found);
+                        found = &world->taken[i];
+                }
+        }
+        assert_non_null(found);
+        return found;
+}
+
+static size_t count(const World *world, EngineActionType type) {
+        size_t n = 0;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                n += world->taken[i].type == type;
+        }
+        return n;
+}
+
+static void tick(World *world, int64_t us) {
+        world->now += us;
+        assert_int_equal(engine_tick(world->engine, world->now), 0);
+        take(world);
+}
+
+static void commit_answer(World *world, bool seen, int64_t offset, bool ok) {
+        CommitResult results[8];
+        const Commit *commit = engine_commit(world->engine);
+        for (size_t i = 0; i < commit->n; i++) {
+                results[i] = (CommitResult){.offset = offset, .ok = ok};
+        }
+        if (seen) {
+                assert_int_equal(engine_committed_seen(world->engine, results, world->now), 0);
+        } else {
+                assert_int_equal(engine_committed(world->engine, results, world->now), 0);
+        }
+        take(world);
+}
+
+/* A partition that was committed before: messages flow from @committed, the fence is at @fence. */
+static Partition *activate(World *world, int number, int64_t committed, int64_t fence) {
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = committed,
+                                .ours = true,
+                                .low = 0,
+                                .high = 1000000,
+                                .has_source = true,
+                                .source = number + 1,
+                                .fence = fence,
+                                .fence_moved = true,
+                                .topic_known = true};
+        assert_int_equal(engine_assigned(world->engine, "t", number, NULL, world->now, &partition),
+                         0);
+        take(world);
+        assert_ptr_equal(only(world, ENGINE_LOOK_UP)->partition, partition);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        only(world, ENGINE_READ_SOURCE);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_SEEK)->offset, committed);
+        assert_int_equal(engine_sought(world->engine, partition, true, world->now), 0);
+        take(world);
+        assert_int_equal(partition->state, PARTITION_ACTIVE);
+        return partition;
+}
+
+static void fetch_bytes(World *world, Partition *partition, int64_t offset, const char *value) {
+        Record record = {.offset = offset,
+                         .timestamp_us = 5,
+                         .value = (const uint8_t *)value,
+                         .value_size = value != NULL ? strlen(value) : 0};
+        assert_int_equal(engine_fetched(world->engine, partition, &record, 1000, world->now), 0);
+}
+
+static void fetch(World *world, Partition *partition, int64_t offset, const char *host) {
+        char value[128];
+        snprintf(value, sizeof(value), "{\"host\":\"%s\"}", host);
+        fetch_bytes(world, partition, offset, value);
+}
+
+static void saved(World *world, Batch *batch, BatchEnd end) {
+        assert_int_equal(engine_saved(world->engine, batch, end, world->now), 0);
+        take(world);
+}
+
+static void restarted(World *world, Run *run, Outcome outcome) {
+        assert_int_equal(engine_restarted(world->engine, run, outcome, true, "detail", world->now),
+                         0);
+        take(world);
+}
+
+/* --- one message -------------------------------------------------------------------------- */
+
+static void test_accepts_when_both_are_done(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Run *run = only(world, ENGINE_RESTART)->run;
+        assert_string_equal(run_host(run), "a");
+        assert_int_equal(batch->parts[0].expected, 10);
+        assert_int_equal(batch->parts[0].next, 11);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "");
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "A");
+        assert_int_equal(engine_in_flight(world->engine), 0);
+        /* The look comes first, then the commit of the watermark. */
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, 10, true);
+        only(world, ENGINE_COMMIT);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 11);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(partition->committed, 11);
+        assert_true(engine_is_committed(world->engine));
+}
+
+static void test_nothing_unfinished_is_below_a_commit(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        fetch(world, partition, 13, "b"); /* a gap is no offset */
+        take(world);
+        Run *a = world->taken[0].run, *b = world->taken[1].run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, b, OUTCOME_DONE);
+        tick(world, 10 * SECOND);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        restarted(world, a, OUTCOME_DONE);
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 14);
+        assert_string_equal(world->finished, "AA");
+}
+
+static void test_a_failure_is_retried_alone_and_then_rejected(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (int attempt = 1; attempt <= 3; attempt++) {
+                assert_int_equal(run->attempt, attempt);
+                restarted(world, run, OUTCOME_FAILED);
+                if (attempt < 3) {
+                        assert_true(engine_deadline(world->engine) > world->now);
+                        tick(world, 70 * SECOND);
+                        assert_int_equal(count(world, ENGINE_SAVE), 0);
+                        run = only(world, ENGINE_RESTART)->run;
+                }
+        }
+        Batch *batch = only(world, ENGINE_REJECT)->batch;
+        Message *message = container_of(batch->messages.next, Message, lane_link);
+        assert_string_equal(message->fault->reason, "failed");
+        assert_string_equal(message->fault->detail, "detail");
+        assert_int_equal(message->fault_handler, HANDLER_RESTART);
+        assert_string_equal(world->finished, "");
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "J");
+}
+
+static void test_what_cannot_be_read_is_rejected_with_its_fence(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch_bytes(world, partition, 0, "not json");
+        fetch(world, partition, 1, "a");
+        fetch_bytes(world, partition, 2, NULL);
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Run *run = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(batch->rows, 3);
+        assert_int_equal(batch->parts[0].next, 3);
+        Message *first = container_of(batch->messages.next, Message, lane_link);
+        assert_int_equal(first->record, MESSAGE_FAULTY);
+        assert_non_null(first->fault);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "JT");
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "JTA");
+        assert_int_equal(engine_totals(world->engine)->saved_rows, 1);
+}
+
+static void test_a_denied_host_is_saved_and_rejected(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "bad-1");
+        take(world);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_SAVED);
+        batch = only(world, ENGINE_REJECT)->batch;
+        Message *message = container_of(batch->messages.next, Message, lane_link);
+        assert_string_equal(message->fault->reason, "denied");
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "J");
+}
+
+static void test_below_the_fence_only_the_restart_runs(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 12);
+        fetch(world, partition, 10, "a");
+        fetch_bytes(world, partition, 11, "not json");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        assert_string_equal(world->finished, "J");
+        restarted(world, only(world, ENGINE_RESTART)->run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "JA");
+}
+
+static void test_a_duplicate_is_counted_and_dropped(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        fetch(world, partition, 10, "a");
+        fetch(world, partition, 9, "a");
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        assert_int_equal(engine_totals(world->engine)->finished[FINISH_DUPLICATE], 2);
+}
+
+/* --- hosts -------------------------------------------------------------------------------- */
+
+static void test_requests_that_wait_share_a_restart(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *first = only(world, ENGINE_RESTART)->run;
+        fetch(world, partition, 1, "a");
+        fetch(world, partition, 2, "A.");
+        take(world);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        restarted(world, first, OUTCOME_DONE);
+        Run *second = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(engine_totals(world->engine)->runs, 2);
+        restarted(world, second, OUTCOME_DONE);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+}
+
+static void test_concurrency_and_no_host_holds_up_another(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "slow");
+        fetch(world, partition, 1, "b");
+        fetch(world, partition, 2, "c");
+        take(world);
+        assert_int_equal(count(world, ENGINE_RESTART), 2);
+        Run *b = world->taken[1].run;
+        assert_string_equal(run_host(b), "b");
+        restarted(world, b, OUTCOME_DONE);
+        assert_string_equal(run_host(only(world, ENGINE_RESTART)->run), "c");
+}
+
+/* --- PostgreSQL --------------------------------------------------------------------------- */
+
+static void test_an_unknown_end_is_settled_by_the_fence(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 4; i++) {
+                fetch(world, partition, i, "a");
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_UNKNOWN);
+        assert_int_equal(count(world, ENGINE_READ_FENCES), 0);
+        tick(world, 100 * SECOND);
+        assert_ptr_equal(only(world, ENGINE_READ_FENCES)->batch, batch);
+        /* Half of it was saved by somebody: only the rest is sent. */
+        int64_t fence = 2;
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "AA");
+        assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
+        assert_int_equal(batch->parts[0].expected, 2);
+        assert_int_equal(batch->parts[0].rows, 2);
+        saved(world, batch, BATCH_UNKNOWN);
+        tick(world, 100 * SECOND);
+        fence = 4;
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "AAAA");
+        assert_int_equal(partition->fence, 4);
+}
+
+static void test_a_fence_that_went_back_starts_the_partition_anew(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 10, 10);
+        uint64_t epoch = partition->epoch;
+        fetch(world, partition, 10, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_FENCE);
+        /* Read at once the first time. */
+        only(world, ENGINE_READ_FENCES);
+        int64_t fence = 7;
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "L");
+        only(world, ENGINE_LOOK_UP);
+        assert_int_equal(partition->state, PARTITION_LOOKING_UP);
+        assert_true(partition->epoch > epoch);
+        assert_int_equal(engine_in_flight(world->engine), 0);
+}
+
+static void test_an_outage_charges_nobody_and_holds_back_the_rest(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batches = 2;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Partition *other = activate(world, 1, 0, 0);
+        saved(world, batch, BATCH_OUTAGE);
+        fetch(world, other, 0, "b");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        int64_t due = engine_deadline(world->engine);
+        assert_true(due > world->now && due <= world->now + SECOND);
+        tick(world, due - world->now);
+        only(world, ENGINE_READ_FENCES);
+        only(world, ENGINE_SAVE);
+}
+
+static void test_a_refused_row_is_rejected_and_its_neighbours_saved(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 3; i++) {
+                fetch(world, partition, i, "a");
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_REFUSED);
+        only(world, ENGINE_SAVE_EACH);
+        RefusedRow refused = {.source = 1, .offset = 1, .detail = "22P05"};
+        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_SAVED, &refused, 1,
+                                           world->now),
+                         0);
+        take(world);
+        assert_string_equal(world->finished, "JAA");
+        assert_int_equal(count(world, ENGINE_REJECT), 0);
+        assert_int_equal(partition->offsets.watermark, 3);
+}
+
+/* --- limits ------------------------------------------------------------------------------- */
+
+static void test_reading_stops_at_the_limit_and_goes_on(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.in_flight = 16;
+        world->config.batch_rows = 16;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 16; i++) {
+                assert_true(engine_is_reading(world->engine));
+                fetch(world, partition, i, "a");
+        }
+        /* At once, before any action is taken. */
+        assert_false(engine_is_reading(world->engine));
+        take(world);
+        assert_false(only(world, ENGINE_READ)->on);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_true(only(world, ENGINE_READ)->on);
+        assert_true(engine_is_reading(world->engine));
+}
+
+/* --- assignments -------------------------------------------------------------------------- */
+
+static void test_a_new_partition_is_adopted_and_committed_first(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = -1, .low = 3, .high = 9};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_ADOPT)->offset, 3);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 42, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_SEEK), 0);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, true);
+        only(world, ENGINE_COMMIT);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 3);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(only(world, ENGINE_SEEK)->offset, 3);
+        assert_int_equal(partition->source, 42);
+}
+
+static void test_a_look_up_that_fails_is_tried_again(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, partition, NULL, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 0);
+        tick(world, 20 * SECOND);
+        assert_ptr_equal(only(world, ENGINE_LOOK_UP)->partition, partition);
+}
+
+static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, true);
+        assert_int_equal(count(world, ENGINE_COMMIT), 0);
+        assert_int_equal(partition->state, PARTITION_STOPPED);
+        assert_string_equal(partition->stopped, "topic_recreated_or_offsets_expired");
+        tick(world, 10 * SECOND);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+}
+
+static void test_one_commit_is_in_flight_and_a_failed_one_is_made_again(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        commit_answer(world, true, 0, true);
+        only(world, ENGINE_COMMIT);
+        fetch(world, partition, 1, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        tick(world, 10 * SECOND);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED) + count(world, ENGINE_COMMIT), 0);
+        commit_answer(world, false, 0, false);
+        assert_int_equal(partition->committed, 0);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        tick(world, SECOND);
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 2);
+}
+
+/* --- revoke and the end ------------------------------------------------------------------- */
+
+static void test_a_revoke_drains_the_database_and_commits(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Run *run = only(world, ENGINE_RESTART)->run;
+        fetch(world, partition, 1, "b"); /* waits in the lane and for its host */
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        /* What waited is released; its neighbour is at the database still. */
+        assert_string_equal(world->finished, "L");
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "LL");
+        only(world, ENGINE_UNASSIGN);
+        /* The restart ends when it ends and touches nothing. */
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "LL");
+        assert_true(engine_is_quiet(world->engine));
+}
+
+static void test_a_revoke_does_not_wait_for_ever(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        tick(world, 4 * SECOND);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        tick(world, SECOND);
+        assert_string_equal(world->finished, "L");
+        only(world, ENGINE_UNASSIGN);
+        /* The late end finds nobody; a new assignment is another object. */
+        Partition *again = activate(world, 0, 0, 0);
+        fetch(world, again, 0, "a");
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "L");
+        assert_int_equal(again->fence, 0);
+}
+
+static void test_lost_partitions_are_let_go_at_once(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, true, world->now), 0);
+        take(world);
+        tick(world, 7 * SECOND);
+        assert_int_equal(count(world, ENGINE_COMMIT), 0);
+        assert_string_equal(world->finished, "L");
+        saved(world, batch, BATCH_SAVED);
+        assert_int_equal(engine_in_flight(world->engine), 0);
+}
+
+static void test_stop_cancels_shields_and_releases(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Run *run = only(world, ENGINE_RESTART)->run;
+        fetch(world, partition, 1, "b");
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "L");
+        assert_false(engine_is_quiet(world->engine));
+        fetch(world, partition, 2, "c");
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        saved(world, batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "LA");
+        assert_true(engine_is_quiet(world->engine));
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(engine_release(world->engine, world->now), 0);
+        assert_int_equal(engine_flush(world->engine, world->now), 0);
+        take(world);
+        commit_answer(world, true, 0, true);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 1);
+        assert_false(engine_is_committed(world->engine));
+        commit_answer(world, false, 0, true);
+        assert_true(engine_is_committed(world->engine));
+}
+
+static void test_an_unknown_end_during_the_stop_is_released(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_SAVED);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        restarted(world, run, OUTCOME_UNKNOWN);
+        assert_string_equal(world->finished, "L");
+        assert_int_equal(partition->offsets.watermark, 0);
+}
+
+static void test_a_run_that_nobody_wants_any_more_never_starts(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "b");
+        EngineAction action;
+        bool taken;
+        /* The first action starts the dispatch: both runs are ordered. */
+        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+        assert_true(taken && action.type == ENGINE_RESTART);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        assert_int_equal(engine_running(world->engine), 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_accepts_when_both_are_done),
+                TEST(test_nothing_unfinished_is_below_a_commit),
+                TEST(test_a_failure_is_retried_alone_and_then_rejected),
+                TEST(test_what_cannot_be_read_is_rejected_with_its_fence),
+                TEST(test_a_denied_host_is_saved_and_rejected),
+                TEST(test_below_the_fence_only_the_restart_runs),
+                TEST(test_a_duplicate_is_counted_and_dropped),
+                TEST(test_requests_that_wait_share_a_restart),
+                TEST(test_concurrency_and_no_host_holds_up_another),
+                TEST(test_an_unknown_end_is_settled_by_the_fence),
+                TEST(test_a_fence_that_went_back_starts_the_partition_anew),
+                TEST(test_an_outage_charges_nobody_and_holds_back_the_rest),
+                TEST(test_a_refused_row_is_rejected_and_its_neighbours_saved),
+                TEST(test_reading_stops_at_the_limit_and_goes_on),
+                TEST(test_a_new_partition_is_adopted_and_committed_first),
+                TEST(test_a_look_up_that_fails_is_tried_again),
+                TEST(test_a_commit_that_is_gone_stops_the_partition),
+                TEST(test_one_commit_is_in_flight_and_a_failed_one_is_made_again),
+                TEST(test_a_revoke_drains_the_database_and_commits),
+                TEST(test_a_revoke_does_not_wait_for_ever),
+                TEST(test_lost_partitions_are_let_go_at_once),
+                TEST(test_stop_cancels_shields_and_releases),
+                TEST(test_an_unknown_end_during_the_stop_is_released),
+                TEST(test_a_run_that_nobody_wants_any_more_never_starts),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
