@@ -294,7 +294,7 @@ int consumer_new(Consumer **consumerp, Loop *loop, Log *log, const ConsumerOptio
         consumer->log = log;
         consumer->events = events;
         consumer->user = user;
-        consumer->report.log = log;
+        consumer->relay.log = log;
         consumer->queue_bytes = options->queue_bytes;
         loop_timer_init(&consumer->timer, loop, "kafka timer", on_timer);
         loop_soon_init(&consumer->soon, loop, "kafka soon", on_soon);

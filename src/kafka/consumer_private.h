@@ -13,7 +13,7 @@
 #include "kafka/helper.h"
 #include "kafka/parts.h"
 #include "kafka/queue.h"
-#include "kafka/report.h"
+#include "kafka/relay.h"
 #include "util/buffer.h"
 #include "util/loop.h"
 
@@ -51,7 +51,7 @@ struct Consumer {
         LoopTimer timer;
         LoopSoon soon; /* `closed`, and the reply to a commit that failed at once */
         Parts parts;
-        Report report;
+        Relay relay;
         Buffer headers;
         ConsumerState state;
         ConsumerReach reach;

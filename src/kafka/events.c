@@ -22,7 +22,7 @@ static void broker_answered(Consumer *consumer) {
         if (consumer->reach != CONSUMER_REACH_SUSPECT) {
                 log_info(consumer->log, "kafka.up", FIELDS(), "Kafka answers%s",
                          consumer->reach == CONSUMER_REACH_DOWN ? " again; going on" : "");
-                report_forget(&consumer->report);
+                relay_forget(&consumer->relay);
         }
         consumer->reach = CONSUMER_REACH_UP;
 }
@@ -191,8 +191,8 @@ static void on_rebalance(Consumer *consumer, rd_kafka_event_t *event) {
                 return;
         }
         if (err != RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
-                report_error(&consumer->report, LOG_ERROR, "kafka.rebalance", NULL, -1, err,
-                             rd_kafka_err2str(err), "letting go of all partitions");
+                relay_error(&consumer->relay, LOG_ERROR, "kafka.rebalance", NULL, -1, err,
+                            rd_kafka_err2str(err), "letting go of all partitions");
         }
         on_revoke(consumer, list);
 }
@@ -218,8 +218,8 @@ static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, con
                 consumer_probe(consumer);
                 return;
         }
-        report_error(&consumer->report, LOG_INFO, "kafka.error", NULL, -1, err, text,
-                     "librdkafka connects again");
+        relay_error(&consumer->relay, LOG_INFO, "kafka.error", NULL, -1, err, text,
+                    "librdkafka connects again");
 }
 
 static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
@@ -263,7 +263,7 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
         } else if (err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
                 next = "the partitions are lost, joining the group again";
         }
-        report_error(&consumer->report, level, "kafka.error", topic, partition, err, text, next);
+        relay_error(&consumer->relay, level, "kafka.error", topic, partition, err, text, next);
 out:
         if (one != NULL) {
                 rd_kafka_topic_partition_destroy(one);
@@ -307,7 +307,7 @@ static void on_event(Consumer *consumer, rd_kafka_event_t *event) {
         } else if (type == RD_KAFKA_EVENT_ERROR) {
                 on_error(consumer, event);
         } else if (type == RD_KAFKA_EVENT_LOG) {
-                report_line(&consumer->report, event);
+                relay_line(&consumer->relay, event);
         }
 }
 
@@ -443,9 +443,9 @@ static void on_looked(Consumer *consumer, HelperRequest *request) {
         if (request->error == 0) {
                 broker_answered(consumer);
         } else {
-                report_error(&consumer->report, LOG_WARNING, "kafka.look_up", NULL, -1,
-                             request->error, rd_kafka_err2str(request->error),
-                             "the question is asked again");
+                relay_error(&consumer->relay, LOG_WARNING, "kafka.look_up", NULL, -1,
+                            request->error, rd_kafka_err2str(request->error),
+                            "the question is asked again");
         }
         if (ends) {
                 consumer->events->looked_up(consumer->user, results, n);

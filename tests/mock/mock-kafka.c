@@ -124,7 +124,10 @@ int main(int argc, char **argv) {
         sigaddset(&mask, SIGINT);
         sigprocmask(SIG_BLOCK, &mask, NULL);
         int signals = signalfd(-1, &mask, SFD_CLOEXEC);
-        rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, NULL, why, sizeof(why));
+        rd_kafka_conf_t *conf = rd_kafka_conf_new();
+        /* Or it warns that this handle, which only carries the cluster, knows no broker. */
+        rd_kafka_conf_set(conf, "log_level", "3", NULL, 0);
+        rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
         if (rk == NULL || signals < 0) {
                 fprintf(stderr, "mock-kafka: cannot start: %s\n",
                         rk == NULL ? why : strerror(errno));

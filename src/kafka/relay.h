@@ -13,24 +13,24 @@
 #include "telemetry/log.h"
 
 enum {
-        REPORT_SEEN = 32, /* different errors that are remembered */
+        RELAY_SEEN = 32, /* different errors that are remembered */
 };
 
-typedef struct Report {
+typedef struct Relay {
         Log *log;
         struct {
                 uint64_t hash;
                 int64_t logged_us;
-        } seen[REPORT_SEEN];
-} Report;
+        } seen[RELAY_SEEN];
+} Relay;
 
 /* A line of librdkafka's own log: event `kafka.log`. */
-void report_line(Report *report, rd_kafka_event_t *event);
+void relay_line(Relay *relay, rd_kafka_event_t *event);
 
 /* An error, with what happens @next. @topic NULL, @partition -1: not of one. @code: librdkafka's.
  */
-void report_error(Report *report, LogLevel level, const char *name, const char *topic,
-                  int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next);
+void relay_error(Relay *relay, LogLevel level, const char *name, const char *topic,
+                 int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next);
 
 /* What was logged is forgotten: the state changed, the same error is news again. */
-void report_forget(Report *report);
+void relay_forget(Relay *relay);

@@ -1,12 +1,12 @@
-/* See report.h. */
+/* See relay.h. */
 
-#include "kafka/report.h"
+#include "kafka/relay.h"
 
 #include <string.h>
 
 #include "util/loop.h"
 
-#define REPORT_AGAIN_US (60 * INT64_C(1000000))
+#define RELAY_AGAIN_US (60 * INT64_C(1000000))
 
 static LogLevel level_of_syslog(int level) {
         if (level <= 3) {
@@ -18,13 +18,13 @@ static LogLevel level_of_syslog(int level) {
         return level < 7 ? LOG_INFO : LOG_DEBUG;
 }
 
-void report_line(Report *report, rd_kafka_event_t *event) {
+void relay_line(Relay *relay, rd_kafka_event_t *event) {
         const char *facility, *text;
         int level;
         if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
                 return;
         }
-        log_write(report->log, level_of_syslog(level), "kafka.log", FIELDS(), "librdkafka: %s: %s",
+        log_write(relay->log, level_of_syslog(level), "kafka.log", FIELDS(), "librdkafka: %s: %s",
                   facility, text);
 }
 
@@ -37,28 +37,28 @@ static uint64_t hash_text(uint64_t hash, const char *text) {
 }
 
 /* Whether this one was not logged in the last minute; remembers it in place of the oldest. */
-static bool is_news(Report *report, uint64_t hash) {
+static bool is_news(Relay *relay, uint64_t hash) {
         int64_t now = loop_now();
         size_t oldest = 0;
-        for (size_t i = 0; i < REPORT_SEEN; i++) {
-                if (report->seen[i].hash == hash) {
-                        if (now - report->seen[i].logged_us < REPORT_AGAIN_US) {
+        for (size_t i = 0; i < RELAY_SEEN; i++) {
+                if (relay->seen[i].hash == hash) {
+                        if (now - relay->seen[i].logged_us < RELAY_AGAIN_US) {
                                 return false;
                         }
                         oldest = i;
                         break;
                 }
-                if (report->seen[i].logged_us < report->seen[oldest].logged_us) {
+                if (relay->seen[i].logged_us < relay->seen[oldest].logged_us) {
                         oldest = i;
                 }
         }
-        report->seen[oldest].hash = hash;
-        report->seen[oldest].logged_us = now;
+        relay->seen[oldest].hash = hash;
+        relay->seen[oldest].logged_us = now;
         return true;
 }
 
-void report_error(Report *report, LogLevel level, const char *name, const char *topic,
-                  int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next) {
+void relay_error(Relay *relay, LogLevel level, const char *name, const char *topic,
+                 int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next) {
         uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)(uint32_t)code;
         /* Errors of connections count attempts and milliseconds in their text: the broker at its
          * start tells them apart, the end would make each one news. */
@@ -69,14 +69,14 @@ void report_error(Report *report, LogLevel level, const char *name, const char *
         hash = hash_text(hash, start);
         hash = hash_text(hash, topic != NULL ? topic : "");
         hash = (hash ^ (uint32_t)partition) * UINT64_C(1099511628211);
-        if (!is_news(report, hash)) {
+        if (!is_news(relay, hash)) {
                 return;
         }
-        log_write(report->log, level, name,
+        log_write(relay->log, level, name,
                   FIELDS(.topic = topic, .partition = partition, .error = rd_kafka_err2name(code)),
                   "%s; %s", text, next);
 }
 
-void report_forget(Report *report) {
-        memset(report->seen, 0, sizeof(report->seen));
+void relay_forget(Relay *relay) {
+        memset(relay->seen, 0, sizeof(relay->seen));
 }

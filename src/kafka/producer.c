@@ -1,0 +1,297 @@
+/*
+ * The delivery reports come by a queue with a descriptor; see queue.h. `pending` counts what
+ * librdkafka owes an answer for; nothing else is kept of a message.
+ */
+
+#include "kafka/producer.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka/helper.h"
+#include "kafka/queue.h"
+#include "kafka/relay.h"
+#include "kafka/settings.h"
+
+#define PRODUCER_TICK_US    INT64_C(1000000)
+#define PRODUCER_END_HANDLE INT64_C(2000000)
+
+enum {
+        PRODUCER_MAX_KBYTES = 32 * 1024, /* librdkafka's default is 1 GiB */
+        PRODUCER_MAX_MESSAGES = 100000,
+};
+
+struct Producer {
+        Log *log;
+        const ProducerEvents *events;
+        void *user;
+        rd_kafka_t *rk;
+        Queue reports; /* delivery reports and errors */
+        Queue lines;   /* librdkafka's log */
+        LoopTimer timer;
+        LoopTimer flush_timer;
+        LoopSoon flush_soon;
+        Relay relay;
+        size_t pending;
+        size_t room_at; /* `room` is due when `pending` falls to it */
+        bool full;      /* it said so, and `room` is due */
+        bool flushing;
+        bool fatal; /* told */
+};
+
+static int set_owned(rd_kafka_conf_t *conf, const ConsumerSetting *settings, size_t n_settings,
+                     char **errorp) {
+        bool acks = settings_get(settings, n_settings, "acks") != NULL ||
+                    settings_get(settings, n_settings, "request.required.acks") != NULL;
+        bool idempotence = settings_get(settings, n_settings, "enable.idempotence") != NULL;
+        int r = settings_set(conf, "log.queue", "true", errorp);
+
+        if (r == 0) {
+                r = settings_set_int(conf, "queue.buffering.max.kbytes", PRODUCER_MAX_KBYTES,
+                                     errorp);
+        }
+        if (r == 0) {
+                r = settings_set_int(conf, "queue.buffering.max.messages", PRODUCER_MAX_MESSAGES,
+                                     errorp);
+        }
+        /* Idempotence asks for acks=all: who sets one of the two decides for both. */
+        if (r == 0 && !acks) {
+                r = settings_set(conf, "acks", "all", errorp);
+        }
+        if (r == 0 && !acks && !idempotence) {
+                r = settings_set(conf, "enable.idempotence", "true", errorp);
+        }
+        return r;
+}
+
+static int open_handle(Producer *producer, const ConsumerSetting *settings, size_t n_settings,
+                       char **errorp) {
+        rd_kafka_conf_t *conf;
+        int r = settings_new(&conf, RD_KAFKA_PRODUCER, settings, n_settings, errorp);
+        if (r != 0) {
+                return r;
+        }
+        r = set_owned(conf, settings, n_settings, errorp);
+        if (r == 0) {
+                rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR |
+                                                       RD_KAFKA_EVENT_LOG);
+                r = settings_open(&producer->rk, RD_KAFKA_PRODUCER, &conf, errorp);
+        }
+        if (conf != NULL) {
+                rd_kafka_conf_destroy(conf);
+        }
+        return r;
+}
+
+/* --- events ------------------------------------------------------------------------------- */
+
+static void on_report(Producer *producer, rd_kafka_event_t *event) {
+        const rd_kafka_message_t *message;
+        while ((message = rd_kafka_event_message_next(event)) != NULL) {
+                producer->pending--;
+                producer->events->delivered(producer->user, message->_private,
+                                            message->err == 0 ? NULL
+                                                              : rd_kafka_err2str(message->err));
+        }
+}
+
+static void on_error(Producer *producer, rd_kafka_event_t *event) {
+        rd_kafka_resp_err_t err = rd_kafka_event_error(event);
+        const char *text = rd_kafka_event_error_string(event);
+
+        if (rd_kafka_event_error_is_fatal(event) || err == RD_KAFKA_RESP_ERR__FATAL) {
+                if (!producer->fatal && producer->events->fatal != NULL) {
+                        producer->fatal = true;
+                        producer->events->fatal(producer->user, text);
+                }
+                return;
+        }
+        relay_error(&producer->relay, LOG_WARNING, "kafka.error", NULL, -1, err, text,
+                    "librdkafka tries again");
+}
+
+static void on_event(Queue *queue, rd_kafka_event_t *event) {
+        Producer *producer = container_of(queue, Producer, reports);
+        rd_kafka_event_type_t type = rd_kafka_event_type(event);
+
+        if (type == RD_KAFKA_EVENT_DR) {
+                on_report(producer, event);
+        } else if (type == RD_KAFKA_EVENT_ERROR) {
+                on_error(producer, event);
+        }
+}
+
+static void on_served(Queue *queue) {
+        Producer *producer = container_of(queue, Producer, reports);
+
+        if (producer->full && producer->pending <= producer->room_at) {
+                producer->full = false;
+                if (producer->events->room != NULL) {
+                        producer->events->room(producer->user);
+                }
+        }
+        if (producer->flushing && producer->pending == 0) {
+                loop_soon_set(&producer->flush_soon);
+        }
+}
+
+static void on_line(Queue *queue, rd_kafka_event_t *event) {
+        Producer *producer = container_of(queue, Producer, lines);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LOG) {
+                relay_line(&producer->relay, event);
+        }
+}
+
+static void on_timer(LoopTimer *timer) {
+        Producer *producer = container_of(timer, Producer, timer);
+        loop_timer_set(timer, PRODUCER_TICK_US);
+        queue_serve(&producer->lines);
+        queue_serve(&producer->reports);
+}
+
+static void end_flush(Producer *producer) {
+        producer->flushing = false;
+        loop_timer_stop(&producer->flush_timer);
+        loop_soon_stop(&producer->flush_soon);
+        if (producer->events->flushed != NULL) {
+                producer->events->flushed(producer->user, producer->pending);
+        }
+}
+
+static void on_flush_limit(LoopTimer *timer) {
+        end_flush(container_of(timer, Producer, flush_timer));
+}
+
+static void on_flush_soon(LoopSoon *soon) {
+        Producer *producer = container_of(soon, Producer, flush_soon);
+        if (producer->pending == 0) {
+                end_flush(producer);
+        }
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+static int start_queues(Producer *producer, Loop *loop) {
+        int r = queue_init(&producer->lines, loop, "kafka log", rd_kafka_queue_new(producer->rk),
+                           on_line);
+        if (r < 0) {
+                return r;
+        }
+        if (rd_kafka_set_log_queue(producer->rk, producer->lines.queue) != 0) {
+                return error_origin(-EPROTO);
+        }
+        r = queue_init(&producer->reports, loop, "kafka reports",
+                       rd_kafka_queue_get_main(producer->rk), on_event);
+        producer->reports.served = on_served;
+        return r;
+}
+
+int producer_new(Producer **producerp, Loop *loop, Log *log, const ConsumerSetting *settings,
+                 size_t n_settings, const ProducerEvents *events, void *user, char **errorp) {
+        Producer *producer = calloc(1, sizeof(*producer));
+
+        if (producer == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        producer->log = log;
+        producer->events = events;
+        producer->user = user;
+        producer->relay.log = log;
+        loop_timer_init(&producer->timer, loop, "kafka timer", on_timer);
+        loop_timer_init(&producer->flush_timer, loop, "kafka flush", on_flush_limit);
+        loop_soon_init(&producer->flush_soon, loop, "kafka flush", on_flush_soon);
+        int r = open_handle(producer, settings, n_settings, errorp);
+        if (r == 0) {
+                r = start_queues(producer, loop);
+        }
+        if (r != 0) {
+                producer_free(producer);
+                return r;
+        }
+        loop_timer_set(&producer->timer, PRODUCER_TICK_US);
+        *producerp = producer;
+        return 0;
+}
+
+void producer_free(Producer *producer) {
+        if (producer == NULL) {
+                return;
+        }
+        loop_timer_stop(&producer->timer);
+        loop_timer_stop(&producer->flush_timer);
+        loop_soon_stop(&producer->flush_soon);
+        if (producer->rk != NULL) {
+                /* Or destroying waits for them until their own timeout. */
+                rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                                     RD_KAFKA_PURGE_F_NON_BLOCKING);
+        }
+        queue_deinit(&producer->reports, true);
+        queue_deinit(&producer->lines, true);
+        if (producer->rk != NULL) {
+                helper_destroy_handle(producer->rk, PRODUCER_END_HANDLE);
+        }
+        free(producer);
+}
+
+/* --- sending ------------------------------------------------------------------------------ */
+
+static rd_kafka_headers_t *make_headers(const ProducerMessage *message) {
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(message->n_headers);
+        for (size_t i = 0; i < message->n_headers; i++) {
+                const ProducerHeader *header = &message->headers[i];
+                rd_kafka_header_add(headers, header->name, -1, header->value,
+                                    header->value != NULL ? (ssize_t)header->size : 0);
+        }
+        return headers;
+}
+
+int producer_send(Producer *producer, const ProducerMessage *message, void *opaque,
+                  const char **errorp) {
+        rd_kafka_headers_t *headers = message->n_headers > 0 ? make_headers(message) : NULL;
+        rd_kafka_resp_err_t err;
+
+        /* Without RD_KAFKA_V_HEADERS when there are none: NULL is not allowed there. */
+        if (headers != NULL) {
+                err = rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(message->topic),
+                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                        RD_KAFKA_V_KEY(message->key, message->key_size),
+                                        RD_KAFKA_V_VALUE((void *)message->value,
+                                                         message->value_size),
+                                        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(opaque),
+                                        RD_KAFKA_V_END);
+        } else {
+                err = rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(message->topic),
+                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                                        RD_KAFKA_V_KEY(message->key, message->key_size),
+                                        RD_KAFKA_V_VALUE((void *)message->value,
+                                                         message->value_size),
+                                        RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+        }
+        if (err == 0) {
+                producer->pending++;
+                return 0;
+        }
+        if (headers != NULL) {
+                rd_kafka_headers_destroy(headers); /* librdkafka's only on success */
+        }
+        if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+                producer->full = true;
+                producer->room_at = producer->pending / 2;
+                return PRODUCER_E_FULL;
+        }
+        *errorp = rd_kafka_err2str(err);
+        return PRODUCER_E_REFUSED;
+}
+
+void producer_flush(Producer *producer, int64_t limit_us) {
+        producer->flushing = true;
+        loop_timer_set(&producer->flush_timer, limit_us);
+        if (producer->pending == 0) {
+                loop_soon_set(&producer->flush_soon);
+        }
+}
+
+size_t producer_pending(const Producer *producer) {
+        return producer->pending;
+}
