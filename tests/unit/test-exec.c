@@ -192,6 +192,7 @@ static const Ended *run_script(World *world, const char *script) {
         return run(world, &plain);
 }
 
+/* Or a zombie whose reaper is not us. */
 static void wait_until_gone(pid_t pid) {
         int64_t deadline = loop_now() + 10 * SECOND;
         while (kill(pid, 0) == 0) {
@@ -203,7 +204,7 @@ static void wait_until_gone(pid_t pid) {
                         close(fd);
                         const char *state = n > 0 ? strrchr(text, ')') : NULL;
                         if (state != NULL && state[2] == 'Z') {
-                                return; /* dead, and its reaper is not us */
+                                return;
                         }
                 }
                 assert_true(loop_now() < deadline);
@@ -254,34 +255,43 @@ static void test_timeout_with_term_honoured(void **state) {
 
 static void test_timeout_with_term_ignored(void **state) {
         World *world = *state;
-        make(world, "trap '' TERM; echo began; while :; do sleep 0.05; done", 300 * MS, 200 * MS);
+        make(world, "trap '' TERM; echo began; while :; do sleep 0.05; done", SECOND, 200 * MS);
         const Ended *ended = run(world, &plain);
         assert_int_equal(ended->outcome, OUTCOME_UNKNOWN);
         assert_int_equal(ended->status, 128 + SIGKILL);
-        assert_string_equal(ended->detail, "timed out after 0.3 s, ended by KILL, signal 9 (KILL)");
+        assert_string_equal(ended->detail, "timed out after 1 s, ended by KILL, signal 9 (KILL)");
         assert_string_equal((const char *)ended->output, "began\n");
-        assert_true(ended->duration_us >= 500 * MS);
+        assert_true(ended->duration_us >= SECOND + 200 * MS);
 }
 
 static void test_a_stopped_command_takes_the_term(void **state) {
         World *world = *state;
-        make(world, "trap 'exit 3' TERM; kill -STOP $$; sleep 30", 100 * MS, 10 * SECOND);
+        make(world, "trap 'exit 3' TERM; kill -STOP $$; sleep 30", SECOND, 10 * SECOND);
         const Ended *ended = run(world, &plain);
-        assert_string_equal(ended->detail, "timed out after 0.1 s, ended by TERM, exit status 3");
+        assert_string_equal(ended->detail, "timed out after 1 s, ended by TERM, exit status 3");
         assert_int_equal(ended->outcome, OUTCOME_UNKNOWN);
+}
+
+static void test_a_stall_makes_no_timeout(void **state) {
+        World *world = *state;
+        make(world, "exit 3", 10 * MS, 10 * MS);
+        start(world, &plain);
+        usleep(300 * MS); /* the loop stands; the command ends long before its time is up */
+        run_until(world, 1);
+        assert_string_equal(world->last.detail, "exit status 3");
 }
 
 static void test_done_late(void **state) {
         World *world = *state;
-        make(world, "trap 'exit 0' TERM; sleep 30 & wait", 200 * MS, 10 * SECOND);
+        make(world, "trap 'exit 0' TERM; sleep 30 & wait", SECOND, 10 * SECOND);
         const Ended *ended = run(world, &plain);
         assert_int_equal(ended->outcome, OUTCOME_DONE);
-        assert_string_equal(ended->detail, "done late: timed out after 0.2 s, then exit status 0");
+        assert_string_equal(ended->detail, "done late: timed out after 1 s, then exit status 0");
 }
 
 static void test_a_status_after_term_proves_nothing(void **state) {
         World *world = *state;
-        make(world, "trap 'exit 75' TERM; sleep 30 & wait", 200 * MS, 10 * SECOND);
+        make(world, "trap 'exit 75' TERM; sleep 30 & wait", SECOND, 10 * SECOND);
         assert_int_equal(run(world, &plain)->outcome, OUTCOME_UNKNOWN);
 }
 
@@ -364,84 +374,9 @@ static void test_templates_are_checked(void **state) {
         World *world = *state;
         const char *const argv[] = {"ssh", "{{host}}", NULL};
         const ExecOptions options = {.argv = argv, .timeout_us = SECOND};
-        Buffer why = BUFFER_INIT;
-        assert_int_equal(exec_new(&world->action, &world->loop, NULL, &options, &why),
+        assert_int_equal(exec_new(&world->action, &world->loop, NULL, &options, NULL),
                          EXEC_E_TEMPLATE);
         assert_null(world->action);
-        assert_non_null(strstr(buffer_string(&why), "absolute path"));
-        buffer_deinit(&why);
-}
-
-static const char *find_variable(const Ended *ended, const char *name) {
-        size_t n = strlen(name);
-        const char *at = (const char *)ended->output;
-        for (const char *end = at + ended->output_size; at < end; at += strlen(at) + 1) {
-                if (strncmp(at, name, n) == 0 && at[n] == '=') {
-                        return at + n + 1;
-                }
-        }
-        return NULL;
-}
-
-static void test_environment(void **state) {
-        World *world = *state;
-        static const char *const private_names[] = {
-                "NOTIFY_SOCKET", "WATCHDOG_USEC",    "WATCHDOG_PID",        "LISTEN_FDS",
-                "PGPASSWORD",    "PGSSLKEYPASSWORD", "ACKD__RETRY__LIMIT_",
-        };
-        for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++) {
-                setenv(private_names[i], "secret", 1);
-        }
-        setenv("ACKD_REQUEST_ID", "stale", 1);
-        setenv("PGHOST", "db", 1);
-        make_with(world, (const char *const[]){"/usr/bin/env", "-0", NULL}, 20 * SECOND, SECOND);
-        ActionRequest request = {.host = "web1", .id = "a\n=b \xff", .attempt = 7};
-        const Ended *ended = run(world, &request);
-        assert_string_equal(find_variable(ended, "ACKD_HOST"), "web1");
-        assert_string_equal(find_variable(ended, "ACKD_REQUEST_ID"), "a\n=b \xff");
-        assert_string_equal(find_variable(ended, "ACKD_ATTEMPT"), "7");
-        assert_string_equal(find_variable(ended, "PGHOST"), "db");
-        assert_non_null(find_variable(ended, "PATH"));
-        for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++) {
-                assert_null(find_variable(ended, private_names[i]));
-                unsetenv(private_names[i]);
-        }
-        request.id = NULL;
-        assert_null(find_variable(run(world, &request), "ACKD_REQUEST_ID"));
-        unsetenv("ACKD_REQUEST_ID");
-        unsetenv("PGHOST");
-}
-
-static void test_what_a_child_gets(void **state) {
-        World *world = *state;
-        int fd = open("/dev/null", O_RDONLY); /* no CLOEXEC, as librdkafka's pipes */
-        sigset_t set, before;
-        assert_true(fd >= 0);
-        signal(SIGPIPE, SIG_IGN);
-        sigemptyset(&set);
-        sigaddset(&set, SIGTERM);
-        sigprocmask(SIG_BLOCK, &set, &before);
-        const Ended *ended =
-                run_script(world,
-                           "pwd; readlink /proc/$$/fd/0; ls /proc/$$/fd | tr '\\n' ' '; echo;"
-                           "grep -E 'SigBlk|SigIgn' /proc/$$/status; cut -d' ' -f5-7 /proc/$$/stat;"
-                           "echo $$");
-        signal(SIGPIPE, SIG_DFL);
-        sigprocmask(SIG_SETMASK, &before, NULL);
-        close(fd);
-        int pgrp = 0, session = 0, tty = -1, pid = -1;
-        char blocked[32], ignored[32];
-        assert_memory_equal(ended->output, "/\n/dev/null\n0 1 2 \n", 19);
-        assert_int_equal(sscanf((const char *)ended->output + 19,
-                                "SigBlk: %31s SigIgn: %31s %d %d %d %d", blocked, ignored, &pgrp,
-                                &session, &tty, &pid),
-                         6);
-        assert_string_equal(blocked, "0000000000000000");
-        /* glibc ignores its own two, 32 and 33, in every child. */
-        assert_int_equal(strtoull(ignored, NULL, 16) & ~0x180000000ULL, 0);
-        assert_int_equal(pgrp, pid);
-        assert_int_equal(session, pid);
-        assert_int_equal(tty, 0);
 }
 
 static void test_programs_that_cannot_be_run(void **state) {
@@ -532,12 +467,12 @@ static void test_terminate(void **state) {
              20 * SECOND, SECOND);
         const ActionRequest second = {.host = "web2", .attempt = 2};
         world->on_step = terminate_now;
-        loop_timer_set(&world->step, 500 * MS);
+        loop_timer_set(&world->step, SECOND);
         start(world, &plain);
         run_until(world, 1);
         assert_int_equal(world->last.outcome, OUTCOME_DONE);
         assert_string_equal(world->last.detail, "done late: stopped, then exit status 0");
-        loop_timer_set(&world->step, 500 * MS);
+        loop_timer_set(&world->step, SECOND);
         const Ended *ended = run(world, &second);
         assert_int_equal(ended->outcome, OUTCOME_UNKNOWN);
         assert_string_equal(ended->detail, "stopped, ended by TERM, signal 15 (TERM)");
@@ -547,7 +482,7 @@ static void test_kill(void **state) {
         World *world = *state;
         make(world, "trap '' TERM; while :; do sleep 1; done", 20 * SECOND, SECOND);
         world->on_step = kill_now;
-        loop_timer_set(&world->step, 300 * MS);
+        loop_timer_set(&world->step, SECOND);
         start(world, &plain);
         start(world, &plain);
         start(world, &plain);
@@ -558,9 +493,9 @@ static void test_kill(void **state) {
 
 static void test_terminate_is_followed_by_the_timeout(void **state) {
         World *world = *state;
-        make(world, "trap '' TERM; while :; do sleep 0.1; done", 300 * MS, 100 * MS);
+        make(world, "trap '' TERM; while :; do sleep 0.1; done", SECOND + 300 * MS, 100 * MS);
         world->on_step = terminate_now;
-        loop_timer_set(&world->step, 100 * MS);
+        loop_timer_set(&world->step, SECOND);
         const Ended *ended = run(world, &plain);
         assert_string_equal(ended->detail, "stopped, ended by KILL, signal 9 (KILL)");
 }
@@ -671,6 +606,7 @@ int main(void) {
                 TEST(test_timeout_with_term_honoured),
                 TEST(test_timeout_with_term_ignored),
                 TEST(test_a_stopped_command_takes_the_term),
+                TEST(test_a_stall_makes_no_timeout),
                 TEST(test_done_late),
                 TEST(test_a_status_after_term_proves_nothing),
                 TEST(test_a_grandchild_holds_the_pipe),
@@ -680,8 +616,6 @@ int main(void) {
                 TEST(test_arguments_stay_what_they_are),
                 TEST(test_what_cannot_be_expanded_is_poison),
                 TEST(test_templates_are_checked),
-                TEST(test_environment),
-                TEST(test_what_a_child_gets),
                 TEST(test_programs_that_cannot_be_run),
                 TEST(test_no_descriptors),
                 TEST(test_without_a_pidfd),
