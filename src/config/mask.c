@@ -1,8 +1,8 @@
+#include "config/config.h"
+
 #include <ctype.h>
 #include <string.h>
 #include <strings.h>
-
-#include "config/config.h"
 
 /*
  * Secrets are recognised generously: what is masked without need costs a look into the file, what

@@ -1,6 +1,7 @@
+#include "config/config.h"
+
 #include <string.h>
 
-#include "config/config.h"
 #include "config/keys.h"
 #include "config/value.h"
 

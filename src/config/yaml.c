@@ -79,6 +79,7 @@ static int new_node(Reader *reader, YamlType type, const yaml_mark_t *mark, Yaml
                 return error_origin(-ENOMEM);
         }
         node->type = type;
+        node->weight = 1;
         node->line = position(mark->line);
         node->column = position(mark->column);
         document->nodes[document->n_nodes++] = node;
@@ -142,6 +143,11 @@ static int add_node(Reader *reader, YamlNode *node) {
                 return 0;
         }
         Level *level = &reader->levels[reader->depth - 1];
+        level->node->weight += node->weight; /* both at most YAML_WEIGHT_MAX */
+        if (level->node->weight > YAML_WEIGHT_MAX) {
+                return fail(reader, level->node->line, level->node->column,
+                            "too much: over 4 MiB with every alias written out");
+        }
         if (level->node->type == YAML_MAP) {
                 return level->key == NULL ? add_key(reader, level, node)
                                           : add_pair(reader, level, node);
@@ -216,6 +222,7 @@ static int read_scalar(Reader *reader, const yaml_event_t *event) {
                 if (node->text == NULL) {
                         return error_origin(-ENOMEM);
                 }
+                node->weight += event->data.scalar.length;
         }
         char *anchor = NULL;
         r = copy_anchor(event->data.scalar.anchor, &anchor);

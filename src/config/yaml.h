@@ -6,7 +6,7 @@
  * Only what a configuration needs: one document of maps, lists and text; keys are text and unique.
  * An alias stands for the very node that its anchor named, so the tree may share nodes but has no
  * circle. Tags, merge keys and further documents are errors. Bounded: 1 MiB, depth 32, 10,000
- * nodes.
+ * nodes, and 4 MiB when every alias is written out, whoever walks or copies the tree.
  */
 
 #include <stdbool.h>
@@ -34,6 +34,7 @@ struct YamlNode {
         unsigned line, column; /* from 1 */
         char *text;            /* YAML_TEXT: UTF-8 without NUL; otherwise NULL */
         size_t n;              /* of items or pairs */
+        size_t weight;         /* bytes of text and nodes in it, aliases written out */
         union {
                 YamlNode **items;
                 YamlPair *pairs;
@@ -51,6 +52,7 @@ enum {
         YAML_SIZE_MAX = 1 << 20,
         YAML_DEPTH_MAX = 32,
         YAML_NODES_MAX = 10000,
+        YAML_WEIGHT_MAX = 4 << 20,
 };
 
 /* What is wrong and where. */
