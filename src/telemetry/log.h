@@ -14,6 +14,7 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "util/error.h"
@@ -48,19 +49,28 @@ typedef struct LogFields {
 
 typedef struct Log Log;
 
+#define LOG_CAPACITY_MIN ((size_t)64 * 1024)
+
+/* Of the text of a line, in bytes; what is longer is cut, and ends with a mark. */
+#define LOG_MESSAGE_MAX 4096
+
 /*
- * Starts the writer thread on @fd (not closed by the log; made neither blocking nor non-blocking:
- * the thread may block). @instance is copied and stands in every JSON line. @capacity is the ring's
- * size in bytes, at least 64 KiB. All signals are blocked in the thread. Negative errno.
+ * Starts the writer thread on a duplicate of @fd, which stays the caller's; a closed one is allowed
+ * (ackd 2>&-): every line is dropped then. It is made neither blocking nor non-blocking: the thread
+ * may block. @instance is copied and stands in every line; NULL or empty: it is left
+ * out. @capacity is the ring's size in bytes, at least LOG_CAPACITY_MIN. All signals are blocked in
+ * the thread. Colours: text on a terminal, unless NO_COLOR is set (no-color.org). Negative errno.
  */
 MUST_CHECK int log_new(Log **logp, int fd, LogFormat format, LogLevel level, const char *instance,
                        size_t capacity);
 
 /* Writes what is left, for @limit_us at most, and ends the thread; what could not be written by
- * then is dropped with the ring. NULL is allowed. */
+ * then is dropped with the ring. No other thread may use the log any more. NULL is
+ * allowed. */
 void log_free(Log *log, int64_t limit_us);
 
-/* Any thread; never blocks. A level below the log's costs one comparison. */
+/* Any thread; never blocks; keeps errno. A level below the log's costs one comparison. @event is
+ * at most 64 bytes. A NULL log is one that wants nothing. */
 void log_write(Log *log, LogLevel level, const char *event, const LogFields *fields,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
@@ -76,7 +86,7 @@ void log_write(Log *log, LogLevel level, const char *event, const LogFields *fie
 bool log_wants(const Log *log, LogLevel level);
 void log_set_level(Log *log, LogLevel level);
 
-/* Lines dropped so far. Any thread. */
+/* Lines dropped so far: for want of room, or because the descriptor refused them. Any thread. */
 uint64_t log_dropped(const Log *log);
 
 /* "debug", "info", …; the reverse yields -1 for an unknown name. */
