@@ -129,7 +129,9 @@ BEGIN
                 FOR month IN SELECT this_month + make_interval(months => m)
                              FROM generate_series(-1, ahead) m LOOP
                         name := 'messages_' || to_char(month, 'YYYY_MM');
-                        IF to_regclass(quote_ident('@name@') || '.' || name) IS NOT NULL THEN
+                        -- Not to_regclass: it remembers what was missing before the lock.
+                        IF EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                   WHERE n.nspname = '@name@' AND c.relname = name) THEN
                                 CONTINUE;
                         END IF;
                         IF i = 0 THEN
