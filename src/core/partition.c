@@ -141,7 +141,8 @@ static int partition_try_again(Partition *partition) {
 int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
                      int64_t now) {
         engine->now = now;
-        if (engine->stopping || partition->state != PARTITION_LOOKING_UP || partition->retry_us != INT64_MAX) {
+        if (engine->stopping || partition->state != PARTITION_LOOKING_UP ||
+            partition->retry_us != INT64_MAX) {
                 return 0;
         }
         if (facts == NULL) {
@@ -162,7 +163,8 @@ static int partition_stop(Partition *partition, const char *reason) {
 int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
                        int64_t now) {
         engine->now = now;
-        if (engine->stopping || partition->state != PARTITION_READING || partition->retry_us != INT64_MAX) {
+        if (engine->stopping || partition->state != PARTITION_READING ||
+            partition->retry_us != INT64_MAX) {
                 return 0;
         }
         if (facts == NULL) {
@@ -397,9 +399,15 @@ static int64_t partition_commit_offset(const Partition *partition) {
 
 void commit_schedule(Partition *partition) {
         Engine *engine = partition->engine;
-        if (engine->commit_due_us == INT64_MAX && partition_commit_offset(partition) >= 0) {
-                int64_t next = engine->commit_last_us + engine->config->commit_interval_us;
-                engine->commit_due_us = next > engine->now ? next : engine->now;
+        if (partition_commit_offset(partition) >= 0) {
+                /* A start is committed at once, since its partition stands still until then; not
+                 * after a failure, or a broker that says no would be asked for ever. */
+                int64_t next =
+                        partition->state == PARTITION_COMMITTING && !engine->commit_failed
+                                ? engine->now
+                                : engine->commit_last_us + engine->config->commit_interval_us;
+                next = next > engine->now ? next : engine->now;
+                engine->commit_due_us = next < engine->commit_due_us ? next : engine->commit_due_us;
         }
 }
 
@@ -447,6 +455,7 @@ static int commit_begin(Engine *engine) {
 
 static int commit_fail(Engine *engine) {
         engine->totals.commits_failed++;
+        engine->commit_failed = true;
         int r = engine_act(engine,
                            &(EngineAction){.type = ENGINE_NOTE, .note = NOTE_COMMIT_FAILED});
         commit_clear(engine);
@@ -539,6 +548,7 @@ int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
                         r = partition_set_state(partition, PARTITION_SEEKING);
                 }
         }
+        engine->commit_failed = failed;
         if (failed) {
                 engine->totals.commits_failed++;
         } else {

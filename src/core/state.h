@@ -46,6 +46,7 @@ struct Engine {
         Commit commit;
         int64_t commit_due_us; /* INT64_MAX: nothing to commit */
         int64_t commit_last_us;
+        bool commit_failed; /* the newest one */
         bool draining;      /* a revoke is being answered */
         bool drain_hurried; /* its bound is over, only a last commit is waited for */
         int64_t drain_until_us;

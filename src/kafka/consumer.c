@@ -546,3 +546,7 @@ bool consumer_is_up(const Consumer *consumer) {
 bool consumer_has_joined(const Consumer *consumer) {
         return consumer->joined;
 }
+
+const char *consumer_library_version(void) {
+        return rd_kafka_version_str();
+}

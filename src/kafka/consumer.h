@@ -152,3 +152,6 @@ const char *consumer_cluster_id(const Consumer *consumer);
 bool consumer_is_up(const Consumer *consumer);
 bool consumer_has_joined(
         const Consumer *consumer); /* was assigned, perhaps nothing, and not revoked */
+
+/* librdkafka's, for people. Static. */
+const char *consumer_library_version(void);

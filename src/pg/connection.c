@@ -271,3 +271,7 @@ void pg_pool_free(PgPool *pool) {
 bool pg_pool_is_up(const PgPool *pool) {
         return pool->n_up > 0;
 }
+
+int pg_library_version(void) {
+        return PQlibVersion();
+}

@@ -98,3 +98,6 @@ void pg_pool_submit(PgPool *pool, PgOperation *operation, bool first);
 bool pg_pool_withdraw(PgPool *pool, PgOperation *operation);
 
 bool pg_pool_is_up(const PgPool *pool);
+
+/* libpq's, as libpq numbers it: 150013 is 15.13. */
+int pg_library_version(void);

@@ -1,0 +1,298 @@
+#include "app/commands.h"
+
+#include <getopt.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/daemon.h"
+#include "app/signals.h"
+#include "kafka/consumer.h"
+#include "pg/connection.h"
+#include "pg/schema.h"
+#include "util/buffer.h"
+
+extern char **environ;
+
+#define COMMON_HELP                                                                                \
+        "  -c, --config FILE       the configuration (default: $ACKD_CONFIG, else "                \
+        "/etc/ackd/ackd.yaml)\n"                                                                   \
+        "  -o, --option KEY=VALUE  override one key; can be repeated\n"                            \
+        "  -h, --help              this help\n"
+
+#define COMMON_SHORT "+:c:o:h"
+#define COMMON_LONG                                                                                \
+        {"config", required_argument, NULL, 'c'}, {"option", required_argument, NULL, 'o'}, {      \
+                "help", no_argument, NULL, 'h'                                                     \
+        }
+
+void common_options_deinit(CommonOptions *options) {
+        free(options->overrides);
+        *options = (CommonOptions){0};
+}
+
+int common_options_add(CommonOptions *options, int option, const char *argument) {
+        if (option == 'c') {
+                options->file = argument;
+                return 0;
+        }
+        const char **overrides =
+                realloc(options->overrides, (options->n_overrides + 2) * sizeof(*overrides));
+        if (overrides == NULL) {
+                return -1;
+        }
+        overrides[options->n_overrides++] = argument;
+        overrides[options->n_overrides] = NULL;
+        options->overrides = overrides;
+        return 0;
+}
+
+int usage_error(const char *command, const char *format, ...) {
+        va_list ap;
+        fprintf(stderr, "ackd %s: ", command);
+        va_start(ap, format);
+        vfprintf(stderr, format, ap);
+        va_end(ap);
+        fprintf(stderr, "; ackd %s --help says what it takes\n", command);
+        return EXIT_USAGE;
+}
+
+static void print_problems(const ConfigProblems *problems, const char *kind) {
+        for (size_t i = 0; i < problems->n; i++) {
+                fprintf(stderr, "%s%s\n", kind, problems->items[i].text);
+        }
+        if (problems->more > 0) {
+                fprintf(stderr, "%s… and %zu more\n", kind, problems->more);
+        }
+}
+
+Config *load_config(const CommonOptions *options, int *statusp) {
+        ConfigSources sources = {.file = options->file,
+                                 .environment = (const char *const *)environ,
+                                 .options = (const char *const *)options->overrides};
+        ConfigErrors errors = {0};
+        Config *config = NULL;
+        int r = config_load(&config, &sources, &errors);
+        print_problems(&errors.errors, "error: ");
+        print_problems(&errors.warnings, "warning: ");
+        config_errors_deinit(&errors);
+        if (r < 0) {
+                fprintf(stderr, "ackd: cannot read the configuration: %s\n", strerror(-r));
+        }
+        *statusp = r < 0 ? EXIT_SOFTWARE : r > 0 ? EXIT_BAD_CONFIG : EXIT_OK;
+        return config;
+}
+
+/* A switch of a command's own: --connect, --defaults, --print. */
+typedef struct Switch {
+        const char *name; /* NULL: the command has none */
+        bool set;
+} Switch;
+
+/* Reads the arguments of a command that takes no operands. -1: go on; else the exit status. */
+static int parse(int argc, char **argv, const char *help, CommonOptions *options, Switch *own) {
+        struct option table[] = {COMMON_LONG,
+                                 {own != NULL ? own->name : NULL, no_argument, NULL, 's'},
+                                 {NULL, 0, NULL, 0}};
+        int option;
+        opterr = 0;
+        optind = 1;
+        while ((option = getopt_long(argc, argv, COMMON_SHORT, table, NULL)) != -1) {
+                switch (option) {
+                case 'c':
+                case 'o':
+                        if (common_options_add(options, option, optarg) != 0) {
+                                return EXIT_SOFTWARE;
+                        }
+                        break;
+                case 's':
+                        own->set = true;
+                        break;
+                case 'h':
+                        fputs(help, stdout);
+                        return EXIT_OK;
+                case ':':
+                        return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
+                default:
+                        return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+                }
+        }
+        if (optind < argc) {
+                return usage_error(argv[0], "\"%s\" is one argument too many", argv[optind]);
+        }
+        return -1;
+}
+
+int command_run(int argc, char **argv) {
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        int status = parse(argc, argv,
+                           "Usage: ackd run [OPTION...]\n\n"
+                           "Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP. "
+                           "What is not there\nyet (PostgreSQL, its schema, Kafka) is waited for. "
+                           "The log goes to stderr.\n\n" COMMON_HELP,
+                           &options, NULL);
+        if (status >= 0) {
+                return status;
+        }
+        /* Before the first thread, so that all inherit it; a signal from now on waits for the loop.
+         */
+        signals_block();
+        Config *config = load_config(&options, &status);
+        if (config != NULL) {
+                status = daemon_run(config);
+        }
+        config_free(config);
+        return status;
+}
+
+int command_check_config(int argc, char **argv) {
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        int status = parse(
+                argc, argv,
+                "Usage: ackd check-config [OPTION...]\n\n"
+                "Says every error of the configuration, with its place and what is "
+                "allowed, or ok.\nWarns of what will hurt. Exit status 0 or 78.\n\n" COMMON_HELP,
+                &options, NULL);
+        if (status >= 0) {
+                return status;
+        }
+        Config *config = load_config(&options, &status);
+        if (config != NULL) {
+                puts("ok");
+        }
+        config_free(config);
+        return status;
+}
+
+int command_print_config(int argc, char **argv) {
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        CLEANUP(buffer_deinit) Buffer out = BUFFER_INIT;
+        Switch defaults = {.name = "defaults"};
+        int status = parse(argc, argv,
+                           "Usage: ackd print-config [OPTION...]\n\n"
+                           "Prints what is in force, as YAML, and where each value came from; "
+                           "secrets are masked.\n\n"
+                           "      --defaults          every key with its help and default "
+                           "instead\n" COMMON_HELP,
+                           &options, &defaults);
+        if (status >= 0) {
+                return status;
+        }
+        Config *config = NULL;
+        int r;
+        if (defaults.set) {
+                status = EXIT_OK;
+                r = config_print_defaults(&out);
+        } else {
+                config = load_config(&options, &status);
+                r = config != NULL ? config_print(config, &out) : 0;
+        }
+        if (r != 0) {
+                status = EXIT_SOFTWARE;
+        } else if (out.size > 0) {
+                fwrite(out.data, 1, out.size, stdout);
+        }
+        config_free(config);
+        return status;
+}
+
+/* The password file's content, a final newline dropped; NULL without one or when it cannot be read
+ * (then *@failed). */
+static char *read_password(const char *path, bool *failed) {
+        *failed = false;
+        if (path == NULL || path[0] == '\0') {
+                return NULL;
+        }
+        FILE *file = fopen(path, "re");
+        char *line = NULL;
+        size_t capacity = 0;
+        ssize_t n = file != NULL ? getline(&line, &capacity, file) : -1;
+        if (file == NULL || (n < 0 && ferror(file))) {
+                fprintf(stderr, "ackd: cannot read postgres.password_file %s: %s\n", path,
+                        strerror(errno));
+                *failed = true;
+        }
+        if (file != NULL) {
+                fclose(file);
+        }
+        if (n < 0) {
+                free(line);
+                return NULL;
+        }
+        line[strcspn(line, "\n")] = '\0';
+        return line;
+}
+
+static int init_db(const Config *config) {
+        bool failed;
+        char *error = NULL;
+        char *password = read_password(config->postgres.password_file, &failed);
+        if (failed) {
+                return EXIT_BAD_CONFIG;
+        }
+        int r = schema_init(config->postgres.dsn, password, config->postgres.schema, &error);
+        free(password);
+        if (r == 0) {
+                printf("schema \"%s\" is ready (version %d)\n", config->postgres.schema,
+                       SCHEMA_VERSION);
+                return EXIT_OK;
+        }
+        fprintf(stderr, "ackd init-db: %s\n", error != NULL ? error : strerror(-r));
+        free(error);
+        return r == SCHEMA_E_NAME ? EXIT_BAD_CONFIG : r > 0 ? EXIT_UNREACHABLE : EXIT_SOFTWARE;
+}
+
+int command_init_db(int argc, char **argv) {
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        Switch print = {.name = "print"};
+        int status =
+                parse(argc, argv,
+                      "Usage: ackd init-db [OPTION...]\n\n"
+                      "Makes or upgrades the schema in the database of postgres.dsn. Safe to "
+                      "repeat, and\nwhile daemons run.\n\n"
+                      "      --print             print the SQL and change nothing\n" COMMON_HELP,
+                      &options, &print);
+        if (status >= 0) {
+                return status;
+        }
+        Config *config = load_config(&options, &status);
+        if (config == NULL) {
+                return status;
+        }
+        if (print.set) {
+                CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
+                int r = schema_sql(config->postgres.schema, &sql);
+                if (r == 0) {
+                        fwrite(sql.data, 1, sql.size, stdout);
+                }
+                status = r == 0 ? EXIT_OK : r > 0 ? EXIT_BAD_CONFIG : EXIT_SOFTWARE;
+        } else {
+                status = init_db(config);
+        }
+        config_free(config);
+        return status;
+}
+
+int command_version(int argc, char **argv) {
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        int status = parse(argc, argv,
+                           "Usage: ackd version\n\n"
+                           "Prints the version, and those of the libraries that are loaded.\n\n"
+                           "  -h, --help              this help\n",
+                           &options, NULL);
+        if (status >= 0) {
+                return status;
+        }
+        printf("ackd " ACKD_VERSION "\n"
+               "librdkafka %s\n"
+               "libpq %d.%d\n"
+               "libev %s\n"
+               "jansson %s\n"
+               "features: exec dry-run\n",
+               consumer_library_version(), pg_library_version() / 10000,
+               pg_library_version() % 10000, loop_library_version(), jansson_version_str());
+        return EXIT_OK;
+}

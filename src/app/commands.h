@@ -1,0 +1,43 @@
+#pragma once
+
+/*
+ * The commands beside `run`. Each takes its own arguments (argv[0] is the command's name) and
+ * returns an exit status; results go to stdout, everything else to stderr.
+ */
+
+#include "config/config.h"
+
+enum {
+        EXIT_OK = 0,
+        EXIT_USAGE = 64,       /* sysexits.h: EX_USAGE */
+        EXIT_UNREACHABLE = 69, /* EX_UNAVAILABLE: Kafka, PostgreSQL or the daemon */
+        EXIT_SOFTWARE = 70,    /* EX_SOFTWARE */
+        EXIT_BAD_CONFIG = 78,  /* EX_CONFIG */
+};
+
+int command_run(int argc, char **argv);
+int command_check_config(int argc, char **argv);
+int command_print_config(int argc, char **argv);
+int command_init_db(int argc, char **argv);
+int command_produce(int argc, char **argv);
+int command_version(int argc, char **argv);
+
+/*
+ * What every command takes: -c FILE, -o KEY=VALUE, --help. Other options are the command's.
+ */
+typedef struct CommonOptions {
+        const char *file;
+        const char **overrides; /* NULL-terminated; owned */
+        size_t n_overrides;
+} CommonOptions;
+
+void common_options_deinit(CommonOptions *options);
+
+/* Takes -c and -o; -1: no memory. */
+int common_options_add(CommonOptions *options, int option, const char *argument);
+
+/* Loads; every error and warning on stderr. NULL: the exit status is in *@statusp. */
+Config *load_config(const CommonOptions *options, int *statusp);
+
+/* Says on stderr what is wrong with the command line, and where the help is; EXIT_USAGE. */
+int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

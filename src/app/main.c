@@ -1,0 +1,69 @@
+/*
+ * ackd: consumes host-restart requests from Kafka. To read the program, begin with core/engine.h,
+ * app/pipeline.c and app/shutdown.c.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "app/commands.h"
+
+typedef struct CommandEntry {
+        const char *name;
+        const char *summary;
+        int (*run)(int argc, char **argv);
+} CommandEntry;
+
+static const CommandEntry commands[] = {
+        {"run", "run the daemon in the foreground", command_run},
+        {"check-config", "say every error of the configuration, or ok", command_check_config},
+        {"print-config", "print what is in force and where each value came from",
+         command_print_config},
+        {"init-db", "make or upgrade the schema in PostgreSQL; safe to repeat", command_init_db},
+        {"produce", "send restart requests to Kafka", command_produce},
+        {"version", "print the version and those of the libraries", command_version},
+};
+
+enum {
+        COMMANDS = sizeof(commands) / sizeof(commands[0]),
+};
+
+static void print_help(FILE *out) {
+        fputs("Usage: ackd COMMAND [OPTION...]\n\n"
+              "Consumes host-restart requests from Kafka: saves each one in PostgreSQL, restarts "
+              "its host,\nand acknowledges it when both are done.\n\nCommands:\n",
+              out);
+        for (size_t i = 0; i < COMMANDS; i++) {
+                fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+        }
+        fputs("\nEvery command takes:\n"
+              "  -c, --config FILE      the configuration (default: $ACKD_CONFIG, else "
+              "/etc/ackd/ackd.yaml)\n"
+              "  -o, --option KEY=VALUE  override one key, for example -o retry.attempts=3\n"
+              "  -h, --help             the command's own help\n\n"
+              "Exit status: 0 ok, 64 usage, 69 Kafka or PostgreSQL cannot be reached, 70 "
+              "unexpected error,\n75 stopped but not confirmed, 76 fenced, 78 configuration.\n",
+              out);
+}
+
+int main(int argc, char **argv) {
+        if (argc < 2) {
+                print_help(stderr);
+                return EXIT_USAGE;
+        }
+        const char *name = argv[1];
+        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+                print_help(stdout);
+                return EXIT_OK;
+        }
+        if (strcmp(name, "--version") == 0) {
+                name = "version";
+        }
+        for (size_t i = 0; i < COMMANDS; i++) {
+                if (strcmp(commands[i].name, name) == 0) {
+                        return commands[i].run(argc - 1, argv + 1);
+                }
+        }
+        fprintf(stderr, "ackd: there is no command \"%s\"; ackd --help lists them\n", name);
+        return EXIT_USAGE;
+}

@@ -1,0 +1,585 @@
+#include "app/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "handlers/actions/dry_run.h"
+#include "handlers/actions/exec.h"
+#include "util/list.h"
+
+/* What an answer from PostgreSQL about a partition is given with. */
+typedef struct Call {
+        Pipeline *pipeline;
+        Partition *partition; /* a reference */
+} Call;
+
+static void pipeline_fail(Pipeline *pipeline, int error, const char *what) {
+        if (!pipeline->failed) {
+                pipeline->failed = true;
+                pipeline->events.failed(pipeline->user, error, what);
+        }
+}
+
+/* Every event ends here: a fatal error goes to the global handler, the rest to the next turn. */
+static void pipeline_after(Pipeline *pipeline, int r, const char *what) {
+        if (r < 0) {
+                pipeline_fail(pipeline, r, what);
+        }
+        loop_soon_set(&pipeline->soon);
+}
+
+void pipeline_turn(Pipeline *pipeline) {
+        loop_soon_set(&pipeline->soon);
+}
+
+/* --- from Kafka --------------------------------------------------------------------------- */
+
+static void on_assigned(void *user, ConsumerPartition **partitions, size_t n) {
+        Pipeline *pipeline = user;
+        int r = 0;
+        log_info(pipeline->log, "kafka.assigned", FIELDS(),
+                 "assigned %zu partition%s; reading where each one stands", n, n == 1 ? "" : "s");
+        for (size_t i = 0; i < n && r == 0; i++) {
+                Partition *partition = NULL;
+                r = engine_assigned(pipeline->engine, partitions[i]->topic,
+                                    partitions[i]->partition, partitions[i], loop_now(),
+                                    &partition);
+                partitions[i]->user = partition;
+        }
+        pipeline_after(pipeline, r, "assignment");
+}
+
+static void on_revoked(void *user, ConsumerPartition **partitions, size_t n, bool lost) {
+        Pipeline *pipeline = user;
+        Partition **list = calloc(n > 0 ? n : 1, sizeof(Partition *));
+        if (list == NULL) {
+                pipeline_after(pipeline, error_origin(-ENOMEM), "revoke");
+                return;
+        }
+        size_t known = 0;
+        for (size_t i = 0; i < n; i++) {
+                if (partitions[i]->user != NULL) {
+                        list[known++] = partitions[i]->user;
+                }
+        }
+        log_info(pipeline->log, "kafka.revoked", FIELDS(), "%zu partition%s %s; %s", n,
+                 n == 1 ? "" : "s", lost ? "lost" : "revoked",
+                 lost ? "nothing of them is committed any more"
+                      : "what is at the database is drained and committed first");
+        pipeline_after(pipeline, engine_revoked(pipeline->engine, list, known, lost, loop_now()),
+                       "revoke");
+        free(list);
+}
+
+static void on_fetched(void *user, ConsumerPartition *source, const Record *record) {
+        Pipeline *pipeline = user;
+        int r = engine_fetched(pipeline->engine, source->user, record, loop_wall(), loop_now());
+        report_received(pipeline->report, source->topic);
+        if (!engine_is_reading(pipeline->engine)) {
+                consumer_read(pipeline->consumer, false);
+        }
+        pipeline_after(pipeline, r, "message");
+}
+
+static void on_looked_up(void *user, const ConsumerLookUp *results, size_t n) {
+        Pipeline *pipeline = user;
+        int r = 0;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                PartitionFacts facts = {.committed = results[i].committed,
+                                        .ours = results[i].ours,
+                                        .low = results[i].low,
+                                        .high = results[i].high};
+                r = engine_looked_up(pipeline->engine, results[i].partition->user,
+                                     results[i].ok ? &facts : NULL, loop_now());
+        }
+        pipeline_after(pipeline, r, "look-up");
+}
+
+/* One result for each entry of the commit; a partition that was let go meanwhile has none. */
+static CommitResult *commit_results(Pipeline *pipeline) {
+        const Commit *commit = engine_commit(pipeline->engine);
+        CommitResult *results = calloc(commit->n > 0 ? commit->n : 1, sizeof(*results));
+        if (results == NULL) {
+                pipeline_after(pipeline, error_origin(-ENOMEM), "commit");
+        }
+        return results;
+}
+
+static void commit_result_set(Pipeline *pipeline, CommitResult *results,
+                              const ConsumerPartition *source, CommitResult result) {
+        const Commit *commit = engine_commit(pipeline->engine);
+        for (size_t i = 0; i < commit->n; i++) {
+                if (commit->entries[i].partition == source->user) {
+                        results[i] = result;
+                }
+        }
+}
+
+static void on_looked_committed(void *user, const ConsumerLookUp *seen, size_t n) {
+        Pipeline *pipeline = user;
+        CommitResult *results = commit_results(pipeline);
+        if (results == NULL) {
+                return;
+        }
+        for (size_t i = 0; i < n; i++) {
+                commit_result_set(pipeline, results, seen[i].partition,
+                                  (CommitResult){.offset = seen[i].committed, .ok = seen[i].ok});
+        }
+        pipeline_after(pipeline, engine_committed_seen(pipeline->engine, results, loop_now()),
+                       "commit");
+        free(results);
+}
+
+static void on_committed(void *user, const ConsumerOffset *offsets, size_t n) {
+        Pipeline *pipeline = user;
+        CommitResult *results = commit_results(pipeline);
+        if (results == NULL) {
+                return;
+        }
+        for (size_t i = 0; i < n; i++) {
+                commit_result_set(pipeline, results, offsets[i].partition,
+                                  (CommitResult){.offset = offsets[i].offset, .ok = offsets[i].ok});
+                if (!offsets[i].ok) {
+                        log_warning(pipeline->log, "commit.refused",
+                                    FIELDS(.topic = offsets[i].partition->topic,
+                                           .partition = offsets[i].partition->partition,
+                                           .offset = offsets[i].offset, .error = offsets[i].error),
+                                    "Kafka did not take the commit; the next one covers it");
+                }
+        }
+        pipeline_after(pipeline, engine_committed(pipeline->engine, results, loop_now()), "commit");
+        free(results);
+}
+
+static void on_out_of_range(void *user, ConsumerPartition *source) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline, engine_out_of_range(pipeline->engine, source->user, loop_now()),
+                       "out of range");
+}
+
+static void on_fatal(void *user, bool fenced, const char *error) {
+        Pipeline *pipeline = user;
+        if (fenced) {
+                pipeline->events.fenced(pipeline->user, error);
+                return;
+        }
+        pipeline_fail(pipeline, -EIO, error);
+}
+
+static void on_closed(void *user) {
+        Pipeline *pipeline = user;
+        pipeline->closed = true;
+        pipeline_turn(pipeline);
+}
+
+static const ConsumerEvents consumer_events = {
+        .assigned = on_assigned,
+        .revoked = on_revoked,
+        .fetched = on_fetched,
+        .looked_up = on_looked_up,
+        .looked_committed = on_looked_committed,
+        .committed = on_committed,
+        .out_of_range = on_out_of_range,
+        .fatal = on_fatal,
+        .closed = on_closed,
+};
+
+/* --- from PostgreSQL and the commands ----------------------------------------------------- */
+
+static void on_saved(void *user, Batch *batch, BatchEnd end) {
+        Pipeline *pipeline = user;
+        if (end == BATCH_SAVED && batch->kind == BATCH_SAVE) {
+                report_batch(pipeline->report, batch->rows);
+        }
+        pipeline_after(pipeline, engine_saved(pipeline->engine, batch, end, loop_now()), "save");
+}
+
+static void on_saved_each(void *user, Batch *batch, BatchEnd end, const RefusedRow *refused,
+                          size_t n) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline,
+                       engine_saved_each(pipeline->engine, batch, end, refused, n, loop_now()),
+                       "save row by row");
+}
+
+static void on_fences_read(void *user, Batch *batch, const int64_t *fences) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline, engine_fences_read(pipeline->engine, batch, fences, loop_now()),
+                       "reading the fences");
+}
+
+static void on_restarted(void *user, Run *run, Outcome outcome, bool charged, const char *detail,
+                         int64_t duration_us) {
+        Pipeline *pipeline = user;
+        report_restart(pipeline->report, outcome, duration_us);
+        pipeline_after(pipeline,
+                       engine_restarted(pipeline->engine, run, outcome, charged, detail,
+                                        loop_now()),
+                       "restart");
+}
+
+static int call_new(Pipeline *pipeline, Partition *partition, Call **callp) {
+        Call *call = calloc(1, sizeof(*call));
+        if (call == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        call->pipeline = pipeline;
+        call->partition = partition_ref(partition);
+        *callp = call;
+        return 0;
+}
+
+static void call_free(Call *call) {
+        partition_unref(call->partition);
+        free(call);
+}
+
+static void on_source_read(void *user, const PartitionFacts *facts) {
+        Call *call = user;
+        Pipeline *pipeline = call->pipeline;
+        pipeline_after(pipeline,
+                       engine_source_read(pipeline->engine, call->partition, facts, loop_now()),
+                       "reading a source");
+        call_free(call);
+}
+
+static void on_adopted(void *user, AdoptEnd end, int32_t source) {
+        Call *call = user;
+        Pipeline *pipeline = call->pipeline;
+        if (call->partition->facts.has_source) {
+                source = call->partition->source; /* its fence was moved, it stays what it is */
+        }
+        pipeline_after(pipeline,
+                       engine_adopted(pipeline->engine, call->partition, end, source, loop_now()),
+                       "making a source");
+        call_free(call);
+}
+
+/* --- what the engine says ----------------------------------------------------------------- */
+
+static int look_up_later(Pipeline *pipeline, Partition *partition) {
+        if (pipeline->n_look_ups == pipeline->look_ups_capacity) {
+                size_t capacity =
+                        pipeline->look_ups_capacity > 0 ? pipeline->look_ups_capacity * 2 : 16;
+                ConsumerPartition **look_ups =
+                        realloc(pipeline->look_ups, capacity * sizeof(ConsumerPartition *));
+                if (look_ups == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                pipeline->look_ups = look_ups;
+                pipeline->look_ups_capacity = capacity;
+        }
+        pipeline->look_ups[pipeline->n_look_ups++] = partition->handle;
+        return 0;
+}
+
+static int look_up_now(Pipeline *pipeline) {
+        size_t n = pipeline->n_look_ups;
+        pipeline->n_look_ups = 0;
+        return n > 0 ? consumer_look_up(pipeline->consumer, pipeline->look_ups, n) : 0;
+}
+
+static int ask_source(Pipeline *pipeline, const EngineAction *action) {
+        Partition *partition = action->partition;
+        SourceName name = {.cluster = consumer_cluster_id(pipeline->consumer),
+                           .topic = partition->topic,
+                           .partition = partition->partition};
+        Call *call = NULL;
+        if (partition->state != PARTITION_READING && partition->state != PARTITION_ADOPTING) {
+                return 0; /* revoked meanwhile */
+        }
+        if (name.cluster == NULL) {
+                return action->type == ENGINE_READ_SOURCE
+                               ? engine_source_read(pipeline->engine, partition, NULL, loop_now())
+                               : engine_adopted(pipeline->engine, partition, ADOPT_OUTAGE, 0,
+                                                loop_now());
+        }
+        int r = call_new(pipeline, partition, &call);
+        if (r != 0) {
+                return r;
+        }
+        if (action->type == ENGINE_READ_SOURCE) {
+                r = sources_read(pipeline->sources, &name, on_source_read, call);
+        } else if (action->type == ENGINE_ADOPT) {
+                r = sources_adopt(pipeline->sources, &name, action->offset, on_adopted, call);
+        } else {
+                r = sources_move_fence(pipeline->sources, partition->source, partition->fence,
+                                       action->offset, on_adopted, call);
+        }
+        if (r != 0) {
+                call_free(call);
+        }
+        return r;
+}
+
+static int seek(Pipeline *pipeline, const EngineAction *action) {
+        int r = consumer_start(pipeline->consumer, action->partition->handle, action->offset);
+        return r < 0 ? r : engine_sought(pipeline->engine, action->partition, r == 0, loop_now());
+}
+
+/* Sends the entries of the commit, or asks what Kafka has of them. */
+static int commit_send(Pipeline *pipeline, bool look) {
+        const Commit *commit = engine_commit(pipeline->engine);
+        ConsumerOffset *offsets = calloc(commit->n, sizeof(*offsets));
+        ConsumerPartition **partitions = calloc(commit->n, sizeof(ConsumerPartition *));
+        size_t n = 0;
+        int r = offsets == NULL || partitions == NULL ? error_origin(-ENOMEM) : 0;
+        for (size_t i = 0; i < commit->n && r == 0; i++) {
+                const CommitEntry *entry = &commit->entries[i];
+                if (entry->partition->state == PARTITION_GONE) {
+                        continue;
+                }
+                partitions[n] = entry->partition->handle;
+                offsets[n++] = (ConsumerOffset){.partition = entry->partition->handle,
+                                                .offset = entry->offset};
+        }
+        if (r == 0 && n == 0) {
+                r = look ? engine_committed_seen(pipeline->engine, NULL, loop_now())
+                         : engine_committed(pipeline->engine, NULL, loop_now());
+        } else if (r == 0) {
+                r = look ? consumer_look_committed(pipeline->consumer, partitions, n)
+                         : consumer_commit(pipeline->consumer, offsets, n);
+        }
+        free(offsets);
+        free(partitions);
+        return r;
+}
+
+static int carry_out(Pipeline *pipeline, const EngineAction *action) {
+        switch (action->type) {
+        case ENGINE_LOOK_UP:
+                return action->partition->state == PARTITION_LOOKING_UP
+                               ? look_up_later(pipeline, action->partition)
+                               : 0;
+        case ENGINE_READ_SOURCE:
+        case ENGINE_ADOPT:
+        case ENGINE_MOVE_FENCE:
+                return ask_source(pipeline, action);
+        case ENGINE_SEEK:
+                return action->partition->state == PARTITION_SEEKING ? seek(pipeline, action) : 0;
+        case ENGINE_READ:
+                consumer_read(pipeline->consumer, action->on);
+                return 0;
+        case ENGINE_SAVE:
+                return save_batch(pipeline->save, action->batch);
+        case ENGINE_SAVE_EACH:
+                return save_batch_each(pipeline->save, action->batch);
+        case ENGINE_READ_FENCES:
+                return save_read_fences(pipeline->save, action->batch);
+        case ENGINE_REJECT:
+                return save_reject(pipeline->save, action->batch);
+        case ENGINE_RESTART:
+                return restart_start(pipeline->restart, action->run);
+        case ENGINE_LOOK_COMMITTED:
+                return commit_send(pipeline, true);
+        case ENGINE_COMMIT:
+                return commit_send(pipeline, false);
+        case ENGINE_UNASSIGN:
+                return consumer_unassign(pipeline->consumer);
+        case ENGINE_FINISHED:
+                report_finished(pipeline->report, action->message, action->finish);
+                message_free(action->message);
+                return 0;
+        case ENGINE_NOTE:
+                report_note(pipeline->report, action);
+                return 0;
+        }
+        return error_origin(-ENOTRECOVERABLE);
+}
+
+static void on_soon(LoopSoon *soon) {
+        Pipeline *pipeline = container_of(soon, Pipeline, soon);
+        EngineAction action;
+        bool taken = true;
+        int r = 0;
+        while (r >= 0 && taken) {
+                r = engine_next_action(pipeline->engine, &action, &taken);
+                if (r == 0 && taken) {
+                        r = carry_out(pipeline, &action);
+                }
+        }
+        if (r >= 0) {
+                r = look_up_now(pipeline);
+        }
+        if (r < 0) {
+                pipeline_fail(pipeline, r, "carrying out what the engine said");
+        }
+        int64_t due = engine_deadline(pipeline->engine);
+        if (due == INT64_MAX) {
+                loop_timer_stop(&pipeline->timer);
+        } else {
+                loop_timer_set(&pipeline->timer, due - loop_now());
+        }
+        pipeline->events.turned(pipeline->user);
+}
+
+static void on_timer(LoopTimer *timer) {
+        Pipeline *pipeline = container_of(timer, Pipeline, timer);
+        pipeline_after(pipeline, engine_tick(pipeline->engine, loop_now()), "what was due");
+}
+
+/* --- life --------------------------------------------------------------------------------- */
+
+static OnUnknown on_unknown(ConfigOnUnknown value) {
+        switch (value) {
+        case CONFIG_ON_UNKNOWN_REJECT:
+                return ON_UNKNOWN_REJECT;
+        case CONFIG_ON_UNKNOWN_RETRY:
+                return ON_UNKNOWN_RETRY;
+        case CONFIG_ON_UNKNOWN_DONE:
+                return ON_UNKNOWN_DONE;
+        }
+        return ON_UNKNOWN_REJECT;
+}
+
+static void engine_configure(EngineConfig *engine, const Config *config) {
+        const ConfigRestart *restart = &config->handlers.restart;
+        *engine = (EngineConfig){
+                .format = {.host = config->message.host,
+                           .id = config->message.id,
+                           .requested_at = config->message.requested_at},
+                .start_latest = config->consume.start == CONFIG_START_LATEST,
+                .save = config->handlers.save.enabled,
+                .restart = restart->enabled,
+                .allow = (const char *const *)restart->allow,
+                .deny = (const char *const *)restart->deny,
+                .on_unknown = on_unknown(restart->on_unknown),
+                /* A dry run takes no time: a slot would only slow it down. */
+                .concurrency = restart->action == CONFIG_ACTION_DRY_RUN ? 0 : restart->concurrency,
+                .in_flight = config->limits.in_flight,
+                .in_flight_bytes = config->limits.in_flight_bytes,
+                .message_bytes = config->limits.message_bytes,
+                .batches = config->postgres.connections,
+                .batch_rows = config->postgres.batch_rows,
+                .batch_bytes = config->postgres.batch_bytes,
+                .attempts = (int)config->retry.attempts,
+                .backoff_us = config->retry.backoff_us,
+                .backoff_max_us = config->retry.backoff_max_us,
+                .commit_interval_us = config->consume.commit_interval_us,
+                .drain_us = 5 * 1000000, /* of max.poll.interval.ms, which a revoke may take */
+        };
+}
+
+static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
+        const Config *config = pipeline->config;
+        ConsumerSetting *settings = calloc(config->kafka.n + 1, sizeof(*settings));
+        if (settings == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        for (size_t i = 0; i < config->kafka.n; i++) {
+                settings[i] = (ConsumerSetting){.name = config->kafka.items[i].name,
+                                                .value = config->kafka.items[i].value};
+        }
+        ConsumerOptions options = {.settings = settings,
+                                   .n_settings = config->kafka.n,
+                                   .topics = (const char *const *)config->consume.topics,
+                                   .queue_bytes = config->limits.in_flight_bytes};
+        int r = consumer_new(&pipeline->consumer, pipeline->loop, pipeline->log, &options,
+                             &consumer_events, pipeline, errorp);
+        free(settings);
+        return r > 0 ? PIPELINE_E_CONFIG : r;
+}
+
+static int pipeline_action(Pipeline *pipeline, char **errorp) {
+        const ConfigRestart *restart = &pipeline->config->handlers.restart;
+        const char *const *argv = (const char *const *)restart->exec.argv;
+        CLEANUP(buffer_deinit) Buffer why = BUFFER_INIT;
+        Action *action = NULL;
+        int r;
+        if (!restart->enabled) {
+                return 0;
+        }
+        if (restart->action == CONFIG_ACTION_DRY_RUN) {
+                r = dry_run_new(&action, pipeline->loop, pipeline->log, argv, &why);
+        } else {
+                const ConfigExec *exec = &restart->exec;
+                ExecOptions options = {
+                        .argv = argv,
+                        .timeout_us = exec->timeout_us,
+                        .kill_after_us = exec->kill_after_us,
+                        .done = {exec->status.done.items, exec->status.done.n},
+                        .not_started = {exec->status.not_started.items, exec->status.not_started.n},
+                        .unknown = {exec->status.unknown.items, exec->status.unknown.n},
+                        .output_bytes = 4096,
+                };
+                r = exec_new(&action, pipeline->loop, pipeline->log, &options, &why);
+        }
+        if (r > 0) {
+                const char *sentence = buffer_string(&why);
+                *errorp = sentence != NULL ? strdup(sentence) : NULL;
+                return PIPELINE_E_CONFIG;
+        }
+        return r < 0 ? r
+                     : restart_new(&pipeline->restart, pipeline->log, action, on_restarted,
+                                   pipeline);
+}
+
+static const char *group_id(const Config *config) {
+        for (size_t i = 0; i < config->kafka.n; i++) {
+                if (strcmp(config->kafka.items[i].name, "group.id") == 0) {
+                        return config->kafka.items[i].value;
+                }
+        }
+        return "ackd";
+}
+
+int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
+                  void *user, char **errorp) {
+        static const SaveEvents save_events = {.saved = on_saved,
+                                               .saved_each = on_saved_each,
+                                               .fences_read = on_fences_read};
+        const Config *config = parts->config;
+
+        *pipeline = (Pipeline){.loop = parts->loop,
+                               .log = parts->log,
+                               .config = config,
+                               .report = parts->report,
+                               .pool = parts->pool,
+                               .events = *events,
+                               .user = user};
+        engine_configure(&pipeline->engine_config, config);
+        loop_soon_init(&pipeline->soon, parts->loop, "pipeline", on_soon);
+        loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
+        int r = engine_new(&pipeline->engine, &pipeline->engine_config,
+                           (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
+        if (r == 0) {
+                r = pipeline_action(pipeline, errorp);
+        }
+        if (r == 0) {
+                r = sources_new(&pipeline->sources, parts->pool, parts->log,
+                                config->postgres.schema, group_id(config), config->instance);
+        }
+        if (r == 0) {
+                r = save_new(&pipeline->save, parts->pool, parts->log, config->postgres.schema,
+                             &save_events, pipeline);
+        }
+        if (r == 0) {
+                r = pipeline_consumer(pipeline, errorp);
+        }
+        if (r == 0) {
+                parts->report->engine = pipeline->engine;
+                parts->report->consumer = pipeline->consumer;
+        }
+        return r > 0 ? PIPELINE_E_CONFIG : r;
+}
+
+void pipeline_deinit(Pipeline *pipeline) {
+        if (pipeline->loop == NULL) {
+                return;
+        }
+        loop_soon_stop(&pipeline->soon);
+        loop_timer_stop(&pipeline->timer);
+        consumer_free(pipeline->consumer);
+        restart_free(pipeline->restart);
+        save_free(pipeline->save);
+        sources_free(pipeline->sources);
+        engine_free(pipeline->engine);
+        free(pipeline->look_ups);
+        pipeline->loop = NULL;
+}
+
+int pipeline_start(Pipeline *pipeline, char **errorp) {
+        int r = consumer_subscribe(pipeline->consumer, errorp);
+        return r > 0 ? PIPELINE_E_CONFIG : r;
+}

@@ -1,0 +1,80 @@
+#pragma once
+
+/*
+ * The pipeline: what happens to a message, top to bottom.
+ *
+ *      Kafka --fetch--> engine --+--> save (batches) ------+--> engine --> commit
+ *                                +--> restart-host (runs) -+
+ *
+ * It reports to the engine what Kafka, PostgreSQL and the commands did, and carries out what the
+ * engine says. It decides nothing. Actions are taken at the end of a turn of the loop, so that a
+ * burst of messages becomes one batch.
+ */
+
+#include <stdbool.h>
+
+#include "app/report.h"
+#include "config/config.h"
+#include "core/engine.h"
+#include "handlers/restart.h"
+#include "handlers/save.h"
+#include "kafka/consumer.h"
+#include "pg/sources.h"
+#include "telemetry/log.h"
+#include "util/loop.h"
+
+typedef struct PipelineEvents {
+        /* The engine failed or the consumer cannot go on: the global handler's. @what: a line. */
+        void (*failed)(void *user, int error, const char *what);
+        /* Another member took our group.instance.id. */
+        void (*fenced)(void *user, const char *what);
+        /* Something happened that the shutdown may have waited for. */
+        void (*turned)(void *user);
+} PipelineEvents;
+
+typedef struct Pipeline {
+        Loop *loop;
+        Log *log;
+        const Config *config;
+        EngineConfig engine_config;
+        Engine *engine;
+        Report *report;
+        Consumer *consumer;
+        PgPool *pool;
+        Sources *sources;
+        Save *save;
+        Restart *restart;
+        LoopSoon soon;
+        LoopTimer timer;
+        ConsumerPartition **look_ups; /* gathered during a turn, asked for together */
+        size_t n_look_ups, look_ups_capacity;
+        PipelineEvents events;
+        void *user;
+        bool failed;
+        bool closed; /* the consumer has left the group */
+} Pipeline;
+
+/* The parts that it drives are given by the daemon and borrowed. */
+typedef struct PipelineParts {
+        Loop *loop;
+        Log *log;
+        const Config *config;
+        Report *report;
+        PgPool *pool;
+} PipelineParts;
+
+/* -ENOMEM and other fatal errors; positive: *@errorp is a malloc'd sentence, the configuration's
+ * fault. */
+enum {
+        PIPELINE_E_CONFIG = 1,
+};
+MUST_CHECK int pipeline_init(Pipeline *pipeline, const PipelineParts *parts,
+                             const PipelineEvents *events, void *user, char **errorp);
+/* After the pool is freed. Takes half-built ones. */
+void pipeline_deinit(Pipeline *pipeline);
+
+/* Joins the group. PIPELINE_E_CONFIG as above. */
+MUST_CHECK int pipeline_start(Pipeline *pipeline, char **errorp);
+
+/* After the daemon called an engine function itself: what follows from it is carried out soon. */
+void pipeline_turn(Pipeline *pipeline);

@@ -1,0 +1,345 @@
+#include "app/shutdown.h"
+
+#include <stdarg.h>
+
+#include "util/list.h"
+
+enum {
+        SECOND_SIGNAL_US =
+                1000000,     /* sooner, it is the same gesture: a terminal's, a supervisor's */
+        NACK_HOSTS_MAX = 10, /* named in the line of the step */
+};
+
+struct ShutdownStep {
+        const char *name;
+        const char *event; /* of its line */
+        int64_t limit_us;  /* 0: the grace, and a second for what KILL ends */
+        /* Starts the step. */
+        void (*begin)(Shutdown *shutdown);
+        /* Whether it is through. NULL: at once. */
+        bool (*is_done)(Shutdown *shutdown);
+        /* Adds to Shutdown.what what happened; NULL: begin has said it. @in_time: it ended within
+         * its limit. */
+        void (*end)(Shutdown *shutdown, bool in_time);
+};
+
+__attribute__((format(printf, 2, 3))) static void say(Shutdown *shutdown, const char *format, ...) {
+        va_list ap;
+        va_start(ap, format);
+        int r = buffer_vprintf(&shutdown->what, format, ap);
+        va_end(ap);
+        if (r != 0) {
+                buffer_clear(&shutdown->what); /* no memory for a sentence: the step counts */
+        }
+}
+
+static void worsen(Shutdown *shutdown, int status) {
+        /* What happened first names the cause: 70 and 76 stay. */
+        if (shutdown->status == EXIT_ORDERLY) {
+                shutdown->status = status;
+        }
+}
+
+/* --- the steps, top to bottom ------------------------------------------------------------- */
+
+static void intake_begin(Shutdown *shutdown) {
+        if (shutdown->pipeline->consumer != NULL) {
+                consumer_read(shutdown->pipeline->consumer, false);
+        }
+}
+
+static void intake_end(Shutdown *shutdown, bool in_time) {
+        (void)in_time;
+        say(shutdown, "no more is read; %zu in flight",
+            engine_in_flight(shutdown->pipeline->engine));
+}
+
+static int64_t grace(const Shutdown *shutdown) {
+        return shutdown->hurried ? 0 : shutdown->config->shutdown.grace_us;
+}
+
+static void cancel_begin(Shutdown *shutdown) {
+        Engine *engine = shutdown->pipeline->engine;
+        uint64_t before = engine_totals(engine)->finished[FINISH_RELEASED];
+        if (engine_stop(engine, loop_now()) != 0) {
+                worsen(shutdown, EXIT_UNEXPECTED);
+        }
+        shutdown->cancelled = (size_t)(engine_totals(engine)->finished[FINISH_RELEASED] - before);
+        pipeline_turn(shutdown->pipeline);
+}
+
+/* Shielded work may end within the grace: TERM in time for it to be KILLed at the grace. */
+static bool cancel_is_done(Shutdown *shutdown) {
+        Pipeline *pipeline = shutdown->pipeline;
+        int64_t passed = loop_now() - shutdown->step_us;
+        int64_t kill_at = grace(shutdown);
+        int64_t term_at = kill_at - shutdown->config->handlers.restart.exec.kill_after_us;
+
+        if (engine_is_quiet(pipeline->engine)) {
+                return true;
+        }
+        if (pipeline->restart == NULL || restart_running(pipeline->restart) == 0) {
+                return shutdown->hurried; /* only a batch at the database is left */
+        }
+        if (passed >= kill_at && !shutdown->killed) {
+                shutdown->killed = true;
+                shutdown->interrupted = restart_running(pipeline->restart);
+                restart_kill(pipeline->restart);
+        } else if (passed >= term_at && !shutdown->terminated && !shutdown->killed) {
+                shutdown->terminated = true;
+                restart_terminate(pipeline->restart);
+        }
+        if (!shutdown->killed) {
+                loop_timer_set(&shutdown->timer,
+                               (shutdown->terminated ? kill_at : term_at) - passed);
+        }
+        return false;
+}
+
+static void cancel_end(Shutdown *shutdown, bool in_time) {
+        Pipeline *pipeline = shutdown->pipeline;
+        size_t running = pipeline->restart != NULL ? restart_running(pipeline->restart) : 0;
+        say(shutdown, "%zu not started and cancelled", shutdown->cancelled);
+        if (shutdown->interrupted > 0) {
+                say(shutdown, ", %zu running restart%s killed at the end of the grace",
+                    shutdown->interrupted, shutdown->interrupted == 1 ? "" : "s");
+                worsen(shutdown, EXIT_UNCONFIRMED);
+        }
+        if (!in_time || running > 0) {
+                say(shutdown, ", %zu restarts still running", running);
+                worsen(shutdown, EXIT_UNCONFIRMED);
+        }
+        if (shutdown->interrupted == 0 && running == 0) {
+                say(shutdown, ", what was running has ended");
+        }
+}
+
+static void nack_begin(Shutdown *shutdown) {
+        Engine *engine = shutdown->pipeline->engine;
+        size_t named = 0;
+        say(shutdown, "%zu released: uncommitted, delivered again", engine_in_flight(engine));
+        list_for_each(link, engine_partitions(engine)) {
+                const Partition *partition = container_of(link, Partition, link);
+                list_for_each(message_link, &partition->messages) {
+                        const Message *message = container_of(message_link, Message, link);
+                        if (message->host != NULL && named++ < NACK_HOSTS_MAX) {
+                                say(shutdown, "%s %s", named == 1 ? ";" : ",", message->host);
+                        }
+                }
+        }
+        if (named > NACK_HOSTS_MAX) {
+                say(shutdown, " and %zu more", named - NACK_HOSTS_MAX);
+        }
+        if (engine_release(engine, loop_now()) != 0) {
+                worsen(shutdown, EXIT_UNEXPECTED);
+        }
+        pipeline_turn(shutdown->pipeline);
+}
+
+static bool nack_is_done(Shutdown *shutdown) {
+        return engine_in_flight(shutdown->pipeline->engine) == 0;
+}
+
+static void commit_begin(Shutdown *shutdown) {
+        if (engine_flush(shutdown->pipeline->engine, loop_now()) != 0) {
+                worsen(shutdown, EXIT_UNEXPECTED);
+        }
+        pipeline_turn(shutdown->pipeline);
+}
+
+static bool commit_is_done(Shutdown *shutdown) {
+        return engine_is_committed(shutdown->pipeline->engine);
+}
+
+static void commit_end(Shutdown *shutdown, bool in_time) {
+        if (in_time) {
+                say(shutdown, "confirmed");
+                return;
+        }
+        say(shutdown, "not confirmed: what was done since the last commit is delivered again");
+        worsen(shutdown, EXIT_UNCONFIRMED);
+}
+
+static void leave_begin(Shutdown *shutdown) {
+        if (shutdown->pipeline->consumer != NULL) {
+                consumer_close(shutdown->pipeline->consumer);
+        } else {
+                shutdown->pipeline->closed = true;
+        }
+}
+
+static bool leave_is_done(Shutdown *shutdown) {
+        return shutdown->pipeline->closed;
+}
+
+static void leave_end(Shutdown *shutdown, bool in_time) {
+        say(shutdown, in_time ? "left the consumer group"
+                              : "the group's coordinator did not answer; it will notice that this "
+                                "member is gone");
+}
+
+static void database_begin(Shutdown *shutdown) {
+        pg_pool_free(*shutdown->poolp);
+        *shutdown->poolp = NULL;
+}
+
+static void database_end(Shutdown *shutdown, bool in_time) {
+        (void)in_time;
+        say(shutdown, "connections closed");
+}
+
+static void metrics_begin(Shutdown *shutdown) {
+        report_flush(shutdown->report, 400000);
+}
+
+static void metrics_end(Shutdown *shutdown, bool in_time) {
+        (void)in_time;
+        const EngineTotals *totals = engine_totals(shutdown->pipeline->engine);
+        say(shutdown,
+            "%llu received, %llu saved, %llu restarts, %llu accepted, %llu rejected, %llu "
+            "released, "
+            "%llu duplicates, %llu tombstones, %llu commits",
+            (unsigned long long)totals->received, (unsigned long long)totals->saved_rows,
+            (unsigned long long)totals->runs, (unsigned long long)totals->finished[FINISH_ACCEPTED],
+            (unsigned long long)totals->finished[FINISH_REJECTED],
+            (unsigned long long)totals->finished[FINISH_RELEASED],
+            (unsigned long long)totals->finished[FINISH_DUPLICATE],
+            (unsigned long long)totals->finished[FINISH_TOMBSTONE],
+            (unsigned long long)totals->commits);
+}
+
+static void complete_end(Shutdown *shutdown, bool in_time) {
+        (void)in_time;
+        say(shutdown, "exit status %d after %.3f s", shutdown->status,
+            (double)(loop_now() - shutdown->began_us) / 1e6);
+}
+
+static const ShutdownStep steps[] = {
+        {"signal", "shutdown.signal", 0, NULL, NULL, NULL},
+        {"intake", "shutdown.intake", 100000, intake_begin, NULL, intake_end},
+        {"cancel", "shutdown.cancel", 0, cancel_begin, cancel_is_done, cancel_end},
+        {"nack", "shutdown.nack", 200000, nack_begin, nack_is_done, NULL},
+        {"commit", "shutdown.commit", 1500000, commit_begin, commit_is_done, commit_end},
+        {"leave", "shutdown.leave", 1500000, leave_begin, leave_is_done, leave_end},
+        {"database", "shutdown.database", 500000, database_begin, NULL, database_end},
+        {"metrics", "shutdown.metrics", 500000, metrics_begin, NULL, metrics_end},
+        {"complete", "shutdown.complete", 100000, NULL, NULL, complete_end},
+};
+
+enum {
+        STEPS = sizeof(steps) / sizeof(steps[0]),
+        STEP_COMMIT = 4,
+};
+
+/* --- running them ------------------------------------------------------------------------- */
+
+static int64_t step_limit(const Shutdown *shutdown) {
+        int64_t limit = steps[shutdown->step].limit_us;
+        if (limit == 0) {
+                /* A killed child is reaped at once; a batch may take this long after the grace. */
+                limit = grace(shutdown) + 500000;
+        }
+        if (shutdown->hurried && shutdown->step == STEP_COMMIT) {
+                limit = 1000000;
+        }
+        return limit;
+}
+
+static void step_end(Shutdown *shutdown, bool in_time) {
+        const ShutdownStep *step = &steps[shutdown->step];
+        if (step->end != NULL) {
+                step->end(shutdown, in_time);
+        }
+        const char *what = buffer_string(&shutdown->what);
+        log_write(shutdown->log, in_time ? LOG_INFO : LOG_WARNING, step->event, FIELDS(),
+                  "shutdown: %s: %s", step->name, what != NULL ? what : "done");
+        buffer_clear(&shutdown->what);
+}
+
+static void step_begin(Shutdown *shutdown) {
+        const ShutdownStep *step = &steps[shutdown->step];
+        shutdown->step_us = loop_now();
+        loop_timer_set(&shutdown->timer, step_limit(shutdown));
+        if (step->begin != NULL) {
+                step->begin(shutdown);
+        }
+}
+
+void shutdown_turn(Shutdown *shutdown) {
+        if (shutdown->step < 0 || shutdown->running) {
+                return;
+        }
+        shutdown->running = true;
+        while (shutdown->step < STEPS) {
+                const ShutdownStep *step = &steps[shutdown->step];
+                bool done = step->is_done == NULL || step->is_done(shutdown);
+                if (!done && loop_now() - shutdown->step_us < step_limit(shutdown)) {
+                        break;
+                }
+                step_end(shutdown, done);
+                if (++shutdown->step < STEPS) {
+                        step_begin(shutdown);
+                }
+        }
+        shutdown->running = false;
+        if (shutdown->step == STEPS) {
+                loop_timer_stop(&shutdown->timer);
+                loop_stop(shutdown->loop);
+        }
+}
+
+static void on_timer(LoopTimer *timer) {
+        Shutdown *shutdown = container_of(timer, Shutdown, timer);
+        shutdown_turn(shutdown);
+        if (shutdown->step < STEPS && shutdown->step >= 0) {
+                int64_t left = step_limit(shutdown) - (loop_now() - shutdown->step_us);
+                if (!loop_timer_is_set(timer)) {
+                        loop_timer_set(timer, left > 1000 ? left : 1000);
+                }
+        }
+}
+
+void shutdown_init(Shutdown *shutdown, Pipeline *pipeline, Report *report, PgPool **poolp) {
+        *shutdown = (Shutdown){.pipeline = pipeline,
+                               .loop = pipeline->loop,
+                               .log = pipeline->log,
+                               .config = pipeline->config,
+                               .report = report,
+                               .poolp = poolp,
+                               .step = -1};
+        loop_timer_init(&shutdown->timer, pipeline->loop, "shutdown", on_timer);
+}
+
+void shutdown_deinit(Shutdown *shutdown) {
+        if (shutdown->loop != NULL) {
+                loop_timer_stop(&shutdown->timer);
+        }
+        buffer_deinit(&shutdown->what);
+}
+
+bool shutdown_has_begun(const Shutdown *shutdown) {
+        return shutdown->step >= 0;
+}
+
+void shutdown_begin(Shutdown *shutdown, int status, const char *why) {
+        worsen(shutdown, status);
+        if (shutdown_has_begun(shutdown)) {
+                return;
+        }
+        shutdown->began_us = loop_now();
+        shutdown->step = 0;
+        step_begin(shutdown);
+        say(shutdown, "%s", why);
+        /* In the next turn: whoever called is in the middle of something. */
+        loop_timer_set(&shutdown->timer, 0);
+}
+
+bool shutdown_hurry(Shutdown *shutdown) {
+        if (!shutdown_has_begun(shutdown) || shutdown->hurried ||
+            loop_now() - shutdown->began_us < SECOND_SIGNAL_US) {
+                return false;
+        }
+        shutdown->hurried = true;
+        loop_timer_set(&shutdown->timer, 0);
+        return true;
+}

@@ -1,0 +1,59 @@
+#pragma once
+
+/*
+ * The shutdown: one table of steps, run from top to bottom. Each has its own limit, each runs even
+ * if the one before it failed or ran out of time, each says in one line what happened.
+ */
+
+#include <stdbool.h>
+
+#include "app/pipeline.h"
+#include "util/buffer.h"
+#include "util/loop.h"
+
+typedef struct Shutdown Shutdown;
+typedef struct ShutdownStep ShutdownStep;
+
+/* Exit statuses of `ackd run`: the contract. */
+enum {
+        EXIT_ORDERLY = 0,      /* the final commit is confirmed */
+        EXIT_UNEXPECTED = 70,  /* the global handler */
+        EXIT_UNCONFIRMED = 75, /* a commit is not confirmed, or running work was killed */
+        EXIT_FENCED = 76,      /* by another member with the same group.instance.id */
+        EXIT_CONFIG = 78,
+};
+
+struct Shutdown {
+        Pipeline *pipeline;
+        Loop *loop;
+        Log *log;
+        const Config *config;
+        Report *report;
+        PgPool **poolp;   /* the daemon's; cleared when it is closed */
+        LoopTimer timer;  /* the limit of the step, or an instant within it */
+        int step;         /* in the table; -1: not begun */
+        bool running;     /* inside shutdown_turn(), which is not entered twice */
+        int64_t began_us; /* the shutdown */
+        int64_t step_us;  /* the step */
+        bool hurried;     /* the second signal: the grace is over */
+        bool terminated, killed;
+        size_t cancelled, interrupted;
+        int status;
+        Buffer what; /* of the step: what happened */
+};
+
+void shutdown_init(Shutdown *shutdown, Pipeline *pipeline, Report *report, PgPool **poolp);
+void shutdown_deinit(Shutdown *shutdown);
+
+bool shutdown_has_begun(const Shutdown *shutdown);
+
+/* Begins it. @status: EXIT_ORDERLY for a signal; the worse of it and what the steps find becomes
+ * the exit status. @why: the line of the first step. Once begun, only @status counts. */
+void shutdown_begin(Shutdown *shutdown, int status, const char *why);
+
+/* A second signal ends the grace; less than 1 s after the first it is the same gesture and does
+ * nothing. Whether it did. */
+bool shutdown_hurry(Shutdown *shutdown);
+
+/* After anything that a step may wait for. Ends the loop after the last step. */
+void shutdown_turn(Shutdown *shutdown);
