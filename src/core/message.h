@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/host.h"
+#include "util/buffer.h"
 #include "util/error.h"
 
 enum {
@@ -56,12 +57,33 @@ enum {
 
 /*
  * Reads @value. 0, MESSAGE_E_POISON with @fault filled, or -ENOMEM. Bounded by MESSAGE_DEPTH_MAX
- * whatever the bytes are. Refused: not a JSON object, an empty object, duplicate keys, trailing
- * bytes, NUL (raw or \u0000), invalid UTF-8, depth over 64, numbers that overflow a double, a host
- * that is missing, no string, or not in the grammar of core/host.h. An integer past int64 is taken.
+ * whatever the bytes are. An integer past int64 is taken. Refused, with their reasons:
+ *
+ *   empty             no bytes but white space, or an object without fields
+ *   not_json          the grammar, a byte order mark, or another format, which is named
+ *   not_object        JSON, but no object
+ *   duplicate_key     at any depth
+ *   too_deep          over MESSAGE_DEPTH_MAX
+ *   nul               as a byte or as \u0000: PostgreSQL keeps neither
+ *   not_utf8
+ *   trailing_bytes    anything but white space behind the object
+ *   number_overflow   a number that no double holds
+ *   no_host           missing or null
+ *   bad_host          no string, or not in the grammar of core/host.h
+ *   bad_id            neither string nor number, or over MESSAGE_ID_MAX
+ *   bad_requested_at  there, but no RFC 3339 string
+ *
+ * `id` and `requested_at` that are null or "" are not there. A time that cannot be read is refused
+ * rather than ignored: an old request must not pass for a new one and restart a host, and a
+ * rejected message is kept and can be replayed.
  */
 MUST_CHECK int message_decode(const MessageFormat *format, const uint8_t *value, size_t size,
                               Request *request, MessageFault *fault);
 
-/* RFC 3339 to µs since 1970; 0 or MESSAGE_E_POISON. @size bytes, no NUL needed. */
-MUST_CHECK int message_parse_time(const char *text, size_t size, int64_t *time_us);
+/*
+ * Adds the text of the field at @path, as in MessageFormat, to @out: of a string its content, of a
+ * number or a boolean what is written. MESSAGE_E_POISON: there is none, or it is null, an object or
+ * an array; -ENOMEM. @payload was taken by message_decode(); what is found in other bytes means
+ * nothing, but they do no harm.
+ */
+MUST_CHECK int message_lookup(const uint8_t *payload, size_t size, const char *path, Buffer *out);
