@@ -335,7 +335,7 @@ static double process_started(void) {
                 return 0;
         }
         double age = clock_seconds(CLOCK_BOOTTIME) - (double)ticks / (double)sysconf(_SC_CLK_TCK);
-        return floor((clock_seconds(CLOCK_REALTIME) - age) * 100) / 100;
+        return (double)(int64_t)((clock_seconds(CLOCK_REALTIME) - age) * 100) / 100;
 }
 
 /* -1: not known. */
