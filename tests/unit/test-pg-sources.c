@@ -1,0 +1,173 @@
+#include "test.h"
+
+#include "pg.h"
+#include "pg/sources.h"
+
+#define DATABASE "ackd_test_sources"
+
+static PgTest test;
+static Sources *sources;
+
+typedef struct Answer {
+        int n;
+        bool has_facts;
+        PartitionFacts facts;
+        AdoptEnd end;
+        int32_t source;
+} Answer;
+
+static void on_read(void *user, const PartitionFacts *facts) {
+        Answer *answer = user;
+        answer->n++;
+        answer->has_facts = facts != NULL;
+        if (facts != NULL) {
+                answer->facts = *facts;
+        }
+}
+
+static void on_adopted(void *user, AdoptEnd end, int32_t source) {
+        Answer *answer = user;
+        answer->n++;
+        answer->end = end;
+        answer->source = source;
+}
+
+static bool is_answered(void *user) {
+        return ((Answer *)user)->n > 0;
+}
+
+static int setup(void **state) {
+        (void)state;
+        pg_test_init(&test, DATABASE);
+        pg_test_open_default(&test, 1, 30 * 1000 * 1000);
+        return sources_new(&sources, test.pool, NULL, "ackd", "gro'up", "me");
+}
+
+static int teardown(void **state) {
+        (void)state;
+        pg_test_close(&test);
+        sources_free(sources);
+        sources_free(NULL);
+        pg_test_deinit(&test, DATABASE);
+        return 0;
+}
+
+static Answer read_source(const char *topic, int32_t partition) {
+        Answer answer = {0};
+        SourceName name = {"cluster", topic, partition};
+        assert_int_equal(sources_read(sources, &name, on_read, &answer), 0);
+        assert_int_equal(answer.n, 0);
+        assert_true(pg_test_until(&test, is_answered, &answer));
+        assert_int_equal(answer.n, 1);
+        return answer;
+}
+
+static Answer adopt(const char *topic, int32_t partition, int64_t next) {
+        Answer answer = {0};
+        SourceName name = {"cluster", topic, partition};
+        assert_int_equal(sources_adopt(sources, &name, next, on_adopted, &answer), 0);
+        assert_true(pg_test_until(&test, is_answered, &answer));
+        assert_int_equal(answer.n, 1);
+        return answer;
+}
+
+static Answer move_fence(int32_t source, int64_t from, int64_t to) {
+        Answer answer = {0};
+        assert_int_equal(sources_move_fence(sources, source, from, to, on_adopted, &answer), 0);
+        assert_true(pg_test_until(&test, is_answered, &answer));
+        return answer;
+}
+
+static void test_story(void **state) {
+        (void)state;
+        const int64_t far = INT64_C(9000000000000);
+        Answer answer = read_source("a'topic", 0);
+        assert_true(answer.has_facts);
+        assert_false(answer.facts.has_source);
+        assert_false(answer.facts.topic_known);
+        assert_int_equal(answer.facts.committed, -1);
+
+        answer = adopt("a'topic", 0, far);
+        assert_int_equal(answer.end, ADOPT_OK);
+        int32_t source = answer.source;
+        assert_true(source > 0);
+        assert_string_equal(pg_test_value(test.sql, "SELECT instance || ' ' || group_id FROM "
+                                                    "partitions"),
+                            "me gro'up");
+
+        answer = read_source("a'topic", 0);
+        assert_true(answer.facts.has_source);
+        assert_int_equal(answer.facts.source, source);
+        assert_int_equal(answer.facts.fence, far);
+        assert_false(answer.facts.fence_moved);
+        assert_false(answer.facts.topic_known); /* it is the topic's only one */
+
+        answer = move_fence(source, far, far + 5);
+        assert_int_equal(answer.end, ADOPT_OK);
+        assert_int_equal(answer.source, source);
+        answer = read_source("a'topic", 0);
+        assert_int_equal(answer.facts.fence, far + 5);
+        assert_true(answer.facts.fence_moved);
+
+        /* Another partition of a topic that the group knows. */
+        answer = read_source("a'topic", 1);
+        assert_false(answer.facts.has_source);
+        assert_true(answer.facts.topic_known);
+        assert_false(read_source("another", 0).facts.topic_known);
+}
+
+static void test_changed(void **state) {
+        (void)state;
+        Answer answer = adopt("changed", 0, 10);
+        int32_t source = answer.source;
+        assert_int_equal(adopt("changed", 0, 10).end, ADOPT_CHANGED);
+        assert_int_equal(move_fence(source, 9, 20).end, ADOPT_CHANGED);
+        assert_int_equal(move_fence(source + 1000, 10, 20).end, ADOPT_CHANGED);
+        assert_int_equal(read_source("changed", 0).facts.fence, 10);
+        /* Retired: the next one is a new source. */
+        pg_test_exec(test.sql, "UPDATE partitions SET retired_at = now() WHERE topic = 'changed'");
+        assert_false(read_source("changed", 0).facts.has_source);
+        answer = adopt("changed", 0, 0);
+        assert_int_equal(answer.end, ADOPT_OK);
+        assert_int_not_equal(answer.source, source);
+}
+
+static void test_outage(void **state) {
+        (void)state;
+        pg_test_exec(test.sql, "ALTER TABLE partitions RENAME TO elsewhere");
+        captured.n = 0;
+        assert_false(read_source("outage", 3).has_facts);
+        assert_int_equal(captured.n, 1);
+        assert_int_equal(captured.lines[0].level, LOG_ERROR);
+        assert_non_null(strstr(captured.lines[0].text, "42P01"));
+        assert_non_null(strstr(captured.lines[0].text, "run: ackd init-db"));
+        assert_int_equal(adopt("outage", 0, 1).end, ADOPT_OUTAGE);
+        assert_int_equal(move_fence(1, 1, 2).end, ADOPT_OUTAGE);
+        pg_test_exec(test.sql, "ALTER TABLE elsewhere RENAME TO partitions");
+        assert_true(read_source("outage", 3).has_facts);
+}
+
+/* What is still open when the pool closes is answered. */
+static void test_close(void **state) {
+        (void)state;
+        Answer answer = {0}, adopted = {0};
+        SourceName name = {"cluster", "close", 0};
+        assert_int_equal(sources_read(sources, &name, on_read, &answer), 0);
+        assert_int_equal(sources_adopt(sources, &name, 0, on_adopted, &adopted), 0);
+        pg_test_close(&test);
+        assert_int_equal(answer.n, 1);
+        assert_false(answer.has_facts);
+        assert_int_equal(adopted.n, 1);
+        assert_int_equal(adopted.end, ADOPT_OUTAGE);
+        pg_test_open_default(&test, 1, 30 * 1000 * 1000);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_story),
+                cmocka_unit_test(test_changed),
+                cmocka_unit_test(test_outage),
+                cmocka_unit_test(test_close),
+        };
+        return cmocka_run_group_tests(tests, setup, teardown);
+}
