@@ -431,6 +431,37 @@ static void test_many_threads(void **state) {
         buffer_deinit(&buffer);
 }
 
+static void check_terminal(const char *no_color, const char *expected) {
+        Buffer buffer = BUFFER_INIT;
+        int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+        assert_true(terminal >= 0);
+        assert_int_equal(grantpt(terminal), 0);
+        assert_int_equal(unlockpt(terminal), 0);
+        int fd = open(ptsname(terminal), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        if (no_color != NULL) {
+                assert_int_equal(setenv("NO_COLOR", no_color, 1), 0);
+        } else {
+                assert_int_equal(unsetenv("NO_COLOR"), 0);
+        }
+        Log *log = start(fd, LOG_AUTO, LOG_INFO, LOG_CAPACITY_MIN);
+        log_error(log, "line", FIELDS(), "text");
+        assert_true(read_until(terminal, &buffer, "\n"));
+        assert_non_null(memmem(buffer.data, buffer.size, expected, strlen(expected)));
+        log_free(log, SECOND);
+        close(fd);
+        close(terminal);
+        buffer_deinit(&buffer);
+}
+
+static void test_terminal(void **state) {
+        (void)state;
+        check_terminal(NULL, "\033[31mERROR\033[0m text");
+        check_terminal("", "\033[31mERROR\033[0m text");
+        check_terminal("1", " ERROR text  event=line instance=unit");
+        unsetenv("NO_COLOR");
+}
+
 static void test_level_names(void **state) {
         (void)state;
         for (int level = LOG_DEBUG; level <= LOG_ERROR; level++) {
@@ -460,6 +491,7 @@ int main(void) {
                 cmocka_unit_test(test_non_blocking_descriptor),
                 cmocka_unit_test(test_free_with_a_stuck_thread),
                 cmocka_unit_test(test_many_threads),
+                cmocka_unit_test(test_terminal),
                 cmocka_unit_test(test_level_names),
                 cmocka_unit_test(test_null),
         };
