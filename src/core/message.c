@@ -3,8 +3,9 @@
 /*
  * Three passes over the bytes, each for what the others can't tell:
  *
- *   the scan     NUL, UTF-8, depth, and where the object ends: exact places, nothing allocated, and
- *                no recursion before the depth is known to be small.
+ *   the scan     NUL (jansson overlooks one behind a number or a word), UTF-8, depth, and where the
+ *                object ends: exact places, nothing allocated, and no recursion before the depth is
+ *                known to be small.
  *   jansson      the grammar, duplicate keys, numbers over a double. Its tree is thrown away: it
  *                holds no integer past int64 and no number as it was written.
  *   the look-up  finds the fields in the text itself, which is valid by then, and so keeps every

@@ -154,6 +154,8 @@ static void test_refused_bytes(void **state) {
         REFUSED("{\"host\":\"we\0b1\"}", "nul", "byte 12");
         REFUSED("{\"host\":\"web1\"}\0", "nul", "C string");
         REFUSED("{\"host\":\"web1\"}\n\0\0", "nul", "byte 17");
+        REFUSED("{\"host\":\"web1\",\"x\":1\0}", "nul", "byte 21");
+        REFUSED("{\"host\":\"web1\",\"x\":null\0}", "nul", "byte 24");
         REFUSED("\0", "nul", "byte 1");
         REFUSED("{\"host\":\"web1\",\"x\":\"\\u0000\"}", "nul", "byte");
         REFUSED("{\"host\":\"web1\",\"\\u0000\":1}", "nul", "byte");
