@@ -177,9 +177,7 @@ static void on_schema_timer(LoopTimer *timer) {
 
 static void on_slow(void *user, const char *name, int64_t duration_us) {
         Daemon *daemon = user;
-        log_warning(daemon->log, "loop.slow", FIELDS(),
-                    "the callback %s held up the loop for %lld ms (debug.slow_callback)", name,
-                    (long long)(duration_us / 1000));
+        report_slow(&daemon->report, name, duration_us);
 }
 
 static LogFormat log_format(ConfigLogFormat format) {
@@ -231,10 +229,7 @@ static int daemon_init(Daemon *daemon, const Config *config, char **errorp) {
         loop_timer_init(&daemon->schema_timer, &daemon->loop, "schema", on_schema_timer);
         loop_timer_init(&daemon->partitions_timer, &daemon->loop, "partitions",
                         on_partitions_timer);
-        r = report_init(&daemon->report, &daemon->loop, daemon->log, config);
-        if (r != 0) {
-                return r;
-        }
+        report_init(&daemon->report, &daemon->loop, daemon->log, config);
         PgOptions options = {.dsn = config->postgres.dsn,
                              .password_file = config->postgres.password_file,
                              .schema = config->postgres.schema,

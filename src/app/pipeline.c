@@ -75,7 +75,7 @@ static void on_revoked(void *user, ConsumerPartition **partitions, size_t n, boo
 static void on_fetched(void *user, ConsumerPartition *source, const Record *record) {
         Pipeline *pipeline = user;
         int r = engine_fetched(pipeline->engine, source->user, record, loop_wall(), loop_now());
-        report_received(pipeline->report, source->topic);
+        r = r != 0 ? r : report_received(pipeline->report, source->topic);
         if (!engine_is_reading(pipeline->engine)) {
                 consumer_read(pipeline->consumer, false);
         }
@@ -560,6 +560,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         if (r == 0) {
                 parts->report->engine = pipeline->engine;
                 parts->report->consumer = pipeline->consumer;
+                r = report_start(parts->report);
         }
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }

@@ -24,29 +24,21 @@ static const char *task_word(const HandlerTask *task) {
         return "?";
 }
 
-static const char *finish_name(Finish finish) {
-        switch (finish) {
-        case FINISH_ACCEPTED:
-                return "accepted";
-        case FINISH_REJECTED:
-                return "rejected";
-        case FINISH_RELEASED:
-                return "released";
-        case FINISH_DUPLICATE:
-                return "duplicate";
-        case FINISH_TOMBSTONE:
-                return "tombstone";
-        case FINISH_COUNT:
-                break;
-        }
-        return "?";
-}
-
 void report_finished(Report *report, const Message *message, Finish finish) {
         const Partition *partition = message->partition;
         int64_t now = loop_now();
 
         report->progress_wall_us = loop_wall();
+        if (finish != FINISH_RELEASED) {
+                metrics_observe(&report->ack_duration, now - message->received_us);
+        }
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                const HandlerTask *task = &message->handlers[i];
+                if (task->state == HANDLER_ENDED && task->outcome != OUTCOME_CANCELLED) {
+                        metrics_observe(&report->handler_duration[i],
+                                        task->ended_us - message->received_us);
+                }
+        }
         if (finish == FINISH_REJECTED && message->fault != NULL) {
                 log_warning(report->log, "message.rejected",
                             FIELDS(.topic = partition->topic, .partition = partition->partition,
@@ -172,7 +164,7 @@ void report_note(Report *report, const EngineAction *action) {
                                 .attempt = message->handlers[action->handler].attempts,
                                 .outcome =
                                         outcome_name(message->handlers[action->handler].outcome)),
-                         "trying again in %.1f s", delay);
+                         "trying again in %.3f s", delay);
                 return;
         case NOTE_DRAIN_TIMEOUT:
                 log_warning(report->log, "partition.drain_timeout",
@@ -219,29 +211,132 @@ void report_state(const Report *report) {
         }
 }
 
-int report_init(Report *report, Loop *loop, Log *log, const Config *config) {
-        *report = (Report){.loop = loop,
-                           .log = log,
-                           .config = config,
-                           .started_wall_us = loop_wall()};
+/* --- counters ----------------------------------------------------------------------------- */
+
+/* Adds a topic with nothing received, or finds it, as Report.last_topic. */
+static int find_topic(Report *report, const char *topic) {
+        if (report->last_topic < report->n_topics &&
+            strcmp(report->topics[report->last_topic].name, topic) == 0) {
+                return 0;
+        }
+        for (size_t i = 0; i < report->n_topics; i++) {
+                if (strcmp(report->topics[i].name, topic) == 0) {
+                        report->last_topic = i;
+                        return 0;
+                }
+        }
+        char *name = strdup(topic);
+        ReportTopic *topics =
+                name != NULL ? realloc(report->topics, (report->n_topics + 1) * sizeof(*topics))
+                             : NULL;
+        if (topics == NULL) {
+                free(name);
+                return error_origin(-ENOMEM);
+        }
+        report->topics = topics;
+        report->last_topic = report->n_topics;
+        topics[report->n_topics++] = (ReportTopic){.name = name};
         return 0;
 }
-void report_deinit(Report *report) {
-        free(report->topics);
+
+int report_received(Report *report, const char *topic) {
+        int r = find_topic(report, topic);
+        if (r == 0) {
+                report->topics[report->last_topic].received++;
+        }
+        return r;
 }
-void report_received(Report *report, const char *topic) {
-        (void)report;
-        (void)topic;
-}
+
 void report_batch(Report *report, size_t rows) {
-        (void)report;
-        (void)rows;
+        metrics_observe(&report->batch_rows, (int64_t)rows);
 }
+
 void report_restart(Report *report, Outcome outcome, int64_t duration_us) {
-        (void)duration_us;
         report->restarts[outcome]++;
+        metrics_observe(&report->restart_duration, duration_us);
 }
-void report_flush(Report *report, int64_t limit_us) {
-        (void)report;
-        (void)limit_us;
+
+void report_slow(Report *report, const char *name, int64_t duration_us) {
+        log_warning(report->log, "loop.slow", FIELDS(),
+                    "the callback %s held up the loop for %lld ms (debug.slow_callback)", name,
+                    (long long)(duration_us / 1000));
+        for (size_t i = 0; i < REPORT_CALLBACKS_MAX; i++) {
+                ReportCallback *callback = &report->slow[i];
+                if (callback->name == NULL || strcmp(callback->name, name) == 0) {
+                        callback->name = name;
+                        callback->count++;
+                        return;
+                }
+        }
+}
+
+/* --- the page ----------------------------------------------------------------------------- */
+
+static int write_page(Report *report) {
+        int r = report_page(report);
+        if (r == 0) {
+                textfile_write(report->textfile, &report->page.text);
+        }
+        return r;
+}
+
+static void on_timer(LoopTimer *timer) {
+        Report *report = container_of(timer, Report, timer);
+        if (write_page(report) != 0) {
+                log_warning(report->log, "metrics.memory", FIELDS(),
+                            "no memory for the page of metrics; trying again at the next interval");
+        }
+        loop_timer_set(timer, report->config->metrics.interval_us);
+}
+
+bool report_flush(Report *report, int64_t limit_us) {
+        if (report->textfile == NULL) {
+                return true;
+        }
+        loop_timer_stop(&report->timer);
+        return write_page(report) == 0 && textfile_flush(report->textfile, limit_us);
+}
+
+void report_init(Report *report, Loop *loop, Log *log, const Config *config) {
+        *report = (Report){.loop = loop, .log = log, .config = config};
+        metrics_page_init(&report->page);
+        metrics_histogram_init(&report->ack_duration, &metrics_scale_duration);
+        metrics_histogram_init(&report->restart_duration, &metrics_scale_duration);
+        metrics_histogram_init(&report->batch_rows, &metrics_scale_rows);
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                metrics_histogram_init(&report->handler_duration[i], &metrics_scale_duration);
+        }
+        loop_timer_init(&report->timer, loop, "metrics", on_timer);
+}
+
+int report_start(Report *report) {
+        /* A series that appears with 1 has no rate. What a pattern matches is not known yet. */
+        for (char **topic = report->config->consume.topics; *topic != NULL; topic++) {
+                int r = (*topic)[0] != '^' ? find_topic(report, *topic) : 0;
+                if (r != 0) {
+                        return r;
+                }
+        }
+        if (report->config->metrics.textfile[0] == '\0') {
+                return 0;
+        }
+        int r = textfile_new(&report->textfile, report->config->metrics.textfile, report->log);
+        if (r == 0) {
+                loop_timer_set(&report->timer, 0);
+        }
+        return r;
+}
+
+void report_deinit(Report *report) {
+        if (report->loop == NULL) {
+                return;
+        }
+        loop_timer_stop(&report->timer);
+        textfile_free(report->textfile);
+        metrics_page_deinit(&report->page);
+        for (size_t i = 0; i < report->n_topics; i++) {
+                free(report->topics[i].name);
+        }
+        free(report->topics);
+        report->loop = NULL;
 }

@@ -11,12 +11,24 @@
 #include "core/engine.h"
 #include "kafka/consumer.h"
 #include "telemetry/log.h"
+#include "telemetry/metrics.h"
+#include "telemetry/textfile.h"
 #include "util/loop.h"
 
 typedef struct ReportTopic {
         char *name;
         uint64_t received;
 } ReportTopic;
+
+enum {
+        REPORT_CALLBACKS_MAX = 32, /* the loop has fewer names */
+};
+
+/* How often a callback was slow. */
+typedef struct ReportCallback {
+        const char *name; /* NULL: unused */
+        uint64_t count;
+} ReportCallback;
 
 typedef struct Report {
         Loop *loop;
@@ -29,19 +41,25 @@ typedef struct Report {
         int64_t progress_wall_us; /* when a message was finished last; 0: never */
         ReportTopic *topics;      /* few: those of consume.topics */
         size_t n_topics;
-        const char *last_topic; /* of the newest message, and its place: messages come in runs */
-        size_t last_topic_index;
+        size_t last_topic; /* of the newest message: they come in runs */
+        MetricsHistogram handler_duration[HANDLER_COUNT];
+        MetricsHistogram ack_duration;
+        MetricsHistogram restart_duration;
+        MetricsHistogram batch_rows;
         uint64_t restarts[OUTCOME_COUNT];
-        uint64_t slow_callbacks;
+        ReportCallback slow[REPORT_CALLBACKS_MAX];
+        Textfile *textfile; /* NULL: not configured */
         LoopTimer timer;
-        Buffer page;
+        MetricsPage page;
 } Report;
 
-MUST_CHECK int report_init(Report *report, Loop *loop, Log *log, const Config *config);
+void report_init(Report *report, Loop *loop, Log *log, const Config *config);
+/* Begins to write the textfile, when one is configured; engine and consumer are set. */
+MUST_CHECK int report_start(Report *report);
 void report_deinit(Report *report);
 
-/* One message came, before it is looked at. */
-void report_received(Report *report, const char *topic);
+/* One message came, before it is looked at. -ENOMEM. */
+MUST_CHECK int report_received(Report *report, const char *topic);
 /* A batch of @rows is saved. */
 void report_batch(Report *report, size_t rows);
 /* A restart ended. */
@@ -52,5 +70,10 @@ void report_finished(Report *report, const Message *message, Finish finish);
 void report_note(Report *report, const EngineAction *action);
 /* The state of everything, to the log. */
 void report_state(const Report *report);
-/* The last page, within @limit_us. */
-void report_flush(Report *report, int64_t limit_us);
+/* A callback of the loop took long. @name is kept. */
+void report_slow(Report *report, const char *name, int64_t duration_us);
+/* Writes the last page, within @limit_us; false: it could not. True without a textfile. */
+bool report_flush(Report *report, int64_t limit_us);
+
+/* Writes everything that is counted into Report.page (app/page.c). 0 or -ENOMEM. */
+MUST_CHECK int report_page(Report *report);

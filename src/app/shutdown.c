@@ -6,8 +6,10 @@
 
 enum {
         SECOND_SIGNAL_US =
-                1000000,     /* sooner, it is the same gesture: a terminal's, a supervisor's */
-        NACK_HOSTS_MAX = 10, /* named in the line of the step */
+                1000000, /* sooner, it is the same gesture: a terminal's, a supervisor's */
+        METRICS_FLUSH_US = 400000, /* of the step's 500 ms */
+        KILLED_US = 500000,        /* to see the end of what was killed, or of a last batch */
+        NACK_HOSTS_MAX = 10,       /* named in the line of the step */
 };
 
 struct ShutdownStep {
@@ -83,6 +85,7 @@ static bool cancel_is_done(Shutdown *shutdown) {
         }
         if (passed >= kill_at && !shutdown->killed) {
                 shutdown->killed = true;
+                shutdown->killed_us = loop_now();
                 shutdown->interrupted = restart_running(pipeline->restart);
                 restart_kill(pipeline->restart);
         } else if (passed >= term_at && !shutdown->terminated && !shutdown->killed) {
@@ -189,7 +192,9 @@ static void database_end(Shutdown *shutdown, bool in_time) {
 }
 
 static void metrics_begin(Shutdown *shutdown) {
-        report_flush(shutdown->report, 400000);
+        if (!report_flush(shutdown->report, METRICS_FLUSH_US)) {
+                say(shutdown, "the textfile is not up to date; ");
+        }
 }
 
 static void metrics_end(Shutdown *shutdown, bool in_time) {
@@ -236,8 +241,9 @@ enum {
 static int64_t step_limit(const Shutdown *shutdown) {
         int64_t limit = steps[shutdown->step].limit_us;
         if (limit == 0) {
-                /* A killed child is reaped at once; a batch may take this long after the grace. */
-                limit = grace(shutdown) + 500000;
+                limit = (shutdown->killed ? shutdown->killed_us - shutdown->step_us
+                                          : grace(shutdown)) +
+                        KILLED_US;
         }
         if (shutdown->hurried && shutdown->step == STEP_COMMIT) {
                 limit = 1000000;

@@ -37,6 +37,7 @@ struct Shutdown {
         int64_t step_us;  /* the step */
         bool hurried;     /* the second signal: the grace is over */
         bool terminated, killed;
+        int64_t killed_us;
         size_t cancelled, interrupted;
         int status;
         Buffer what; /* of the step: what happened */

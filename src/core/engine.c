@@ -30,6 +30,24 @@ const char *handler_name(HandlerId id) {
         return "?";
 }
 
+const char *finish_name(Finish finish) {
+        switch (finish) {
+        case FINISH_ACCEPTED:
+                return "accepted";
+        case FINISH_REJECTED:
+                return "rejected";
+        case FINISH_RELEASED:
+                return "released";
+        case FINISH_DUPLICATE:
+                return "duplicate";
+        case FINISH_TOMBSTONE:
+                return "tombstone";
+        case FINISH_COUNT:
+                break;
+        }
+        return "?";
+}
+
 int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         Engine *engine = calloc(1, sizeof(*engine));
         if (engine == NULL) {

@@ -100,9 +100,10 @@ typedef enum HandlerState {
 
 typedef struct HandlerTask {
         HandlerState state;
-        Outcome outcome; /* of the newest attempt */
-        int charged;     /* attempts charged so far */
-        int attempts;    /* attempts made so far */
+        Outcome outcome;  /* of the newest attempt */
+        int charged;      /* attempts charged so far */
+        int attempts;     /* attempts made so far */
+        int64_t ended_us; /* of the newest attempt, as @now */
 } HandlerTask;
 
 /* What of a message goes into the database when the fence moves over it. */
@@ -263,6 +264,8 @@ typedef enum Finish {
         FINISH_TOMBSTONE,
         FINISH_COUNT,
 } Finish;
+
+const char *finish_name(Finish finish); /* "accepted", … as in the metrics */
 
 typedef struct EngineAction {
         EngineActionType type;

@@ -227,6 +227,7 @@ int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool c
 
         task->state = HANDLER_ENDED;
         task->outcome = outcome;
+        task->ended_us = engine->now;
         if (outcome != OUTCOME_CANCELLED) {
                 task->attempts++;
         }

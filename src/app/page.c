@@ -1,0 +1,127 @@
+/*
+ * The page of metrics: everything that is counted anywhere, written down at one instant, so that it
+ * adds up: received = finished + in flight.
+ */
+
+#include <stdio.h>
+
+#include "app/report.h"
+#include "pg/connection.h"
+#include "util/list.h"
+
+static void page_messages(Report *report, MetricsPage *page) {
+        const Config *config = report->config;
+        const EngineTotals *totals = engine_totals(report->engine);
+
+        for (size_t i = 0; i < report->n_topics; i++) {
+                metrics_sample(page, METRICS_MESSAGES_RECEIVED, LABELS(report->topics[i].name),
+                               (double)report->topics[i].received);
+        }
+        for (int i = 0; i < FINISH_COUNT; i++) {
+                metrics_sample(page, METRICS_MESSAGES_FINISHED, LABELS(finish_name((Finish)i)),
+                               (double)totals->finished[i]);
+        }
+        const bool enabled[HANDLER_COUNT] = {config->handlers.save.enabled,
+                                             config->handlers.restart.enabled};
+        for (int h = 0; h < HANDLER_COUNT; h++) {
+                for (int o = OUTCOME_NONE + 1; enabled[h] && o < OUTCOME_COUNT; o++) {
+                        metrics_sample(page, METRICS_HANDLER_OUTCOMES,
+                                       LABELS(handler_name((HandlerId)h), outcome_name((Outcome)o)),
+                                       (double)totals->outcomes[h][o]);
+                }
+        }
+        for (int h = 0; h < HANDLER_COUNT; h++) {
+                if (enabled[h]) {
+                        metrics_sample_histogram(page, METRICS_HANDLER_DURATION,
+                                                 LABELS(handler_name((HandlerId)h)),
+                                                 &report->handler_duration[h]);
+                }
+        }
+        metrics_sample_histogram(page, METRICS_ACK_DURATION, NULL, &report->ack_duration);
+        metrics_sample(page, METRICS_IN_FLIGHT_MESSAGES, NULL,
+                       (double)engine_in_flight(report->engine));
+        metrics_sample(page, METRICS_IN_FLIGHT_BYTES, NULL,
+                       (double)engine_in_flight_bytes(report->engine));
+}
+
+/* How many messages are behind the watermark; what was never committed counts from the start. */
+static double partition_lag(const Report *report, const Partition *partition) {
+        int64_t high = partition->state == PARTITION_GONE
+                               ? -1
+                               : consumer_high(report->consumer, partition->handle);
+        int64_t from = partition->offsets.watermark >= 0 ? partition->offsets.watermark
+                                                         : partition->committed;
+        return high > from && from >= 0 ? (double)(high - from) : 0;
+}
+
+static void page_partitions(Report *report, MetricsPage *page) {
+        const List *partitions = engine_partitions(report->engine);
+        int64_t oldest_us = INT64_MAX;
+
+        list_for_each(link, partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                metrics_sample_partition(page, METRICS_PARTITION_LAG, partition->topic,
+                                         partition->partition, partition_lag(report, partition));
+        }
+        list_for_each(link, partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                metrics_sample_partition(page, METRICS_PARTITION_ACK_GAP, partition->topic,
+                                         partition->partition,
+                                         (double)offsets_gap(&partition->offsets));
+                if (!list_is_empty(&partition->messages)) {
+                        const Message *first =
+                                container_of(partition->messages.next, Message, link);
+                        oldest_us = first->received_wall_us < oldest_us ? first->received_wall_us
+                                                                        : oldest_us;
+                }
+        }
+        metrics_sample(page, METRICS_OLDEST_IN_FLIGHT, NULL,
+                       oldest_us == INT64_MAX ? 0 : (double)oldest_us / 1e6);
+        metrics_sample(page, METRICS_LAST_PROGRESS, NULL, (double)report->progress_wall_us / 1e6);
+}
+
+static void page_work(Report *report, MetricsPage *page) {
+        const ConfigRestart *restart = &report->config->handlers.restart;
+        const EngineTotals *totals = engine_totals(report->engine);
+
+        metrics_sample(page, METRICS_COMMITS, LABELS("ok"), (double)totals->commits);
+        metrics_sample(page, METRICS_COMMITS, LABELS("failed"), (double)totals->commits_failed);
+        metrics_sample(page, METRICS_REBALANCES, NULL, (double)totals->rebalances);
+        metrics_sample(page, METRICS_SAVED_ROWS, NULL, (double)totals->saved_rows);
+        metrics_sample_histogram(page, METRICS_SAVE_BATCH_ROWS, NULL, &report->batch_rows);
+        for (int o = OUTCOME_NONE + 1; restart->enabled && o < OUTCOME_COUNT; o++) {
+                metrics_sample(page, METRICS_RESTARTS, LABELS(outcome_name((Outcome)o)),
+                               (double)report->restarts[o]);
+        }
+        metrics_sample_histogram(page, METRICS_RESTART_DURATION, NULL, &report->restart_duration);
+        metrics_sample(page, METRICS_DRY_RUN, NULL,
+                       restart->enabled && restart->action == CONFIG_ACTION_DRY_RUN);
+}
+
+static void page_daemon(Report *report, MetricsPage *page) {
+        char libpq[32];
+
+        metrics_sample(page, METRICS_KAFKA_UP, NULL, consumer_is_up(report->consumer));
+        metrics_sample(page, METRICS_POSTGRES_UP, NULL, report->postgres_up);
+        metrics_sample(page, METRICS_LOG_DROPPED, NULL, (double)log_dropped(report->log));
+        for (size_t i = 0; i < REPORT_CALLBACKS_MAX && report->slow[i].name != NULL; i++) {
+                metrics_sample(page, METRICS_LOOP_SLOW_CALLBACKS, LABELS(report->slow[i].name),
+                               (double)report->slow[i].count);
+        }
+        metrics_sample(page, METRICS_LOOP_BUSY, NULL, (double)report->loop->busy_us / 1e6);
+        snprintf(libpq, sizeof(libpq), "%d.%d", pg_library_version() / 10000,
+                 pg_library_version() % 10000);
+        metrics_sample(page, METRICS_BUILD_INFO,
+                       LABELS(ACKD_VERSION, consumer_library_version(), libpq), 1);
+        metrics_sample_process(page);
+}
+
+int report_page(Report *report) {
+        MetricsPage *page = &report->page;
+        metrics_page_begin(page);
+        page_messages(report, page);
+        page_partitions(report, page);
+        page_work(report, page);
+        page_daemon(report, page);
+        return metrics_page_end(page);
+}
