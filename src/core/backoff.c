@@ -17,8 +17,7 @@ int64_t backoff_delay(int64_t base_us, int64_t max_us, unsigned attempt, uint64_
                 ceiling = base_us << attempt;
         }
         /* Drawn in any case, so that a changed setting doesn't shift the sequence of everything
-         * else. The bias of the remainder is below 2^-20 for any delay up to an hour's length
-         * times a thousand: of no matter here. */
+         * else. The bias of the remainder is about @ceiling / 2^64: no delay shows it. */
         uint64_t draw = random_next(random);
         int64_t delay = ceiling > 0 ? (int64_t)(draw % ((uint64_t)ceiling + 1)) : 0;
         return delay > BACKOFF_MIN_US ? delay : BACKOFF_MIN_US;
