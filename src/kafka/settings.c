@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "consumer.h"
+#include "kafka/consumer.h"
 
 static const char *const consumer_only[] = {
         "auto.commit.enable",
