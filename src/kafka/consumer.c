@@ -125,12 +125,9 @@ static int set_prefetch(rd_kafka_conf_t *conf, Consumer *consumer, const Consume
 static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOptions *options,
                      char **errorp) {
         static const ConsumerSetting owned[] = {
-                {"enable.auto.commit", "false"},
-                {"enable.auto.offset.store", "false"},
+                {"enable.auto.commit", "false"},   {"enable.auto.offset.store", "false"},
                 {"auto.offset.reset", "error"}, /* the default is largest, which loses messages */
-                {"enable.partition.eof", "false"},
-                {"allow.auto.create.topics", "false"},
-                {"log.queue", "true"},
+                {"enable.partition.eof", "false"}, {"log.queue", "true"},
         };
         const char *protocol =
                 settings_get(options->settings, options->n_settings, "group.protocol");
@@ -138,6 +135,11 @@ static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOp
 
         for (size_t i = 0; r == 0 && i < sizeof(owned) / sizeof(*owned); i++) {
                 r = settings_set(conf, owned[i].name, owned[i].value, errorp);
+        }
+        /* It is the default; said once more, librdkafka warns of every broker that cannot know. */
+        if (r == 0 && settings_get(options->settings, options->n_settings,
+                                   "allow.auto.create.topics") != NULL) {
+                r = settings_set(conf, "allow.auto.create.topics", "false", errorp);
         }
         if (r == 0) {
                 r = set_prefetch(conf, consumer, options, errorp);
@@ -395,7 +397,8 @@ void consumer_close(Consumer *consumer) {
                 return;
         }
         loop_timer_set(&consumer->timer, CONSUMER_TICK_END_US);
-        if (consumer->parts.n == 0) {
+        /* After a fatal error librdkafka drops the assignment without telling. */
+        if (consumer->parts.n == 0 || rd_kafka_fatal_error(consumer->rk, NULL, 0) != 0) {
                 consumer_close_queue(consumer);
                 return;
         }
@@ -446,6 +449,9 @@ int consumer_look_committed(Consumer *consumer, ConsumerPartition *const *partit
 
 int consumer_start(Consumer *consumer, ConsumerPartition *partition, int64_t offset) {
         Part *part = part_of(partition);
+        if (part->revoked) {
+                return CONSUMER_E_SEEK; /* it stands still until consumer_unassign() */
+        }
         rd_kafka_topic_partition_list_t *list = list_of_one(part, offset);
         /* With a timeout of 0 a refusal (the fetcher has not started, or is stopping) would be
          * lost, and the partition would stand still for ever. The answer is the main thread's. */

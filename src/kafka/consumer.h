@@ -71,7 +71,8 @@ typedef struct ConsumerEvents {
         void (*committed)(void *user, const ConsumerOffset *results, size_t n);
         /* The position does not exist in the log. */
         void (*out_of_range)(void *user, ConsumerPartition *partition);
-        /* librdkafka cannot go on. @fenced: another member has our group.instance.id. */
+        /* librdkafka cannot go on. @fenced: another member has our group.instance.id. What is
+         * assigned is lost and no `revoked` follows; consumer_close() is through at once. */
         void (*fatal)(void *user, bool fenced, const char *error);
         /* consumer_close() is through. */
         void (*closed)(void *user);

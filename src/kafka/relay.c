@@ -24,8 +24,9 @@ void relay_line(Relay *relay, rd_kafka_event_t *event) {
         if (rd_kafka_event_log(event, &facility, &text, &level) != 0) {
                 return;
         }
-        log_write(relay->log, level_of_syslog(level), "kafka.log", FIELDS(), "librdkafka: %s: %s",
-                  facility, text);
+        /* The failure of a connection comes as an error event as well. */
+        LogLevel as = strcmp(facility, "FAIL") == 0 ? LOG_DEBUG : level_of_syslog(level);
+        log_write(relay->log, as, "kafka.log", FIELDS(), "librdkafka: %s: %s", facility, text);
 }
 
 /* FNV-1a */

@@ -1,0 +1,269 @@
+/* The consumer against a broker that works; see kafka-client.h. */
+
+#include "kafka-client.h"
+
+enum {
+        MANY = 20000, /* messages of the test of back-pressure */
+};
+
+static Client messages, many, seeks, range;
+
+static void test_settings(void **state) {
+        (void)state;
+        Client client = {0};
+        char *error = NULL;
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "t", "no.such.thing", "1", &error),
+                         CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "kafka.no.such.thing: "));
+        free(error);
+        error = NULL;
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "", "t", NULL, NULL, &error),
+                         CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "kafka.group.id"));
+        free(error);
+        /* What ackd owns stays its own, whatever is set. */
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "^(", "enable.auto.commit", "true",
+                                 &error),
+                         0);
+        assert_int_equal(consumer_subscribe(client.consumer, &error), CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "consume.topics"));
+        free(error);
+        close_client(&client, 5);
+        consumer_free(NULL);
+}
+
+static void test_message(void **state) {
+        (void)state;
+        Client *client = &messages;
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(4);
+        rd_kafka_header_add(headers, "trace", -1, "a\"b", -1);
+        rd_kafka_header_add(headers, "raw", -1, "\xff\x00", 2);
+        rd_kafka_header_add(headers, "none", -1, NULL, 0);
+        wait_for(client->n_assigned == 1, 15);
+        rd_kafka_producev(world.rk, RD_KAFKA_V_TOPIC("messages"), RD_KAFKA_V_KEY("k", 1),
+                          RD_KAFKA_V_VALUE("v\0w", 3), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                          RD_KAFKA_V_TIMESTAMP(INT64_C(1700000000123)), RD_KAFKA_V_HEADERS(headers),
+                          RD_KAFKA_V_END);
+        rd_kafka_flush(world.rk, 5000);
+        wait_for(received(client) == 1, 5);
+        assert_string_equal(client->key, "k");
+        assert_int_equal(client->value_size, 3);
+        assert_memory_equal(client->value, "v\0w", 3);
+        assert_int_equal(client->timestamp_us, INT64_C(1700000000123000));
+        assert_string_equal(client->headers,
+                            "[[\"trace\",\"a\\\"b\"],[\"raw\",{\"base64\":\"/wA=\"}],"
+                            "[\"none\",null]]");
+        /* A tombstone without a key or headers. */
+        rd_kafka_producev(world.rk, RD_KAFKA_V_TOPIC("messages"), RD_KAFKA_V_VALUE(NULL, 0),
+                          RD_KAFKA_V_END);
+        rd_kafka_flush(world.rk, 5000);
+        wait_for(received(client) == 2, 5);
+        assert_false(client->has_key);
+        assert_false(client->has_value);
+        assert_null(client->headers);
+        assert_true(consumer_is_up(client->consumer));
+        assert_true(consumer_has_joined(client->consumer));
+        assert_non_null(consumer_cluster_id(client->consumer));
+        wait_for(consumer_high(client->consumer, client->seen[0].partition) == 2, 5);
+}
+
+static void commit(Client *client, Seen *seen, int64_t offset) {
+        int before = client->committed;
+        ConsumerOffset one = {.partition = seen->partition, .offset = offset};
+        assert_int_equal(consumer_commit(client->consumer, &one, 1), 0);
+        assert_int_equal(client->committed, before); /* never from inside */
+        wait_for(client->committed == before + 1, 10);
+}
+
+static void look_committed(Client *client, Seen *seen) {
+        int before = client->looked_committed;
+        client->look = (ConsumerLookUp){0};
+        assert_int_equal(consumer_look_committed(client->consumer, &seen->partition, 1), 0);
+        wait_for(client->looked_committed == before + 1, 11);
+}
+
+static void test_commit(void **state) {
+        (void)state;
+        Client *client = &messages;
+        Seen *seen = &client->seen[0];
+        look_committed(client, seen);
+        assert_true(client->look.ok);
+        assert_int_equal(client->look.committed, -1);
+        commit(client, seen, 2);
+        assert_true(client->all_ok);
+        assert_int_equal(client->offset.offset, 2);
+        assert_ptr_equal(client->offset.partition, seen->partition);
+        look_committed(client, seen);
+        assert_int_equal(client->look.committed, 2);
+        assert_true(client->look.ours);
+        int before = client->looked_up;
+        client->no_start = true;
+        assert_int_equal(consumer_look_up(client->consumer, &seen->partition, 1), 0);
+        wait_for(client->looked_up == before + 1, 10);
+        client->no_start = false;
+        assert_int_equal(client->look.low, 0);
+        assert_int_equal(client->look.high, 2);
+        assert_int_equal(client->look.committed, 2);
+        /* A refusal by the broker: OffsetCommit is request 8. */
+        rd_kafka_mock_push_request_errors(world.cluster, 8, 1,
+                                          RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE);
+        commit(client, seen, 2);
+        assert_false(client->all_ok);
+        assert_non_null(client->offset.error);
+        commit(client, seen, 2);
+        assert_true(client->all_ok);
+}
+
+static void test_back_pressure(void **state) {
+        (void)state;
+        Client *client = &many;
+        wait_for(client->n_assigned == 6, 15);
+        client->stop_every = 200;
+        for (int32_t i = 0; i < 6; i++) {
+                produce("many", i, i < 2 ? MANY / 6 + 1 : MANY / 6);
+        }
+        int64_t until = loop_now() + 30 * SECOND;
+        while (received(client) < MANY) {
+                assert_true(loop_now() < until);
+                turn();
+                if (client->stopped) {
+                        /* The rest is not handed out while it is not read, not even later. */
+                        int64_t before = received(client);
+                        if (client->stops % 20 == 0) {
+                                wait_ms(100);
+                        }
+                        turn();
+                        assert_int_equal(received(client), before);
+                        client->stopped = false;
+                        consumer_read(client->consumer, true);
+                }
+        }
+        wait_ms(300);
+        assert_int_equal(received(client), MANY);
+        assert_true(client->stops >= 90);
+        assert_int_equal(client->revokes, 0);
+        client->stop_every = 0;
+}
+
+static void test_seek(void **state) {
+        (void)state;
+        Client *client = &seeks;
+        wait_for(client->n_assigned == 1, 15);
+        produce("seeks", 0, 3000);
+        Seen *seen = &client->seen[0];
+        wait_for(seen->next == 3000, 10);
+        /* Below and above, with a full prefetch in between: the first message is the one asked
+         * for, and the rest follows without a gap (on_fetched() looks). */
+        static const int64_t to[] = {10, 2500, 0, 2999, 1500, 1499, 1500, 1, 2000, 700};
+        for (size_t i = 0; i < 12; i++) {
+                int64_t offset = to[i % 10];
+                start(client, seen, offset);
+                wait_for(seen->first >= 0, 5);
+                assert_int_equal(seen->first, offset);
+        }
+        wait_for(seen->next == 3000, 10);
+        /* Two in a row: the newer one counts. */
+        start(client, seen, 100);
+        start(client, seen, 2000);
+        wait_for(seen->next == 3000, 10);
+        assert_int_equal(seen->first, 2000);
+        int64_t before = seen->received;
+        wait_ms(200);
+        assert_int_equal(seen->received, before);
+}
+
+static void test_pause(void **state) {
+        (void)state;
+        Client *client = &seeks;
+        Seen *seen = &client->seen[0];
+        start(client, seen, 0);
+        wait_for(seen->received > 0 && seen->first == 0, 5);
+        consumer_pause(client->consumer, seen->partition);
+        consumer_pause(client->consumer, seen->partition);
+        int64_t before = seen->received;
+        produce("seeks", 0, 10);
+        wait_ms(500);
+        assert_int_equal(seen->received, before);
+        start(client, seen, 2990);
+        wait_for(seen->next == 3010, 5);
+        assert_int_equal(seen->first, 2990);
+}
+
+static void test_out_of_range(void **state) {
+        (void)state;
+        Client *client = &range;
+        wait_for(client->n_assigned == 1 && client->looked_up > 0, 15);
+        /* See setup(): a commit as an operator's tool makes it, which is not ours. */
+        assert_true(client->look.ok);
+        assert_int_equal(client->look.committed, 3);
+        assert_false(client->look.ours);
+        produce("range", 0, 5);
+        start(client, &client->seen[0], 1000);
+        wait_for(client->seen[0].out_of_range == 1, 10);
+        wait_ms(300);
+        assert_int_equal(client->seen[0].out_of_range, 1);
+        assert_int_equal(client->seen[0].received, 0);
+        close_client(client, 10);
+}
+
+static void test_regex(void **state) {
+        (void)state;
+        Client client = {0};
+        open_client(&client, world.servers, "regex", "^regex\\..*", NULL, NULL);
+        wait_for(client.n_assigned > 0, 15);
+        wait_ms(200);
+        assert_int_equal(client.n_assigned, 1);
+        assert_string_equal(client.seen[0].topic, "regex.requests");
+        close_client(&client, 10);
+}
+
+/* Commits for a group that has no member. */
+static void commit_as_a_tool(const char *group, const char *topic, int64_t offset) {
+        char why[256];
+        rd_kafka_conf_t *conf = rd_kafka_conf_new();
+        rd_kafka_conf_set(conf, "bootstrap.servers", world.servers, NULL, 0);
+        rd_kafka_conf_set(conf, "group.id", group, NULL, 0);
+        rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, topic, 0)->offset = offset;
+        assert_int_equal(rd_kafka_commit(rk, list, 0), 0);
+        rd_kafka_topic_partition_list_destroy(list);
+        rd_kafka_destroy(rk);
+}
+
+static int setup(void **state) {
+        (void)state;
+        world_init();
+        make_topic("messages", 1);
+        make_topic("many", 6);
+        make_topic("seeks", 1);
+        make_topic("range", 1);
+        make_topic("regex.requests", 1);
+        make_topic("regex.dead-letters", 1);
+        commit_as_a_tool("range", "range", 3);
+        range.no_start = true;
+        open_client(&messages, world.servers, "messages", "messages", NULL, NULL);
+        open_client(&many, world.servers, "many", "many", NULL, NULL);
+        open_client(&seeks, world.servers, "seeks", "seeks", NULL, NULL);
+        open_client(&range, world.servers, "range", "range", NULL, NULL);
+        return 0;
+}
+
+static int teardown(void **state) {
+        (void)state;
+        close_client(&messages, 10);
+        close_client(&many, 10);
+        close_client(&seeks, 10);
+        world_deinit();
+        return 0;
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_settings),     cmocka_unit_test(test_message),
+                cmocka_unit_test(test_commit),       cmocka_unit_test(test_back_pressure),
+                cmocka_unit_test(test_seek),         cmocka_unit_test(test_pause),
+                cmocka_unit_test(test_out_of_range), cmocka_unit_test(test_regex),
+        };
+        return cmocka_run_group_tests(tests, setup, teardown);
+}
