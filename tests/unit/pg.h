@@ -20,7 +20,7 @@
 #include "util/loop.h"
 
 enum {
-        PG_TEST_DEADLINE_US = 30 * 1000 * 1000,
+        PG_TEST_DEADLINE_US = 60 * 1000 * 1000,
         PG_TEST_CHECK_US = 5 * 1000,
 };
 
