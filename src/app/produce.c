@@ -48,6 +48,7 @@ typedef struct Produce {
         LoopTimer timer, report;
         Signals signals;
         Buffer request;
+        char host[512]; /* of the request, its key: what is asked of one host stays in order */
 } Produce;
 
 /* --- the requests ------------------------------------------------------------------------- */
@@ -63,7 +64,8 @@ static void host_number(const char *pattern, uint64_t number, char *out, size_t 
         }
 }
 
-static int request_for_host(Produce *produce, const char *host) {
+static int request_for_host(Produce *produce) {
+        const char *host = produce->host;
         char id[64], now[40];
         struct timespec ts;
         struct tm tm;
@@ -86,15 +88,14 @@ static int request_for_host(Produce *produce, const char *host) {
 
 /* The next request into Produce.request; *@more false: there is none. */
 static int request_next(Produce *produce, bool *more) {
-        char host[512];
         *more = produce->count == 0 || produce->made < produce->count;
         if (!*more) {
                 return 0;
         }
         if (produce->file == NULL) {
-                host_number(produce->hosts[produce->made % produce->n_hosts], produce->made, host,
-                            sizeof(host));
-                return request_for_host(produce, host);
+                host_number(produce->hosts[produce->made % produce->n_hosts], produce->made,
+                            produce->host, sizeof(produce->host));
+                return request_for_host(produce);
         }
         ssize_t n;
         do {
@@ -108,8 +109,10 @@ static int request_next(Produce *produce, bool *more) {
                 return 0;
         }
         if (produce->line[0] != '{') {
-                return request_for_host(produce, produce->line);
+                snprintf(produce->host, sizeof(produce->host), "%s", produce->line);
+                return request_for_host(produce);
         }
+        produce->host[0] = '\0';
         buffer_clear(&produce->request);
         return buffer_append(&produce->request, produce->line, (size_t)n);
 }
@@ -171,6 +174,8 @@ static int send_one(Produce *produce, bool *more) {
                 return r;
         }
         ProducerMessage message = {.topic = produce->topic,
+                                   .key = produce->host[0] != '\0' ? produce->host : NULL,
+                                   .key_size = strlen(produce->host),
                                    .value = produce->request.data,
                                    .value_size = produce->request.size};
         r = producer_send(produce->producer, &message, NULL, &error);
