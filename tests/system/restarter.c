@@ -1,13 +1,16 @@
 /*
  * A restart command that restarts nothing: restarter DIR HOST [ID]
  *
- * It appends "HOST ID TIME PID" (TIME in µs since 1970, ID "-" when there is none) to DIR/restarts
- * and to the disk, and then does what the host's name asks for, up to its first hyphen or dot:
+ * It appends "HOST ID TIME PID" to DIR/restarts and to the disk (TIME in µs since 1970; ID "-" when
+ * there is none, and with "?" for what is no plain ASCII). Then it does what the host's name asks
+ * for, up to its first hyphen:
+ *
  *     exit3-…     exits with that status
  *     hold-…      waits until somebody writes to the FIFO DIR/HOST
  *     hang-…      runs for an hour
  *     stubborn-…  the same, and ignores TERM
  *     flood-…     writes 10 MB to stdout
+ *
  * Any other name: it is done at once.
  */
 
@@ -72,6 +75,9 @@ int main(int argc, char **argv) {
         if (!host) {
                 fprintf(stderr, "usage: restarter DIR HOST [ID]\n");
                 return 64;
+        }
+        for (char *p = argc > 3 ? argv[3] : argv[0]; *p; p++) {
+                *p = *p > ' ' && *p < 127 ? *p : '?';
         }
         if (named(host, "stubborn")) {
                 signal(SIGTERM, SIG_IGN);

@@ -21,11 +21,11 @@ def host(text):
 BAD = {
     # 22: not JSON, BOM, trailing bytes
     "not JSON": (b"restart db1 please", "not_json", "byte"),
-    "empty": (b"", "not_json", None),
+    "empty": (b"", "empty", None),
     "cut off": (b'{"host": "a.example.com"', "not_json", None),
     "BOM": (b'\xef\xbb\xbf{"host": "a.example.com"}', "not_json", "byte order mark|BOM"),
-    "trailing bytes": (b'{"host": "a.example.com"} x', "not_json", "byte"),
-    "two objects": (b'{"host": "a.example.com"}{}', "not_json", "byte"),
+    "trailing bytes": (b'{"host": "a.example.com"} x', "trailing_bytes", "byte"),
+    "two objects": (b'{"host": "a.example.com"}{}', "trailing_bytes", "byte"),
     "Schema Registry framing": (b'\x00\x00\x00\x00\x01{"host": "a"}', "not_json", "Schema Registry"),
     "array": (b'["a.example.com"]', "not_object", None),
     "string": (b'"a.example.com"', "not_object", None),

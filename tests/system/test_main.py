@@ -182,7 +182,8 @@ def test_a_crash_loses_nothing_and_saves_nothing_twice(site):
     site.produce(*(f"n{i}.example.com" for i in range(3000)))
     for least in (500, 1500):
         daemon = site.start()
-        until(lambda least=least: len(site.restarter.restarts()) > least)
+        # The group waits for the session of a dead member.
+        until(lambda least=least: len(site.restarter.restarts()) > least, 60)
         daemon.kill()
     daemon = site.start()
     site.wait_drained()

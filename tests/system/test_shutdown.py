@@ -77,7 +77,8 @@ def test_a_command_that_outlives_the_grace_is_killed_and_its_message_released(si
     site.restarter.hold("hold-1.example.com")
     site.create_topic()
     site.produce("stubborn-1.example.com", "hold-1.example.com", "n1.example.com")
-    daemon = site.start(shutdown={"grace": "3s"})
+    retry = {"restart-host": {"on_unknown": "retry"}}
+    daemon = site.start(shutdown={"grace": "3s"}, handlers=retry)
     until(lambda: len(site.restarter.running()) == 2 and len(site.saved()) == 3)
     began = time.monotonic()
     assert daemon.stop() == 75
@@ -86,6 +87,11 @@ def test_a_command_that_outlives_the_grace_is_killed_and_its_message_released(si
     assert site.restarter.running() == []
     assert site.committed() == {0: 0}
     assert site.rejected() == {}
+
+    site.restarter.release("hold-1.example.com")
+    daemon = site.start(shutdown={"grace": "3s"}, handlers=retry)
+    until(lambda: site.restarter.hosts().count("hold-1.example.com") == 2)
+    until(lambda: site.restarter.hosts().count("stubborn-1.example.com") == 2)
 
 
 def test_a_second_signal_ends_the_grace(site):

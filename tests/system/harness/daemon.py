@@ -126,9 +126,8 @@ class Ackd:
 
     def steps(self):
         """The steps of the shutdown, as they were logged."""
-        prefix = "shutdown."
-        events = [line.get("event", "") for line in self.lines]
-        return [event[len(prefix) :] for event in events if event.startswith(prefix)]
+        events = [line.get("event", "").partition(".") for line in self.lines]
+        return [step for first, _, step in events if first == "shutdown" and step in STEPS]
 
     def metrics(self):
         """Name with labels: value, from the textfile as it is now; {} before the first one."""

@@ -53,13 +53,18 @@ class Site:
         return merge(
             {
                 "instance": "test",
-                "kafka": {"bootstrap.servers": self.kafka.servers, "group.id": self.group},
+                "kafka": {
+                    "bootstrap.servers": self.kafka.servers,
+                    "group.id": self.group,
+                    "session.timeout.ms": "6000",
+                    "heartbeat.interval.ms": "1000",
+                },
                 "consume": {"topics": [self.topic], "commit_interval": "200ms"},
                 "handlers": {
                     "save": {},
                     "restart-host": {
                         "action": "exec",
-                        "allow": ["*"],
+                        "allow": ["*.*", "*:*"],
                         "exec": {
                             "argv": self.restarter.argv(),
                             "timeout": "60s",
@@ -69,7 +74,6 @@ class Site:
                 },
                 "postgres": {"dsn": self.database.dsn},
                 "retry": {"backoff": "100ms", "backoff_max": "1s"},
-                "shutdown": {"grace": "10s"},
                 "log": {"level": "debug", "format": "json"},
                 "metrics": {"textfile": str(self.folder / "metrics.prom"), "interval": "200ms"},
             },
