@@ -19,9 +19,9 @@
 #define CONSUMER_TICK_US      INT64_C(1000000) /* also keeps max.poll.interval.ms quiet when idle */
 #define CONSUMER_TICK_END_US  INT64_C(50000)
 #define CONSUMER_LOOK_UP_US   INT64_C(10000000)
-#define CONSUMER_PROBE_US     INT64_C(2000000)
+#define CONSUMER_PROBE_US     INT64_C(1000000)
 #define CONSUMER_SEEK_MS      1000
-#define CONSUMER_END_HELPER   INT64_C(1000000)
+#define CONSUMER_END_HELPER   INT64_C(1500000) /* more than a probe */
 #define CONSUMER_END_HANDLE   INT64_C(2000000)
 #define CONSUMER_VERSION_2_10 0x020a0000
 
@@ -329,12 +329,11 @@ void consumer_free(Consumer *consumer) {
         loop_soon_stop(&consumer->soon);
         /* A look-up that is still under way uses the handle: then that stays. */
         bool ended = helper_free(consumer->helper, closed ? CONSUMER_END_HELPER : 0);
-        bool destroy = closed && ended && consumer->rk != NULL;
-        queue_deinit(&consumer->messages, destroy);
-        queue_deinit(&consumer->replies, destroy);
-        queue_deinit(&consumer->main, destroy);
-        queue_deinit(&consumer->lines, destroy);
-        if (destroy) {
+        queue_deinit(&consumer->messages);
+        queue_deinit(&consumer->replies);
+        queue_deinit(&consumer->main);
+        queue_deinit(&consumer->lines);
+        if (closed && ended && consumer->rk != NULL) {
                 helper_destroy_handle(consumer->rk, CONSUMER_END_HANDLE);
         }
         if (consumer->revoking != NULL) {

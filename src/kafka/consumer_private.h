@@ -29,7 +29,7 @@ typedef enum ConsumerState {
 typedef enum ConsumerReach {
         CONSUMER_REACH_UNKNOWN, /* at the start */
         CONSUMER_REACH_UP,
-        CONSUMER_REACH_SUSPECT, /* was up; librdkafka says that all brokers are down */
+        CONSUMER_REACH_SUSPECT, /* was up; a connection failed, an answer is awaited */
         CONSUMER_REACH_DOWN,    /* told as `kafka.down` */
 } ConsumerReach;
 
@@ -56,6 +56,7 @@ struct Consumer {
         ConsumerState state;
         ConsumerReach reach;
         bool probing; /* a HELPER_PROBE is under way */
+        int silent;   /* probes without an answer since the newest answer */
         bool joined;
         bool fatal; /* told */
         /* The revoke that waits for consumer_unassign(); NULL: none. */

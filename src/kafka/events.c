@@ -15,6 +15,10 @@
 
 #define EVENTS_WAKE_US INT64_C(1000000)
 
+enum {
+        EVENTS_SILENT = 2, /* probes without an answer make an outage: a slow handshake makes one */
+};
+
 static void broker_answered(Consumer *consumer) {
         if (consumer->reach == CONSUMER_REACH_UP) {
                 return;
@@ -25,10 +29,12 @@ static void broker_answered(Consumer *consumer) {
                 relay_forget(&consumer->relay);
         }
         consumer->reach = CONSUMER_REACH_UP;
+        consumer->silent = 0;
 }
 
 static void no_broker_answered(Consumer *consumer) {
-        if (consumer->reach == CONSUMER_REACH_DOWN || consumer->reach == CONSUMER_REACH_UP) {
+        if (consumer->reach == CONSUMER_REACH_DOWN || consumer->reach == CONSUMER_REACH_UP ||
+            ++consumer->silent < EVENTS_SILENT) {
                 return;
         }
         consumer->reach = CONSUMER_REACH_DOWN;
@@ -211,11 +217,13 @@ static void on_out_of_range(Consumer *consumer, const rd_kafka_topic_partition_t
 
 static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, const char *text) {
         snprintf(consumer->last_error, sizeof(consumer->last_error), "%s", text);
+        /* Whether any other broker answers is asked: librdkafka's own word that all are down does
+         * not come in every case. */
+        if (consumer->reach == CONSUMER_REACH_UP) {
+                consumer->reach = CONSUMER_REACH_SUSPECT;
+        }
+        consumer_probe(consumer);
         if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-                if (consumer->reach == CONSUMER_REACH_UP) {
-                        consumer->reach = CONSUMER_REACH_SUSPECT;
-                }
-                consumer_probe(consumer);
                 return;
         }
         relay_error(&consumer->relay, LOG_INFO, "kafka.error", NULL, -1, err, text,

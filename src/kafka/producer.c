@@ -226,8 +226,8 @@ void producer_free(Producer *producer) {
                 rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                                      RD_KAFKA_PURGE_F_NON_BLOCKING);
         }
-        queue_deinit(&producer->reports, true);
-        queue_deinit(&producer->lines, true);
+        queue_deinit(&producer->reports);
+        queue_deinit(&producer->lines);
         if (producer->rk != NULL) {
                 helper_destroy_handle(producer->rk, PRODUCER_END_HANDLE);
         }
@@ -236,45 +236,49 @@ void producer_free(Producer *producer) {
 
 /* --- sending ------------------------------------------------------------------------------ */
 
-static rd_kafka_headers_t *make_headers(const ProducerMessage *message) {
-        rd_kafka_headers_t *headers = rd_kafka_headers_new(message->n_headers);
-        for (size_t i = 0; i < message->n_headers; i++) {
-                const ProducerHeader *header = &message->headers[i];
-                rd_kafka_header_add(headers, header->name, -1, header->value,
-                                    header->value != NULL ? (ssize_t)header->size : 0);
-        }
-        return headers;
-}
+enum {
+        PRODUCER_FIELDS = 5, /* of rd_kafka_produceva(), beside the headers */
+};
 
 int producer_send(Producer *producer, const ProducerMessage *message, void *opaque,
                   const char **errorp) {
-        rd_kafka_headers_t *headers = message->n_headers > 0 ? make_headers(message) : NULL;
-        rd_kafka_resp_err_t err;
+        rd_kafka_vu_t few[PRODUCER_FIELDS + 8] = {
+                {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = message->topic},
+                {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+                {.vtype = RD_KAFKA_VTYPE_KEY,
+                 .u.mem = {.ptr = (void *)message->key, .size = message->key_size}},
+                {.vtype = RD_KAFKA_VTYPE_VALUE,
+                 .u.mem = {.ptr = (void *)message->value, .size = message->value_size}},
+                {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
+        };
+        rd_kafka_vu_t *fields = few;
+        size_t n = PRODUCER_FIELDS;
 
-        /* Without RD_KAFKA_V_HEADERS when there are none: NULL is not allowed there. */
-        if (headers != NULL) {
-                err = rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(message->topic),
-                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                        RD_KAFKA_V_KEY(message->key, message->key_size),
-                                        RD_KAFKA_V_VALUE((void *)message->value,
-                                                         message->value_size),
-                                        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(opaque),
-                                        RD_KAFKA_V_END);
-        } else {
-                err = rd_kafka_producev(producer->rk, RD_KAFKA_V_TOPIC(message->topic),
-                                        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                                        RD_KAFKA_V_KEY(message->key, message->key_size),
-                                        RD_KAFKA_V_VALUE((void *)message->value,
-                                                         message->value_size),
-                                        RD_KAFKA_V_OPAQUE(opaque), RD_KAFKA_V_END);
+        if (message->n_headers > 8) {
+                fields = calloc(PRODUCER_FIELDS + message->n_headers, sizeof(*fields));
+                if (fields == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                memcpy(fields, few, PRODUCER_FIELDS * sizeof(*fields));
         }
-        if (err == 0) {
+        for (size_t i = 0; i < message->n_headers; i++) {
+                const ProducerHeader *header = &message->headers[i];
+                fields[n].vtype = RD_KAFKA_VTYPE_HEADER;
+                fields[n].u.header.name = header->name;
+                fields[n].u.header.val = header->value;
+                fields[n].u.header.size = header->value != NULL ? (ssize_t)header->size : 0;
+                n++;
+        }
+        rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, fields, n);
+        if (fields != few) {
+                free(fields);
+        }
+        if (error == NULL) {
                 producer->pending++;
                 return 0;
         }
-        if (headers != NULL) {
-                rd_kafka_headers_destroy(headers); /* librdkafka's only on success */
-        }
+        rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+        rd_kafka_error_destroy(error);
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
                 producer->full = true;
                 producer->room_at = producer->pending / 2;

@@ -69,7 +69,7 @@ int queue_init(Queue *queue, Loop *loop, const char *name, rd_kafka_queue_t *han
         return 0;
 }
 
-void queue_deinit(Queue *queue, bool destroy) {
+void queue_deinit(Queue *queue) {
         if (queue->queue == NULL) {
                 return;
         }
@@ -80,9 +80,7 @@ void queue_deinit(Queue *queue, bool destroy) {
                 rd_kafka_queue_io_event_enable(queue->queue, -1, NULL, 0);
                 close(queue->fd);
         }
-        if (destroy) {
-                rd_kafka_queue_destroy(queue->queue);
-        }
+        rd_kafka_queue_destroy(queue->queue);
         *queue = (Queue){.fd = -1};
 }
 

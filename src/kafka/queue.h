@@ -37,10 +37,10 @@ struct Queue {
 MUST_CHECK int queue_init(Queue *queue, Loop *loop, const char *name, rd_kafka_queue_t *handle,
                           void (*event)(Queue *queue, rd_kafka_event_t *event));
 
-/* Takes it off the loop and closes the descriptor, which librdkafka does not use any more then.
- * @destroy: also lets go of librdkafka's queue; otherwise it lives as long as the process. A queue
- * of zeros is allowed. */
-void queue_deinit(Queue *queue, bool destroy);
+/* Takes it off the loop, closes the descriptor, which librdkafka does not use any more then, and
+ * lets go of librdkafka's queue: what still comes for it is dropped. Never blocks. A queue of zeros
+ * is allowed. */
+void queue_deinit(Queue *queue);
 
 /* Whether it is polled; at first it is. Turned on, it is polled in the next turn. */
 void queue_read(Queue *queue, bool on);

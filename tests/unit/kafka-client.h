@@ -8,6 +8,10 @@
 
 #include "test.h"
 
+#ifdef __clang__
+#pragma clang diagnostic ignored                                                                   \
+        "-Wgnu-statement-expression" /* in RD_KAFKA_V_TOPIC() and the like */
+#endif
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <signal.h>
