@@ -108,11 +108,13 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
                     shutdown->interrupted, shutdown->interrupted == 1 ? "" : "s");
                 worsen(shutdown, EXIT_UNCONFIRMED);
         }
-        if (!in_time || running > 0) {
-                say(shutdown, ", %zu restarts still running", running);
+        if (running > 0) {
+                say(shutdown, ", %zu of them still there", running);
                 worsen(shutdown, EXIT_UNCONFIRMED);
-        }
-        if (shutdown->interrupted == 0 && running == 0) {
+        } else if (!in_time) {
+                /* Not our loss: PostgreSQL has it whole or not at all, and the fence will tell. */
+                say(shutdown, ", a batch is still at the database and left to it");
+        } else if (shutdown->interrupted == 0) {
                 say(shutdown, ", what was running has ended");
         }
 }
