@@ -206,7 +206,10 @@ static bool session_push(Session *session) {
                 }
                 session->copied += n;
                 session->copying = n > 0;
-                if (PQflush(connection) != 0) { /* a socket's buffer is full, or an error */
+                /* The end travels with the last slice. Not 0: a socket's buffer is full, or an
+                 * error */
+                bool last = session->copying && session->copied == copy->size;
+                if (!last && PQflush(connection) != 0) {
                         break;
                 }
         }

@@ -57,7 +57,9 @@ static inline size_t test_batch_add_part(TestBatch *batch, Partition *partition,
 
 static inline MessageBody *test_body_new(const void *value, size_t size) {
         MessageBody *body = calloc(1, sizeof(*body) + size + 1);
-        memcpy(body->data, value != NULL ? value : "", size);
+        if (value != NULL) {
+                memcpy(body->data, value, size);
+        }
         body->value = value != NULL ? body->data : NULL;
         body->value_size = body->full_size = size;
         return body;

@@ -47,16 +47,13 @@ static bool proxy_pass(int from, int to, bool from_server) {
                 return false;
         }
         ProxyMode mode = (ProxyMode)atomic_load(&proxy.mode);
-        /* CommandComplete of the SELECT comes after the commit; the trailer of the COPY and
-         * CopyDone before it. */
+        /* CommandComplete of the SELECT comes after the commit; CopyDone is the last that the
+         * client sends. */
         if (mode == PROXY_CUT_REPLY && from_server && contains(data, n, "SELECT 1", 9)) {
                 return false;
         }
-        if (mode == PROXY_CUT_QUERY && !from_server &&
-            contains(data, n,
-                     "\xff\xff"
-                     "c\0\0\0\x04",
-                     7)) {
+        if (mode == PROXY_CUT_QUERY && !from_server && n >= 5 &&
+            memcmp(data + n - 5, "c\0\0\0\x04", 5) == 0) {
                 return false;
         }
         if (mode == PROXY_SWALLOW && from_server) {
