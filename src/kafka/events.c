@@ -451,6 +451,12 @@ static void on_looked(Consumer *consumer, HelperRequest *request) {
         if (request->error == 0) {
                 broker_answered(consumer);
         } else {
+                if (request->error == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+                    request->error == RD_KAFKA_RESP_ERR__TRANSPORT) {
+                        /* It took the time of many probes, which waited behind it. */
+                        consumer->silent = EVENTS_SILENT;
+                        consumer_probe(consumer);
+                }
                 relay_error(&consumer->relay, LOG_WARNING, "kafka.look_up", NULL, -1,
                             request->error, rd_kafka_err2str(request->error),
                             "the question is asked again");

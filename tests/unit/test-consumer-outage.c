@@ -30,7 +30,7 @@ static void test_fenced(void **state) {
 static void test_broker_down(void **state) {
         (void)state;
         Client *client = &down;
-        wait_for(client->n_assigned == 1, 20);
+        wait_for(client->n_assigned == 1 && client->looked_up > 0, 20);
         assert_true(consumer_is_up(client->consumer));
         int downs = logged.down, ups = logged.up;
         rd_kafka_mock_broker_set_down(world.cluster, 1);
