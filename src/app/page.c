@@ -40,6 +40,8 @@ static void page_messages(Report *report, MetricsPage *page) {
         metrics_sample_histogram(page, METRICS_ACK_DURATION, NULL, &report->ack_duration);
         metrics_sample(page, METRICS_IN_FLIGHT_MESSAGES, NULL,
                        (double)engine_in_flight(report->engine));
+        metrics_sample(page, METRICS_WAITING_MESSAGES, NULL,
+                       (double)engine_waiting(report->engine));
         metrics_sample(page, METRICS_IN_FLIGHT_BYTES, NULL,
                        (double)engine_in_flight_bytes(report->engine));
 }

@@ -318,6 +318,14 @@ static int seek(Pipeline *pipeline, const EngineAction *action) {
         return r < 0 ? r : engine_sought(pipeline->engine, action->partition, r == 0, loop_now());
 }
 
+static int resume(Pipeline *pipeline, const EngineAction *action) {
+        if (action->partition->state != PARTITION_ACTIVE) {
+                return 0;
+        }
+        int r = consumer_start(pipeline->consumer, action->partition->handle, action->offset);
+        return r < 0 ? r : engine_resumed(pipeline->engine, action->partition, r == 0, loop_now());
+}
+
 /* Sends the entries of the commit, or asks what Kafka has of them. */
 static int commit_send(Pipeline *pipeline, bool look) {
         const Commit *commit = engine_commit(pipeline->engine);
@@ -358,6 +366,13 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
                 return ask_source(pipeline, action);
         case ENGINE_SEEK:
                 return action->partition->state == PARTITION_SEEKING ? seek(pipeline, action) : 0;
+        case ENGINE_PAUSE:
+                if (action->partition->state == PARTITION_ACTIVE) {
+                        consumer_pause(pipeline->consumer, action->partition->handle);
+                }
+                return 0;
+        case ENGINE_RESUME:
+                return resume(pipeline, action);
         case ENGINE_READ:
                 consumer_read(pipeline->consumer, action->on);
                 return 0;
@@ -433,6 +448,17 @@ static OnUnknown on_unknown(ConfigOnUnknown value) {
         return ON_UNKNOWN_REJECT;
 }
 
+/* Whether a template of the action names a field of the message. */
+static bool reads_payload(const ConfigRestart *restart) {
+        for (char **argument = restart->exec.argv; argument != NULL && *argument != NULL;
+             argument++) {
+                if (strstr(*argument, "{{message.") != NULL) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 static void engine_configure(EngineConfig *engine, const Config *config) {
         const ConfigRestart *restart = &config->handlers.restart;
         *engine = (EngineConfig){
@@ -449,6 +475,9 @@ static void engine_configure(EngineConfig *engine, const Config *config) {
                 .concurrency = restart->action == CONFIG_ACTION_DRY_RUN ? 0 : restart->concurrency,
                 .in_flight = config->limits.in_flight,
                 .in_flight_bytes = config->limits.in_flight_bytes,
+                .waiting = config->limits.waiting,
+                .ack_gap = config->limits.ack_gap,
+                .keep_payload = reads_payload(restart),
                 .message_bytes = config->limits.message_bytes,
                 .batches = config->postgres.connections,
                 .batch_rows = config->postgres.batch_rows,

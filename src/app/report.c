@@ -155,6 +155,19 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_INTAKE_RESUMED:
                 log_debug(report->log, "intake.resumed", FIELDS(), "reading again");
                 return;
+        case NOTE_PARTITION_HELD:
+                log_warning(report->log, "partition.held",
+                            FIELDS(.topic = partition->topic, .partition = partition->partition,
+                                   .offset = offsets_oldest(&partition->offsets)),
+                            "limits.ack_gap is reached: a message is pinned and everything behind "
+                            "it waits to be acked; this partition is read again when it moves");
+                return;
+        case NOTE_PARTITION_RESUMED:
+                log_info(report->log, "partition.resumed",
+                         FIELDS(.topic = partition->topic, .partition = partition->partition,
+                                .offset = action->offset),
+                         "below limits.ack_gap again; reading on");
+                return;
         case NOTE_RETRY:
                 log_info(report->log, "message.retry",
                          FIELDS(.topic = message->partition->topic,
@@ -179,9 +192,11 @@ void report_state(const Report *report) {
         const Engine *engine = report->engine;
         int64_t now = loop_now();
         log_info(report->log, "state.summary", FIELDS(),
-                 "%zu in flight (%zu bytes), %zu restarts running, PostgreSQL %s, Kafka %s, %s",
-                 engine_in_flight(engine), engine_in_flight_bytes(engine), engine_running(engine),
-                 report->postgres_up ? "up" : "away",
+                 "%zu in flight (%zu bytes), %zu waiting, %zu restarts running, PostgreSQL %s, "
+                 "Kafka "
+                 "%s, %s",
+                 engine_in_flight(engine), engine_in_flight_bytes(engine), engine_waiting(engine),
+                 engine_running(engine), report->postgres_up ? "up" : "away",
                  consumer_is_up(report->consumer) ? "up" : "away",
                  engine_is_reading(engine) ? "reading" : "not reading: a limit is reached");
         list_for_each(link, engine_partitions(engine)) {

@@ -52,8 +52,9 @@ static void intake_begin(Shutdown *shutdown) {
 
 static void intake_end(Shutdown *shutdown, bool in_time) {
         (void)in_time;
-        say(shutdown, "no more is read; %zu in flight",
-            engine_in_flight(shutdown->pipeline->engine));
+        const Engine *engine = shutdown->pipeline->engine;
+        say(shutdown, "no more is read; %zu in flight, %zu waiting", engine_in_flight(engine),
+            engine_waiting(engine));
 }
 
 static int64_t grace(const Shutdown *shutdown) {
@@ -122,7 +123,8 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
 static void nack_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
         size_t named = 0;
-        say(shutdown, "%zu released: uncommitted, delivered again", engine_in_flight(engine));
+        say(shutdown, "%zu released: uncommitted, delivered again",
+            engine_in_flight(engine) + engine_waiting(engine));
         list_for_each(link, engine_partitions(engine)) {
                 const Partition *partition = container_of(link, Partition, link);
                 list_for_each(message_link, &partition->messages) {
@@ -142,7 +144,8 @@ static void nack_begin(Shutdown *shutdown) {
 }
 
 static bool nack_is_done(Shutdown *shutdown) {
-        return engine_in_flight(shutdown->pipeline->engine) == 0;
+        const Engine *engine = shutdown->pipeline->engine;
+        return engine_in_flight(engine) + engine_waiting(engine) == 0;
 }
 
 static void commit_begin(Shutdown *shutdown) {

@@ -130,6 +130,8 @@ typedef struct ConfigPostgres {
 typedef struct ConfigLimits {
         size_t in_flight;
         size_t in_flight_bytes;
+        size_t waiting;
+        size_t ack_gap;
         size_t message_bytes;
 } ConfigLimits;
 

@@ -144,7 +144,9 @@ static int intake_dispatch(Engine *engine) {
         size_t free_bytes = engine->reading ? 0 : config->in_flight_bytes / RESUME_SHARE;
         bool count = engine->in_flight + free_count < config->in_flight;
         bool bytes = engine->in_flight_bytes + free_bytes < config->in_flight_bytes;
-        bool want = count && bytes && !engine->stopping;
+        size_t free_waiting = engine->reading ? 0 : config->waiting / RESUME_SHARE;
+        bool waiting = engine->waiting + free_waiting < config->waiting;
+        bool want = count && bytes && waiting && !engine->stopping;
         if (want == engine->reading) {
                 return 0;
         }
@@ -156,7 +158,9 @@ static int intake_dispatch(Engine *engine) {
         return engine_act(engine,
                           &(EngineAction){.type = ENGINE_NOTE,
                                           .note = want ? NOTE_INTAKE_RESUMED : NOTE_INTAKE_PAUSED,
-                                          .reason = count ? "in_flight_bytes" : "in_flight"});
+                                          .reason = !count   ? "in_flight"
+                                                    : !bytes ? "in_flight_bytes"
+                                                             : "waiting"});
 }
 
 static int engine_dispatch(Engine *engine) {
@@ -221,7 +225,12 @@ int64_t engine_deadline(const Engine *engine) {
         }
         list_for_each(link, &engine->partitions) {
                 const Partition *partition = container_of(link, Partition, link);
-                due = engine->stopping ? due : sooner(due, partition->retry_us);
+                if (!engine->stopping) {
+                        due = sooner(due, partition->retry_us);
+                        due = partition->held && partition->resume_us > engine->now
+                                      ? sooner(due, partition->resume_us)
+                                      : due;
+                }
                 if (engine->database_us > engine->now && !list_is_empty(&partition->lane)) {
                         due = sooner(due, engine->database_us);
                 }
@@ -250,6 +259,9 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
                 /* It is uncommitted and comes again when somebody reads from there. */
                 return 0;
         }
+        if (partition->held) {
+                return 0; /* read again from `next` when its watermark has moved on */
+        }
         engine->totals.received++;
         if (record->offset < partition->next) {
                 engine->totals.finished[FINISH_DUPLICATE]++;
@@ -257,6 +269,7 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
         }
         partition->next = record->offset + 1;
         int r = message_admit(partition, record, wall);
+        r = r != 0 ? r : partition_admitted(partition);
         /* At once, not with the other actions: whoever reads asks after every message. */
         if (engine->in_flight >= engine->config->in_flight ||
             engine->in_flight_bytes >= engine->config->in_flight_bytes) {
@@ -331,6 +344,10 @@ const EngineTotals *engine_totals(const Engine *engine) {
 
 size_t engine_in_flight(const Engine *engine) {
         return engine->in_flight;
+}
+
+size_t engine_waiting(const Engine *engine) {
+        return engine->waiting;
 }
 
 size_t engine_in_flight_bytes(const Engine *engine) {

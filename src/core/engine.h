@@ -63,8 +63,11 @@ typedef struct EngineConfig {
         const char *const *deny;
         OnUnknown on_unknown;
         size_t concurrency; /* restarts at once; 0: no limit */
-        size_t in_flight;   /* messages */
+        size_t in_flight;   /* messages worked on */
         size_t in_flight_bytes;
+        size_t waiting;       /* messages that are saved and wait: for a slot, a retry */
+        size_t ack_gap;       /* messages of a partition beyond its watermark */
+        bool keep_payload;    /* a template reads it: what waits may not let go of it */
         size_t message_bytes; /* a value over it is rejected, its first 64 KiB kept */
         size_t batches;       /* at PostgreSQL at once: its connections */
         size_t batch_rows;
@@ -125,19 +128,22 @@ struct Message {
         MessageRecord record;
         Verdict verdict;
         HandlerTask handlers[HANDLER_COUNT];
-        MessageBody *body;
+        MessageBody *body;       /* NULL: let go of, it is saved */
         MessageFault *fault;     /* why it is rejected; NULL: it is not */
         HandlerId fault_handler; /* HANDLER_COUNT: the message itself */
         bool fault_kept;         /* its row in `rejected` is durable */
         bool fault_sent;         /* its row is in a batch that is under way */
-        Host *target;            /* in the engine, while its restart waits or runs */
-        size_t bytes;            /* what it counts against in_flight_bytes */
-        List link;               /* Partition.messages, in offset order */
-        List lane_link;          /* Partition.lane, Batch.messages or Engine.rejects */
-        List host_link;          /* Host.waiting or Run.messages */
-        const char *id;          /* as written; NULL: none */
-        const char *host;        /* canonical; NULL: it could not be read */
-        char text[];             /* both */
+        bool tombstone;          /* it has no value */
+        bool saved;       /* its row was written by this process: the payload can be read back */
+        bool waits;       /* counts in `waiting`, not in `in_flight` */
+        Host *target;     /* in the engine, while its restart waits or runs */
+        size_t bytes;     /* what it counts against in_flight_bytes */
+        List link;        /* Partition.messages, in offset order */
+        List lane_link;   /* Partition.lane, Batch.messages or Engine.rejects */
+        List host_link;   /* Host.waiting or Run.messages */
+        const char *id;   /* as written; NULL: none */
+        const char *host; /* canonical; NULL: it could not be read */
+        char text[];      /* both */
 };
 
 typedef enum PartitionState {
@@ -167,13 +173,18 @@ struct Partition {
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
         Offsets offsets;
-        List messages;     /* Message.link: in flight, in offset order */
-        List lane;         /* Message.lane_link: waiting to be saved, in offset order */
-        Batch *batch;      /* at the database; at most one, since fences move in order */
-        int64_t retry_us;  /* when a failed look-up is tried again; INT64_MAX: none due */
-        unsigned failures; /* look-ups in a row */
-        List link;         /* Engine.partitions */
-        void *handle;      /* the driver's */
+        List messages;       /* Message.link: in flight, in offset order */
+        List lane;           /* Message.lane_link: waiting to be saved, in offset order */
+        Batch *batch;        /* at the database; at most one, since fences move in order */
+        int64_t retry_us;    /* when a failed look-up is tried again; INT64_MAX: none due */
+        unsigned failures;   /* look-ups in a row */
+        bool held;           /* ack_gap is reached: nothing more of it is read */
+        bool resuming;       /* the driver was asked to read it again */
+        int64_t resume_us;   /* not before, after it could not */
+        PartitionFacts told; /* with which it was said last that it is stopped */
+        const char *told_stopped;
+        List link;    /* Engine.partitions */
+        void *handle; /* the driver's */
         int32_t partition;
         char topic[];
 };
@@ -228,6 +239,8 @@ typedef enum EngineActionType {
                                   -> engine_adopted */
         ENGINE_MOVE_FENCE,     /* partition: from `fence` to offset -> engine_adopted */
         ENGINE_SEEK,           /* partition: to offset, then resume -> engine_sought */
+        ENGINE_PAUSE,          /* partition: read no more of it */
+        ENGINE_RESUME,         /* partition: seek to offset and read again -> engine_resumed */
         ENGINE_READ,           /* on: whether the queue of messages is read */
         ENGINE_SAVE,           /* batch -> engine_saved */
         ENGINE_SAVE_EACH,      /* batch: row by row -> engine_saved_each */
@@ -250,10 +263,12 @@ typedef enum EngineNote {
         NOTE_LOOK_UP_FAILED,      /* partition, delay_us: tried again after it */
         NOTE_BATCH_RETRY,         /* offset: how many rows; delay_us: when they are tried again */
         NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */
-        NOTE_INTAKE_PAUSED,       /* reason: "in_flight" or "in_flight_bytes" */
+        NOTE_INTAKE_PAUSED,       /* reason: "in_flight", "in_flight_bytes" or "waiting" */
         NOTE_INTAKE_RESUMED,
-        NOTE_RETRY,         /* message, handler, delay_us */
-        NOTE_DRAIN_TIMEOUT, /* partition: revoked with a batch still at the database */
+        NOTE_PARTITION_HELD,    /* partition: ack_gap is reached */
+        NOTE_PARTITION_RESUMED, /* partition */
+        NOTE_RETRY,             /* message, handler, delay_us */
+        NOTE_DRAIN_TIMEOUT,     /* partition: revoked with a batch still at the database */
 } EngineNote;
 
 typedef enum Finish {
@@ -348,6 +363,8 @@ MUST_CHECK int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end
                               int64_t now);
 MUST_CHECK int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now);
 
+MUST_CHECK int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now);
+
 /* Kafka says that the position does not exist (any more). Stops the partition. */
 MUST_CHECK int engine_out_of_range(Engine *engine, Partition *partition, int64_t now);
 
@@ -416,6 +433,7 @@ bool engine_is_committed(const Engine *engine);
 
 const EngineTotals *engine_totals(const Engine *engine);
 size_t engine_in_flight(const Engine *engine);
+size_t engine_waiting(const Engine *engine);
 size_t engine_in_flight_bytes(const Engine *engine);
 size_t engine_running(const Engine *engine); /* runs under way */
 bool engine_is_reading(const Engine *engine);

@@ -107,7 +107,7 @@ int hosts_add(Message *message) {
         if (r != 0) {
                 return r;
         }
-        message->handlers[HANDLER_RESTART].state = HANDLER_QUEUED;
+        message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
         message->target = host;
         list_push_back(&host->waiting, &message->host_link);
         host_settle(engine, host);
@@ -136,8 +136,8 @@ static int host_run(Engine *engine, Host *host) {
         list_unlink(&host->link);
         list_for_each(link, &run->messages) {
                 Message *message = container_of(link, Message, host_link);
-                HandlerTask *task = &message->handlers[HANDLER_RESTART];
-                task->state = HANDLER_RUNNING;
+                const HandlerTask *task = &message->handlers[HANDLER_RESTART];
+                message_set_state(message, HANDLER_RESTART, HANDLER_RUNNING);
                 if (task->attempts + 1 > run->attempt) {
                         run->attempt = task->attempts + 1;
                 }

@@ -64,6 +64,7 @@ static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
 static int message_saved(Message *message) {
         list_unlink(&message->lane_link);
         if (message->record == MESSAGE_ROW) {
+                message->saved = true;
                 message->partition->engine->totals.saved_rows++;
         }
         message->fault_kept = message->fault_kept || message->record == MESSAGE_FAULTY;
@@ -103,7 +104,7 @@ static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
                 Message *message = container_of(partition->lane.next, Message, lane_link);
                 list_unlink(&message->lane_link);
                 list_push_back(&batch->messages, &message->lane_link);
-                message->handlers[HANDLER_SAVE].state = HANDLER_RUNNING;
+                message_set_state(message, HANDLER_SAVE, HANDLER_RUNNING);
                 *bytes += message->bytes;
                 batch->rows++;
                 part.rows++;

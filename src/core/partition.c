@@ -26,6 +26,11 @@ enum {
         LOOK_UP_BACKOFF_MAX_US = 10 * 1000000,
         /* After the drain's bound: for the commit of what did end in time. */
         LAST_COMMIT_US = 1500 * 1000,
+        /* How often a stopped partition is looked at: the operator may have decided. */
+        STOPPED_AGAIN_US = 5 * 1000000,
+        RESUME_AGAIN_US = 200 * 1000,
+        /* A held partition is read again when this share of the gap is gone. */
+        RESUME_SHARE = 8,
 };
 
 Partition *partition_ref(Partition *partition) {
@@ -73,6 +78,19 @@ static int partition_note(Partition *partition, EngineNote note, int64_t offset,
                                                              .delay_us = delay_us});
 }
 
+/* Once, until what is found changes. It is looked at again: the operator may decide meanwhile. */
+static int partition_say_stopped(Partition *partition) {
+        const PartitionFacts *facts = &partition->facts, *told = &partition->told;
+        partition->retry_us = partition->engine->now + STOPPED_AGAIN_US;
+        if (partition->told_stopped == partition->stopped && told->committed == facts->committed &&
+            told->source == facts->source && told->fence == facts->fence) {
+                return 0;
+        }
+        partition->told_stopped = partition->stopped;
+        partition->told = *facts;
+        return partition_note(partition, NOTE_PARTITION_STOPPED, partition->start, 0);
+}
+
 /* The one place that changes a partition's state; entering one asks its question. */
 int partition_set_state(Partition *partition, PartitionState state) {
         EngineAction action = {.partition = partition, .offset = partition->start};
@@ -94,7 +112,7 @@ int partition_set_state(Partition *partition, PartitionState state) {
         case PARTITION_ACTIVE:
                 return partition_note(partition, NOTE_PARTITION_STARTED, partition->start, 0);
         case PARTITION_STOPPED:
-                return partition_note(partition, NOTE_PARTITION_STOPPED, partition->start, 0);
+                return partition_say_stopped(partition);
         case PARTITION_COMMITTING:
                 partition->engine->commit_due_us = partition->engine->now;
                 return 0;
@@ -235,9 +253,48 @@ int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now) {
                 return partition_try_again(partition);
         }
         partition->next = partition->start;
+        partition->told_stopped = NULL;
+        partition->held = partition->resuming = false;
         offsets_deinit(&partition->offsets);
         offsets_init(&partition->offsets, partition->start);
         return partition_set_state(partition, PARTITION_ACTIVE);
+}
+
+int partition_admitted(Partition *partition) {
+        if (offsets_gap(&partition->offsets) < partition->engine->config->ack_gap) {
+                return 0;
+        }
+        partition->held = true;
+        int r = engine_act(partition->engine,
+                           &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+        return r != 0 ? r : partition_note(partition, NOTE_PARTITION_HELD, partition->next, 0);
+}
+
+static int partition_resume(Partition *partition) {
+        size_t limit = partition->engine->config->ack_gap;
+        if (!partition->held || partition->resuming || partition->state != PARTITION_ACTIVE ||
+            partition->resume_us > partition->engine->now ||
+            offsets_gap(&partition->offsets) > limit - (limit + RESUME_SHARE - 1) / RESUME_SHARE) {
+                return 0;
+        }
+        partition->resuming = true;
+        return engine_act(partition->engine, &(EngineAction){.type = ENGINE_RESUME,
+                                                             .partition = partition,
+                                                             .offset = partition->next});
+}
+
+int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now) {
+        engine->now = now;
+        if (!partition->resuming) {
+                return 0;
+        }
+        partition->resuming = false;
+        if (!ok) {
+                partition->resume_us = now + RESUME_AGAIN_US;
+                return 0;
+        }
+        partition->held = false;
+        return partition_note(partition, NOTE_PARTITION_RESUMED, partition->next, 0);
 }
 
 static int partition_release(Partition *partition, unsigned reach) {
@@ -541,7 +598,8 @@ int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
                                            0);
                         continue;
                 }
-                if (commit->entries[i].offset > partition->committed) {
+                if (partition->state == PARTITION_COMMITTING ||
+                    commit->entries[i].offset > partition->committed) {
                         partition->committed = commit->entries[i].offset;
                 }
                 if (partition->state == PARTITION_COMMITTING) {
@@ -558,16 +616,27 @@ int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
         return r;
 }
 
+static int partition_look_again(Partition *partition) {
+        if (partition->state == PARTITION_STOPPED && !list_is_empty(&partition->messages)) {
+                /* What is in flight ends first. */
+                partition->retry_us = partition->engine->now + STOPPED_AGAIN_US;
+                return 0;
+        }
+        return partition_restart(partition);
+}
+
 int partitions_dispatch(Engine *engine) {
         int r = 0;
         list_for_each(link, &engine->partitions) {
                 Partition *partition = container_of(link, Partition, link);
                 if (partition->retry_us <= engine->now && !engine->stopping) {
                         partition->retry_us = INT64_MAX;
-                        r = partition_set_state(partition, PARTITION_LOOKING_UP);
-                        if (r != 0) {
-                                return r;
-                        }
+                        r = partition_look_again(partition);
+                } else {
+                        r = partition_resume(partition);
+                }
+                if (r != 0) {
+                        return r;
                 }
         }
         if (engine->commit.state == COMMIT_IDLE &&

@@ -41,7 +41,7 @@ struct Engine {
         List runs;  /* Run.link */
         size_t n_runs;
         uint64_t run_ids;
-        size_t in_flight, in_flight_bytes;
+        size_t in_flight, in_flight_bytes, waiting;
         bool reading, stopping, released, flush;
         Commit commit;
         int64_t commit_due_us; /* INT64_MAX: nothing to commit */
@@ -62,6 +62,9 @@ MUST_CHECK int engine_act(Engine *engine, const EngineAction *action);
 
 /* Makes the message of @record and puts it where its handlers find it. */
 MUST_CHECK int message_admit(Partition *partition, const Record *record, int64_t wall);
+
+/* The one place that changes a handler's state. */
+void message_set_state(Message *message, HandlerId handler, HandlerState state);
 
 /* One handler of @message has ended; @detail is copied when the message is rejected for it. */
 MUST_CHECK int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool charged,
@@ -90,6 +93,9 @@ MUST_CHECK int partition_set_state(Partition *partition, PartitionState state);
 
 /* From the beginning: everything of this partition is released and it is looked up anew. */
 MUST_CHECK int partition_restart(Partition *partition);
+
+/* A message was admitted: whether its partition has to wait. */
+MUST_CHECK int partition_admitted(Partition *partition);
 
 /* A watermark has moved. */
 void commit_schedule(Partition *partition);

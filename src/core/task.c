@@ -63,6 +63,40 @@ static MessageBody *body_new(const Record *record, size_t limit) {
         return body;
 }
 
+/* What waits and is saved lets go of its payload, which PostgreSQL has; received_wall_us finds it.
+ */
+static void message_let_go(Message *message) {
+        Engine *engine = message->partition->engine;
+        if (!message->saved || engine->config->keep_payload) {
+                return;
+        }
+        engine->in_flight_bytes -= message->bytes;
+        message->bytes = 0;
+        free(steal(message->body));
+}
+
+void message_set_state(Message *message, HandlerId handler, HandlerState state) {
+        Engine *engine = message->partition->engine;
+        const HandlerTask *save = &message->handlers[HANDLER_SAVE];
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+
+        message->handlers[handler].state = state;
+        bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
+                     (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING);
+        if (waits == message->waits) {
+                return;
+        }
+        message->waits = waits;
+        if (waits) {
+                engine->in_flight--;
+                engine->waiting++;
+                message_let_go(message);
+        } else {
+                engine->waiting--;
+                engine->in_flight++;
+        }
+}
+
 /* The fault becomes the message's, unless it has one: the first is the cause. */
 static int message_blame(Message *message, HandlerId handler, const char *reason,
                          const char *detail) {
@@ -116,6 +150,7 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         message->partition = partition_ref(partition);
         message->offset = record->offset;
         message->produced_us = record->timestamp_us;
+        message->tombstone = record->value == NULL;
         message->fault_handler = HANDLER_COUNT;
         heap_node_init(&message->retry);
         list_init(&message->link);
@@ -201,7 +236,7 @@ int message_admit(Partition *partition, const Record *record, int64_t wall) {
 
         /* Below the fence it is saved, or it is a tombstone, or it has its row in `rejected`. */
         if (record->offset >= partition->fence) {
-                message->handlers[HANDLER_SAVE].state = HANDLER_QUEUED;
+                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
                 list_push_back(&partition->lane, &message->lane_link);
         } else if (message->record == MESSAGE_FAULTY) {
                 message->fault_kept = true;
@@ -225,7 +260,6 @@ int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool c
         const EngineConfig *config = engine->config;
         HandlerTask *task = &message->handlers[handler];
 
-        task->state = HANDLER_ENDED;
         task->outcome = outcome;
         task->ended_us = engine->now;
         if (outcome != OUTCOME_CANCELLED) {
@@ -235,6 +269,7 @@ int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool c
                 task->charged++;
         }
         engine->totals.outcomes[handler][outcome]++;
+        message_set_state(message, handler, HANDLER_ENDED);
         if (outcome_verdict(outcome, config->on_unknown, task->charged, config->attempts) ==
             VERDICT_REJECT) {
                 return message_blame(message, handler, outcome_reason(outcome), detail);
@@ -253,7 +288,7 @@ static int message_retry(Message *message) {
                 unsigned attempt = task->attempts > 0 ? (unsigned)task->attempts - 1 : 0;
                 int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
                                               &engine->random);
-                task->state = HANDLER_WAITING;
+                message_set_state(message, (HandlerId)i, HANDLER_WAITING);
                 int r = heap_insert(&engine->retries, &message->retry, engine->now + delay);
                 if (r != 0) {
                         return r;
@@ -291,8 +326,8 @@ int message_settle(Message *message) {
         case VERDICT_NONE:
                 return 0;
         case VERDICT_ACCEPT:
-                return message_finish(message, message->body->value == NULL ? FINISH_TOMBSTONE
-                                                                            : FINISH_ACCEPTED);
+                return message_finish(message,
+                                      message->tombstone ? FINISH_TOMBSTONE : FINISH_ACCEPTED);
         case VERDICT_RETRY:
                 return message_retry(message);
         case VERDICT_REJECT:
@@ -343,7 +378,11 @@ int message_finish(Message *message, Finish finish) {
         heap_remove(&engine->retries, &message->retry);
         list_unlink(&message->lane_link);
         list_unlink(&message->link);
-        engine->in_flight--;
+        if (message->waits) {
+                engine->waiting--;
+        } else {
+                engine->in_flight--;
+        }
         engine->in_flight_bytes -= message->bytes;
         engine->totals.finished[finish]++;
         if (finish != FINISH_RELEASED) {

@@ -24,6 +24,7 @@ typedef enum MetricsFamily {
         METRICS_HANDLER_DURATION,  /* handler; a histogram of seconds */
         METRICS_ACK_DURATION,      /* a histogram of seconds */
         METRICS_IN_FLIGHT_MESSAGES,
+        METRICS_WAITING_MESSAGES,
         METRICS_IN_FLIGHT_BYTES,
         METRICS_PARTITION_LAG,     /* topic, partition */
         METRICS_PARTITION_ACK_GAP, /* topic, partition */

@@ -109,6 +109,18 @@ static const Row rows[] = {
          false,
          {START(30), .went_back = true}},
 
+        /* both, a row that the operator has just made */
+        {"go on ahead", {OURS(20), LOG(10, 90), FRESH(30)}, false, {START(30), .commit_now = true}},
+        {"the old one expired",
+         {OURS(5), LOG(10, 90), FRESH(10)},
+         false,
+         {START(10), .commit_now = true}},
+        {"made again, all of it",
+         {OURS(50), LOG(0, 7), FRESH(0)},
+         false,
+         {START(0), .commit_now = true}},
+        {"outside the log", {OURS(50), LOG(0, 7), FRESH(8)}, false, {STOP(BELOW)}},
+
         /* both, the commit above the fence, not ours */
         {"the operator skipped", {FOREIGN(50), LOG(10, 90), FENCE(30)}, false, {MOVE_FENCE(50)}},
         {"past what expired", {FOREIGN(50), LOG(40, 90), FENCE(30)}, false, {MOVE_FENCE(50)}},
@@ -165,13 +177,20 @@ static void test_all_of_a_small_world(void **state) {
                         }
                         assert_in_range(plan.offset, f.low, f.high);
                         assert_int_equal(plan.step == ASSIGNMENT_ADOPT, !f.has_source);
-                        assert_int_equal(plan.commit_now, f.committed < 0 || !f.has_source);
+                        bool decided = f.has_source && !f.fence_moved && f.ours &&
+                                       f.committed >= 0 &&
+                                       (f.committed < f.fence || f.committed < f.low ||
+                                        f.committed > f.high);
+                        assert_int_equal(plan.commit_now,
+                                         f.committed < 0 || !f.has_source || decided);
                         if (plan.step == ASSIGNMENT_START) {
                                 /* No row of the source is skipped. */
                                 assert_true(plan.offset <= f.fence);
                                 assert_true(f.fence <= f.high);
                         }
-                        if (f.committed >= 0) {
+                        if (decided) {
+                                assert_int_equal(plan.offset, f.fence);
+                        } else if (f.committed >= 0) {
                                 assert_true(plan.offset <= f.committed);
                                 assert_int_equal(plan.offset < f.committed, plan.went_back);
                         }

@@ -97,9 +97,12 @@ static void test_unknown_keys(void **state) {
                 {"handlers: {save: {fast: true}}\n",
                  "t.yaml:1:19: unknown key \"handlers.save.fast\"; allowed: no key\n"},
                 /* Keys of later versions are unknown until they work. */
-                {SAVE "limits: {ack_gap: 3}\n",
-                 "t.yaml:2:10: unknown key \"limits.ack_gap\"; known in limits: in_flight "
-                 "in_flight_bytes message_bytes\n"},
+                {SAVE "control: {socket: x}\n",
+                 "t.yaml:2:1: unknown key \"control\"; known here: consume debug handlers instance "
+                 "kafka limits log message metrics postgres retry shutdown\n"},
+                {SAVE "limits: {rate: 3}\n",
+                 "t.yaml:2:10: unknown key \"limits.rate\"; known in limits: ack_gap in_flight "
+                 "in_flight_bytes message_bytes waiting\n"},
                 {SAVE "\"a\\u001b[31m\": 1\n", "t.yaml:2:1: unknown key \"a?[31m\"; " TOP},
                 {SAVE "null: 1\n", "t.yaml:2:1: unknown key \"null\"; " TOP},
         };
