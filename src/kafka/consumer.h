@@ -12,10 +12,10 @@
  * Back-pressure is to leave the forwarded queue unread (consumer_read): pausing costs about a
  * second each time. The consumer queue is always served, so rebalances are answered.
  *
- * An assignment: the queues are forwarded anew, the partitions are assigned at the end of the log
- * and paused, and `assigned` is called. The application looks them up and starts each with
- * consumer_start(). A revoke calls `revoked`; the application answers with consumer_unassign() when
- * it has drained. Everything here runs on the loop's thread unless it says otherwise.
+ * An assignment: the queues are forwarded anew, the partitions are paused and assigned, and
+ * `assigned` is called. The application looks them up and starts each with consumer_start(). A
+ * revoke calls `revoked`; the application answers with consumer_unassign() when it has drained.
+ * Everything here runs on the loop's thread unless it says otherwise.
  */
 
 #include <stdbool.h>
@@ -123,7 +123,9 @@ MUST_CHECK int consumer_look_up(Consumer *consumer, ConsumerPartition *const *pa
 MUST_CHECK int consumer_look_committed(Consumer *consumer, ConsumerPartition *const *partitions,
                                        size_t n);
 
-/* Seeks to @offset and resumes. Positive CONSUMER_E_SEEK: not now. */
+/* Seeks to @offset and resumes; waits for librdkafka's own thread, which takes microseconds.
+ * CONSUMER_E_SEEK: not now; try again later. After `out_of_range` it is the answer until the
+ * partition is assigned anew. */
 enum {
         CONSUMER_E_SEEK = 2,
 };

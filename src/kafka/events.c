@@ -105,9 +105,12 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                         /* Before every assign: stopping a fetch cleared the forward, and the next
                          * assign does not set it again. */
                         forward(consumer, one);
-                        /* A stored offset would end in an error with auto.offset.reset=error, and
-                         * seek and resume then deliver nothing. */
-                        one->offset = RD_KAFKA_OFFSET_END;
+                        /* Any number that is none of librdkafka's words: nothing is fetched from
+                         * it. A stored offset would end in an error with auto.offset.reset=error.
+                         * END is asked of the broker, and an answer that crosses the seek is asked
+                         * again half a second later and then overrides the seek: the partition
+                         * silently goes on at the end of its log (2.0.2 to 2.15). */
+                        one->offset = 0;
                 }
         }
         if (r < 0) {
@@ -115,6 +118,8 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                 consumer_fail(consumer, false, "no memory for an assignment");
                 return;
         }
+        /* Before it is assigned, so that nothing is ever fetched from there. */
+        rd_kafka_pause_partitions(consumer->rk, list);
         consumer->joined = went_well(consumer, assign(consumer, list), "cannot take an assignment");
         if (!consumer->joined) {
                 for (size_t i = 0; i < n; i++) {
