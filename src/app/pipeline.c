@@ -8,6 +8,12 @@
 #include "handlers/actions/exec.h"
 #include "util/list.h"
 
+enum {
+        /* How long a turn carries out actions: a spawn takes 0.5 ms, and there may be many. */
+        TURN_US = 2000,
+        TURN_ACTIONS = 64, /* between two looks at the clock, but after each restart */
+};
+
 /* What an answer from PostgreSQL about a partition is given with. */
 typedef struct Call {
         Pipeline *pipeline;
@@ -405,13 +411,19 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
 
 static void on_soon(LoopSoon *soon) {
         Pipeline *pipeline = container_of(soon, Pipeline, soon);
+        int64_t began = loop_now();
         EngineAction action;
         bool taken = true;
         int r = 0;
-        while (r >= 0 && taken) {
+        for (unsigned n = 1; r >= 0 && taken; n++) {
                 r = engine_next_action(pipeline->engine, &action, &taken);
                 if (r == 0 && taken) {
                         r = carry_out(pipeline, &action);
+                }
+                if (taken && (n % TURN_ACTIONS == 0 || action.type == ENGINE_RESTART) &&
+                    loop_now() - began > TURN_US) {
+                        loop_soon_set(soon); /* the rest in the next turn */
+                        break;
                 }
         }
         if (r >= 0) {

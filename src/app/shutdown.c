@@ -63,6 +63,7 @@ static int64_t grace(const Shutdown *shutdown) {
 
 static void cancel_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
+        shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
         uint64_t before = engine_totals(engine)->finished[FINISH_RELEASED];
         if (engine_stop(engine, loop_now()) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
@@ -87,7 +88,6 @@ static bool cancel_is_done(Shutdown *shutdown) {
         if (passed >= kill_at && !shutdown->killed) {
                 shutdown->killed = true;
                 shutdown->killed_us = loop_now();
-                shutdown->interrupted = restart_running(pipeline->restart);
                 restart_kill(pipeline->restart);
         } else if (passed >= term_at && !shutdown->terminated && !shutdown->killed) {
                 shutdown->terminated = true;
@@ -103,19 +103,21 @@ static bool cancel_is_done(Shutdown *shutdown) {
 static void cancel_end(Shutdown *shutdown, bool in_time) {
         Pipeline *pipeline = shutdown->pipeline;
         size_t running = pipeline->restart != NULL ? restart_running(pipeline->restart) : 0;
+        uint64_t interrupted =
+                shutdown->report->restarts[OUTCOME_UNKNOWN] - shutdown->unknown_before;
         say(shutdown, "%zu not started and cancelled", shutdown->cancelled);
-        if (shutdown->interrupted > 0) {
-                say(shutdown, ", %zu running restart%s killed at the end of the grace",
-                    shutdown->interrupted, shutdown->interrupted == 1 ? "" : "s");
+        if (interrupted > 0) {
+                say(shutdown, ", %llu running restart%s ended by force at the end of the grace",
+                    (unsigned long long)interrupted, interrupted == 1 ? "" : "s");
                 worsen(shutdown, EXIT_UNCONFIRMED);
         }
         if (running > 0) {
-                say(shutdown, ", %zu of them still there", running);
+                say(shutdown, ", %zu running restarts did not end", running);
                 worsen(shutdown, EXIT_UNCONFIRMED);
         } else if (!in_time) {
                 /* Not our loss: PostgreSQL has it whole or not at all, and the fence will tell. */
                 say(shutdown, ", a batch is still at the database and left to it");
-        } else if (shutdown->interrupted == 0) {
+        } else if (interrupted == 0) {
                 say(shutdown, ", what was running has ended");
         }
 }
