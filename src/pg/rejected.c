@@ -56,23 +56,24 @@ static int append_detail(Buffer *sql, const Message *message) {
         return literal_append_string(sql, detail[0] != '\0' ? detail : NULL);
 }
 
-/* host, handler, reason, detail, attempts, handlers_done, produced_at */
+/* host, handler, reason, detail, attempts, handlers_done, produced_at; each with its type, since
+ * the rows of VALUES decide it. */
 static int append_rest(Buffer *sql, const Message *message) {
         bool of_handler = message->fault_handler < HANDLER_COUNT;
         const HandlerTask *task = of_handler ? &message->handlers[message->fault_handler] : NULL;
         int r = literal_append_string(sql, message->host);
-        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r : buffer_append_string(sql, "::text, ");
         r = r != 0 ? r
                    : literal_append_string(sql, of_handler ? handler_name(message->fault_handler)
                                                            : NULL);
-        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r : buffer_append_string(sql, "::text, ");
         r = r != 0 ? r
                    : literal_append_string(sql, message->fault != NULL ? message->fault->reason
                                                                        : "internal");
-        r = r != 0 ? r : buffer_append_string(sql, ", ");
+        r = r != 0 ? r : buffer_append_string(sql, "::text, ");
         r = r != 0 ? r : append_detail(sql, message);
         r = r != 0 ? r
-                   : buffer_printf(sql, ", %d, string_to_array(",
+                   : buffer_printf(sql, "::text, %d, string_to_array(",
                                    task != NULL ? task->attempts : 0);
         r = r != 0 ? r : rejected_append_done(sql, message);
         r = r != 0 ? r : buffer_append_string(sql, ", ','), ");
@@ -99,20 +100,37 @@ int rejected_append_row(Buffer *sql, const char *schema, const Message *message,
         return r != 0 ? r : buffer_append_char(sql, ')');
 }
 
-int rejected_append_saved(Buffer *sql, const char *schema, const Message *message) {
-        int r = buffer_printf(sql,
-                              "INSERT INTO %s.rejected (source, \"offset\", key, value, headers, "
-                              "host, handler, reason, detail, attempts, handlers_done, "
-                              "produced_at) SELECT %" PRId32 ", %" PRId64 ", m.key, "
-                              "convert_to(m.payload::text, 'UTF8'), m.headers, ",
-                              schema, message->partition->source, message->offset);
-        r = r != 0 ? r : append_rest(sql, message);
-        r = r != 0 ? r
-                   : buffer_printf(sql,
-                                   " FROM (SELECT) one LEFT JOIN %s.messages m ON m.source = "
-                                   "%" PRId32 " AND m.\"offset\" = %" PRId64
-                                   " AND m.received_at = ",
-                                   schema, message->partition->source, message->offset);
+/* The setting is this transaction's alone: a table that was not analyzed yet would be read as a
+ * whole. */
+int rejected_append_saved_head(Buffer *sql, const char *schema) {
+        return buffer_printf(sql,
+                             "SELECT set_config('enable_seqscan', 'off', true); INSERT INTO "
+                             "%s.rejected (source, \"offset\", key, value, headers, "
+                             "host, handler, reason, detail, attempts, handlers_done, "
+                             "produced_at) SELECT v.source, v.\"offset\", m.key, "
+                             "convert_to(m.payload::text, 'UTF8'), m.headers, v.host, v.handler, "
+                             "v.reason, v.detail, v.attempts, v.done, v.produced_at FROM (VALUES ",
+                             schema);
+}
+
+int rejected_append_saved_row(Buffer *sql, const Message *message, bool first) {
+        int r = buffer_printf(sql, "%s(%" PRId32 ", %" PRId64 "::bigint, ", first ? "" : ", ",
+                              message->partition->source, message->offset);
         r = r != 0 ? r : literal_append_time(sql, message->received_wall_us);
+        r = r != 0 ? r : buffer_append_string(sql, "::timestamptz, ");
+        r = r != 0 ? r : append_rest(sql, message);
+        return r != 0 ? r : buffer_append_char(sql, ')');
+}
+
+int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us, int64_t to_us) {
+        int r = buffer_printf(sql,
+                              ") v(source, \"offset\", received_at, host, handler, reason, "
+                              "detail, attempts, done, produced_at) LEFT JOIN %s.messages m ON "
+                              "m.source = v.source AND m.\"offset\" = v.\"offset\" AND "
+                              "m.received_at = v.received_at AND m.received_at BETWEEN ",
+                              schema);
+        r = r != 0 ? r : literal_append_time(sql, from_us);
+        r = r != 0 ? r : buffer_append_string(sql, " AND ");
+        r = r != 0 ? r : literal_append_time(sql, to_us);
         return r != 0 ? r : rejected_append_tail(sql);
 }

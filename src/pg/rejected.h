@@ -11,6 +11,7 @@
  */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "core/engine.h"
 #include "util/buffer.h"
@@ -23,9 +24,13 @@ MUST_CHECK int rejected_append_row(Buffer *sql, const char *schema, const Messag
                                    bool first);
 MUST_CHECK int rejected_append_tail(Buffer *sql);
 
-/* One statement for a message that let go of its body: key, value and headers come from
- * `messages`, where the time of its receipt finds it. */
-MUST_CHECK int rejected_append_saved(Buffer *sql, const char *schema, const Message *message);
+/* The same for messages that let go of their bodies: key, value and headers come from `messages`.
+ * The rows were received between @from_us and @to_us (µs since 1970): that finds them without an
+ * index on their offsets, and in one pass for all of them. */
+MUST_CHECK int rejected_append_saved_head(Buffer *sql, const char *schema);
+MUST_CHECK int rejected_append_saved_row(Buffer *sql, const Message *message, bool first);
+MUST_CHECK int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us,
+                                          int64_t to_us);
 
-/* A literal of text[] elements: the handlers that are done, "save,restart-host". */
+/* A literal: the handlers that are done, 'save,restart-host'. */
 MUST_CHECK int rejected_append_done(Buffer *sql, const Message *message);

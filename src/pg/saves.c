@@ -337,29 +337,48 @@ static int job_build_fences(Job *job) {
                                       job->saves->schema);
 }
 
-static int job_build_reject(Job *job) {
+/* Of what has its body. */
+static int job_append_rejected(Job *job) {
         const char *schema = job->saves->schema;
         bool first = true;
         int r = 0;
         list_for_each(link, &job->batch->messages) {
                 const Message *message = container_of(link, Message, lane_link);
-                if (message->body != NULL) {
-                        r = first ? rejected_append_head(&job->sql, schema) : 0;
-                        r = r != 0 ? r : rejected_append_row(&job->sql, schema, message, first);
-                        first = false;
+                if (message->body == NULL) {
+                        continue;
                 }
-                if (r != 0) {
-                        return r;
-                }
+                r = r == 0 && first ? rejected_append_head(&job->sql, schema) : r;
+                r = r != 0 ? r : rejected_append_row(&job->sql, schema, message, first);
+                first = false;
                 job->rows++;
         }
-        r = first ? 0 : rejected_append_tail(&job->sql);
+        return r != 0 || first ? r : rejected_append_tail(&job->sql);
+}
+
+/* Of what let go of it. */
+static int job_append_rejected_saved(Job *job) {
+        const char *schema = job->saves->schema;
+        int64_t from = INT64_MAX, to = 0;
+        bool first = true;
+        int r = 0;
         list_for_each(link, &job->batch->messages) {
                 const Message *message = container_of(link, Message, lane_link);
-                if (r == 0 && message->body == NULL) {
-                        r = rejected_append_saved(&job->sql, schema, message);
+                if (message->body != NULL) {
+                        continue;
                 }
+                r = r == 0 && first ? rejected_append_saved_head(&job->sql, schema) : r;
+                r = r != 0 ? r : rejected_append_saved_row(&job->sql, message, first);
+                from = message->received_wall_us < from ? message->received_wall_us : from;
+                to = message->received_wall_us > to ? message->received_wall_us : to;
+                first = false;
+                job->rows++;
         }
+        return r != 0 || first ? r : rejected_append_saved_tail(&job->sql, schema, from, to);
+}
+
+static int job_build_reject(Job *job) {
+        int r = job_append_rejected(job);
+        r = r != 0 ? r : job_append_rejected_saved(job);
         return r == 0 && job->rows == 0 ? PG_E_NOTHING : r;
 }
 
