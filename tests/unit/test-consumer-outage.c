@@ -14,9 +14,9 @@ static void look_committed(Client *client, Seen *seen) {
 static void test_fenced(void **state) {
         (void)state;
         Client *client = &fenced;
-        wait_for(client->n_assigned == 1, 15);
+        wait_for(client->n_assigned == 1 && client->looked_up > 0, 15);
         for (int i = 0; client->fatals == 0 && i < 20; i++) {
-                /* Heartbeat is request 12; another client's may take one of them. */
+                /* Heartbeat is request 12. */
                 rd_kafka_mock_push_request_errors(world.cluster, 12, 1,
                                                   RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
                 wait_ms(400);
@@ -30,6 +30,7 @@ static void test_fenced(void **state) {
 static void test_broker_down(void **state) {
         (void)state;
         Client *client = &down;
+        open_client(client, world.servers, "down", "down", NULL, NULL);
         wait_for(client->n_assigned == 1 && client->looked_up > 0, 20);
         assert_true(consumer_is_up(client->consumer));
         int downs = logged.down, ups = logged.up;
@@ -81,7 +82,6 @@ static int setup(void **state) {
         world_init();
         make_topic("down", 1);
         make_topic("fenced", 1);
-        open_client(&down, world.servers, "down", "down", NULL, NULL);
         open_client(&fenced, world.servers, "fenced", "fenced", "group.instance.id", "one");
         return 0;
 }
