@@ -64,11 +64,10 @@ static int64_t grace(const Shutdown *shutdown) {
 static void cancel_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
         shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
-        uint64_t before = engine_totals(engine)->finished[FINISH_RELEASED];
+        shutdown->released_before = engine_totals(engine)->finished[FINISH_RELEASED];
         if (engine_stop(engine, loop_now()) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
-        shutdown->cancelled = (size_t)(engine_totals(engine)->finished[FINISH_RELEASED] - before);
         pipeline_turn(shutdown->pipeline);
 }
 
@@ -105,7 +104,9 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
         size_t running = pipeline->restart != NULL ? restart_running(pipeline->restart) : 0;
         uint64_t interrupted =
                 shutdown->report->restarts[OUTCOME_UNKNOWN] - shutdown->unknown_before;
-        say(shutdown, "%zu not started and cancelled", shutdown->cancelled);
+        say(shutdown, "%llu not started and released",
+            (unsigned long long)(engine_totals(pipeline->engine)->finished[FINISH_RELEASED] -
+                                 shutdown->released_before));
         if (interrupted > 0) {
                 say(shutdown, ", %llu running restart%s ended by force at the end of the grace",
                     (unsigned long long)interrupted, interrupted == 1 ? "" : "s");

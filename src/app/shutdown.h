@@ -38,7 +38,7 @@ struct Shutdown {
         bool hurried;     /* the second signal: the grace is over */
         bool terminated, killed;
         int64_t killed_us;
-        size_t cancelled;
+        uint64_t released_before;
         uint64_t unknown_before; /* restarts that ended unknown before what runs was told to end */
         int status;
         Buffer what; /* of the step: what happened */

@@ -164,7 +164,11 @@ static int intake_dispatch(Engine *engine) {
 }
 
 static int engine_dispatch(Engine *engine) {
-        int r = partitions_dispatch(engine);
+        int r = cancel_dispatch(engine);
+        if (r != 0 || engine->cancelling) {
+                return r; /* nothing starts before everything that must not is cancelled */
+        }
+        r = partitions_dispatch(engine);
         if (r == 0) {
                 r = hosts_dispatch(engine);
         }
@@ -201,8 +205,9 @@ int engine_next_action(Engine *engine, EngineAction *action, bool *takenp) {
         partition_unref(engine->held);
         engine->held = NULL;
         int r = action_take(engine, action, takenp);
-        if (r == 0 && !*takenp) {
+        for (bool again = true; r == 0 && !*takenp && again;) {
                 r = engine_dispatch(engine);
+                again = engine->cancelling;
                 if (r == 0) {
                         r = action_take(engine, action, takenp);
                 }
@@ -280,37 +285,29 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
 
 /* --- the end ------------------------------------------------------------------------------ */
 
-static int cancel_all(Engine *engine, unsigned reach) {
+static void cancel_all(Engine *engine, unsigned reach) {
         list_for_each(link, &engine->partitions) {
-                Partition *partition = container_of(link, Partition, link);
-                list_for_each_safe(message_link, &partition->messages) {
-                        int r = message_cancel(container_of(message_link, Message, link), reach);
-                        if (r != 0) {
-                                return r;
-                        }
-                }
+                partition_cancel(container_of(link, Partition, link), reach);
         }
-        return 0;
 }
 
 int engine_stop(Engine *engine, int64_t now) {
         engine->now = now;
         engine->stopping = true;
         int r = lanes_stop(engine);
-        if (r == 0) {
-                r = cancel_all(engine, 0);
-        }
+        cancel_all(engine, 0);
         return r != 0 ? r : intake_dispatch(engine);
 }
 
 bool engine_is_quiet(const Engine *engine) {
-        return engine->n_runs == 0 && engine->n_batches == 0;
+        return engine->n_runs == 0 && engine->n_batches == 0 && !engine->cancelling;
 }
 
 int engine_release(Engine *engine, int64_t now) {
         engine->now = now;
         engine->released = true;
-        return cancel_all(engine, CANCEL_RUN | CANCEL_BATCH);
+        cancel_all(engine, CANCEL_RUN | CANCEL_BATCH);
+        return 0;
 }
 
 int engine_flush(Engine *engine, int64_t now) {

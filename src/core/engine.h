@@ -173,15 +173,18 @@ struct Partition {
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
         Offsets offsets;
-        List messages;       /* Message.link: in flight, in offset order */
-        List lane;           /* Message.lane_link: waiting to be saved, in offset order */
-        Batch *batch;        /* at the database; at most one, since fences move in order */
-        int64_t retry_us;    /* when a failed look-up is tried again; INT64_MAX: none due */
-        unsigned failures;   /* look-ups in a row */
-        bool held;           /* ack_gap is reached: nothing more of it is read */
-        bool resuming;       /* the driver was asked to read it again */
-        int64_t resume_us;   /* not before, after it could not */
-        PartitionFacts told; /* with which it was said last that it is stopped */
+        List messages;         /* Message.link: in flight, in offset order */
+        List lane;             /* Message.lane_link: waiting to be saved, in offset order */
+        Batch *batch;          /* at the database; at most one, since fences move in order */
+        int64_t retry_us;      /* when a failed look-up is tried again; INT64_MAX: none due */
+        unsigned failures;     /* look-ups in a row */
+        bool cancelling;       /* its messages are being cancelled, piece by piece */
+        unsigned cancel_reach; /* how far, see core/state.h */
+        int64_t cancel_from;   /* the next piece begins at this offset */
+        bool held;             /* ack_gap is reached: nothing more of it is read */
+        bool resuming;         /* the driver was asked to read it again */
+        int64_t resume_us;     /* not before, after it could not */
+        PartitionFacts told;   /* with which it was said last that it is stopped */
         const char *told_stopped;
         List link;    /* Engine.partitions */
         void *handle; /* the driver's */

@@ -28,6 +28,8 @@ enum {
         LAST_COMMIT_US = 1500 * 1000,
         /* How often a stopped partition is looked at: the operator may have decided. */
         STOPPED_AGAIN_US = 5 * 1000000,
+        /* Messages cancelled between two looks at anything else. */
+        CANCEL_PIECE = 1000,
         RESUME_AGAIN_US = 200 * 1000,
         /* A held partition is read again when this share of the gap is gone. */
         RESUME_SHARE = 8,
@@ -311,6 +313,50 @@ static int partition_release(Partition *partition, unsigned reach) {
         return 0;
 }
 
+void partition_cancel(Partition *partition, unsigned reach) {
+        partition->cancel_reach = reach | (partition->cancelling ? partition->cancel_reach : 0);
+        partition->cancelling = partition->engine->cancelling = true;
+        partition->cancel_from = INT64_MIN;
+}
+
+/* Cancels what is left of @budget messages. */
+static int partition_cancel_piece(Partition *partition, size_t *budget) {
+        list_for_each_safe(link, &partition->messages) {
+                Message *message = container_of(link, Message, link);
+                if (message->offset < partition->cancel_from) {
+                        continue;
+                }
+                if (*budget == 0) {
+                        partition->cancel_from = message->offset;
+                        return 0;
+                }
+                (*budget)--;
+                int r = message_cancel(message, partition->cancel_reach);
+                if (r != 0) {
+                        return r;
+                }
+        }
+        partition->cancelling = false;
+        return 0;
+}
+
+int cancel_dispatch(Engine *engine) {
+        size_t budget = CANCEL_PIECE;
+        if (!engine->cancelling) {
+                return 0;
+        }
+        engine->cancelling = false;
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                int r = partition->cancelling ? partition_cancel_piece(partition, &budget) : 0;
+                if (r != 0) {
+                        return r;
+                }
+                engine->cancelling = engine->cancelling || partition->cancelling;
+        }
+        return 0;
+}
+
 int engine_out_of_range(Engine *engine, Partition *partition, int64_t now) {
         engine->now = now;
         if (partition->state != PARTITION_ACTIVE && partition->state != PARTITION_SEEKING) {
@@ -353,7 +399,8 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
                 Partition *partition = partitions[i];
                 /* A restart under way goes on; whoever owns the partition next finds how it ended.
                  */
-                int r = partition_release(partition, CANCEL_RUN | (lost ? CANCEL_BATCH : 0));
+                int r = lane_abandon_retry(partition);
+                partition_cancel(partition, CANCEL_RUN | (lost ? CANCEL_BATCH : 0));
                 if (r == 0) {
                         r = partition_set_state(partition, PARTITION_DRAINING);
                 }
@@ -361,8 +408,9 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
                         return r;
                 }
                 if (lost) {
-                        /* Somebody else owns it: nothing of it is committed any more. */
+                        /* Somebody else owns it: nothing of it is committed or waited for. */
                         partition->committed = INT64_MAX;
+                        partition->batch = NULL;
                 }
         }
         engine->commit_due_us = now;
@@ -376,7 +424,8 @@ static bool partition_drains(const Partition *partition) {
                 /* The end: the final commit was tried before; closing drains nothing again. */
                 return false;
         }
-        return partition->batch != NULL || !list_is_empty(&partition->messages) ||
+        return partition->cancelling || partition->batch != NULL ||
+               !list_is_empty(&partition->messages) ||
                partition->offsets.watermark > partition->committed ||
                engine->commit.state != COMMIT_IDLE;
 }

@@ -43,6 +43,7 @@ struct Engine {
         uint64_t run_ids;
         size_t in_flight, in_flight_bytes, waiting;
         bool reading, stopping, released, flush;
+        bool cancelling; /* a partition is */
         Commit commit;
         int64_t commit_due_us; /* INT64_MAX: nothing to commit */
         int64_t commit_last_us;
@@ -93,6 +94,11 @@ MUST_CHECK int partition_set_state(Partition *partition, PartitionState state);
 
 /* From the beginning: everything of this partition is released and it is looked up anew. */
 MUST_CHECK int partition_restart(Partition *partition);
+
+/* Cancels all of the partition's messages as message_cancel() does, in pieces: 100,000 at once
+ * would hold up the loop for 80 ms. Engine.cancelling until it is through. */
+void partition_cancel(Partition *partition, unsigned reach);
+MUST_CHECK int cancel_dispatch(Engine *engine);
 
 /* A message was admitted: whether its partition has to wait. */
 MUST_CHECK int partition_admitted(Partition *partition);
