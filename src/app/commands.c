@@ -10,6 +10,7 @@
 
 #include "app/daemon.h"
 #include "app/signals.h"
+#include "config/yaml.h"
 #include "kafka/consumer.h"
 #include "pg/connection.h"
 #include "pg/schema.h"
@@ -69,20 +70,26 @@ static void print_problems(const ConfigProblems *problems, const char *kind) {
         }
 }
 
-Config *load_config(const CommonOptions *options, int *statusp) {
+/* As load_config(), with the warnings left in @errors for the caller. */
+static Config *load_config_quietly(const CommonOptions *options, ConfigErrors *errors,
+                                   int *statusp) {
         ConfigSources sources = {.file = options->file,
                                  .environment = (const char *const *)environ,
                                  .options = (const char *const *)options->overrides};
-        ConfigErrors errors = {0};
         Config *config = NULL;
-        int r = config_load(&config, &sources, &errors);
-        print_problems(&errors.errors, "error: ");
-        print_problems(&errors.warnings, "warning: ");
-        config_errors_deinit(&errors);
+        int r = config_load(&config, &sources, errors);
+        print_problems(&errors->errors, "error: ");
         if (r < 0) {
                 fprintf(stderr, "ackd: cannot read the configuration: %s\n", strerror(-r));
         }
         *statusp = r < 0 ? EXIT_SOFTWARE : r > 0 ? EXIT_BAD_CONFIG : EXIT_OK;
+        return config;
+}
+
+Config *load_config(const CommonOptions *options, int *statusp) {
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        Config *config = load_config_quietly(options, &errors, statusp);
+        print_problems(&errors.warnings, "warning: ");
         return config;
 }
 
@@ -140,9 +147,12 @@ int command_run(int argc, char **argv) {
         /* Before the first thread, so that all inherit it; a signal from now on waits for the loop.
          */
         signals_block();
-        Config *config = load_config(&options, &status);
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        Config *config = load_config_quietly(&options, &errors, &status);
         if (config != NULL) {
-                status = daemon_run(config);
+                status = daemon_run(config, &errors.warnings);
+        } else {
+                print_problems(&errors.warnings, "warning: ");
         }
         config_free(config);
         return status;
@@ -291,8 +301,10 @@ int command_version(int argc, char **argv) {
                "libpq %d.%d\n"
                "libev %s\n"
                "jansson %s\n"
+               "libyaml %s\n"
                "features: exec dry-run\n",
                consumer_library_version(), pg_library_version() / 10000,
-               pg_library_version() % 10000, loop_library_version(), jansson_version_str());
+               pg_library_version() % 10000, loop_library_version(), jansson_version_str(),
+               yaml_library_version());
         return EXIT_OK;
 }

@@ -292,7 +292,7 @@ static void announce(Daemon *daemon) {
         }
 }
 
-int daemon_run(const Config *config) {
+int daemon_run(const Config *config, const ConfigProblems *warnings) {
         Daemon daemon;
         char *error = NULL;
         int r = daemon_init(&daemon, config, &error);
@@ -310,6 +310,9 @@ int daemon_run(const Config *config) {
                 return r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
         }
         announce(&daemon);
+        for (size_t i = 0; i < warnings->n; i++) {
+                log_warning(daemon.log, "config.warning", FIELDS(), "%s", warnings->items[i].text);
+        }
         loop_timer_set(&daemon.schema_timer, 0);
         loop_run(&daemon.loop);
         int status = daemon.shutdown.status;

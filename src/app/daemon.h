@@ -8,5 +8,5 @@
 #include "config/config.h"
 
 /* Runs until the shutdown is complete; returns the exit status. Signals are blocked before
- * (signals_block()). */
-int daemon_run(const Config *config);
+ * (signals_block()). @warnings go to the log, which may be read by a program. */
+int daemon_run(const Config *config, const ConfigProblems *warnings);

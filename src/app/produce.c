@@ -22,7 +22,7 @@
 
 enum {
         REPORT_EVERY_US = 200000,   /* the progress bar */
-        DELIVERY_US = 60 * 1000000, /* without any delivery, Kafka cannot be reached */
+        DELIVERY_US = 20 * 1000000, /* without any delivery, Kafka cannot be reached */
         BATCH = 1000,               /* requests made in one turn */
         BAR_WIDTH = 40,
         LINE_BYTES_MAX = 1 << 20,

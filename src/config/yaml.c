@@ -417,3 +417,7 @@ void yaml_document_deinit(YamlDocument *document) {
         free(document->nodes);
         *document = (YamlDocument){0};
 }
+
+const char *yaml_library_version(void) {
+        return yaml_get_version_string();
+}

@@ -72,3 +72,6 @@ enum {
 MUST_CHECK int yaml_read(YamlDocument *document, const char *data, size_t size, YamlReport report,
                          void *user);
 void yaml_document_deinit(YamlDocument *document);
+
+/* libyaml's, for people. Static. */
+const char *yaml_library_version(void);

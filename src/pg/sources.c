@@ -45,11 +45,14 @@ typedef struct Question {
         char text[];
 } Question;
 
-/* $1 cluster, $2 group, $3 topic, $4 partition. A row whether there is a source or not. */
+/* $1 cluster, $2 group, $3 topic, $4 partition. A row whether there is a source or not. A topic is
+ * known by a source of another partition that is a minute old: those of a group that starts for the
+ * first time are made one after the other, by several daemons, and none of them was "added". */
 static const char read_sql[] =
         "SELECT p.id, p.next_offset, p.updated_at <> p.created_at,"
         " EXISTS (SELECT FROM \"%1$s\".partitions o WHERE o.cluster_id = $1 AND o.group_id = $2"
-        " AND o.topic = $3 AND o.partition <> $4::int)"
+        " AND o.topic = $3 AND o.partition <> $4::int"
+        " AND o.created_at < clock_timestamp() - interval '1 minute')"
         " FROM (SELECT) one LEFT JOIN \"%1$s\".partitions p ON p.cluster_id = $1"
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";

@@ -109,9 +109,14 @@ static void test_story(void **state) {
         assert_int_equal(answer.facts.fence, far + 5);
         assert_true(answer.facts.fence_moved);
 
-        /* Another partition of a topic that the group knows. */
+        /* Another partition of the topic: in the first minute the whole group is new. */
         answer = read_source("a'topic", 1);
         assert_false(answer.facts.has_source);
+        assert_false(answer.facts.topic_known);
+        assert_string_equal(pg_test_value(test.sql, "UPDATE partitions SET created_at = created_at "
+                                                    "- interval '61 s' RETURNING 'older'"),
+                            "older");
+        answer = read_source("a'topic", 1);
         assert_true(answer.facts.topic_known);
         assert_false(read_source("another", 0).facts.topic_known);
 }
