@@ -5,6 +5,8 @@
  * everything else is an outage, so that a wrong schema or a full disk never rejects a message.
  *
  *   22, 23, 54    the row's, without 23514, which is also "no partition of relation found for row"
+ *                 (23503 too: no foreign key is ours, so one that refuses single rows was added for
+ *                 the sake of rows, and one that refuses all of them is AK002)
  *   AK001         a fence was not where it was expected (ours, from move_fence)
  *   AK002         every one of several rows was refused: not their fault (ours, from save_each)
  *   the rest      an outage: waited out, nobody is charged

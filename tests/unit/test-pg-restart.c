@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -136,6 +137,33 @@ static void write_file(const char *path, const char *mode, const char *text) {
         assert_int_equal(fclose(file), 0);
 }
 
+/* A backend that stands still: the pool's own deadline ends it, 5 s after statement_timeout. (It
+ * would hold up each CREATE DATABASE of the server, so it is not done to the shared one.) */
+static void test_backend_frozen(void **state) {
+        (void)state;
+        PgOptions options = options_of(dsn);
+        options.connections = 1;
+        options.statement_timeout_us = 500 * 1000;
+        pg_test_open(&test, &options);
+        assert_true(pg_test_until(&test, pg_test_is_up, test.pool));
+        assert_true(pg_test_run(&test, &o, "SELECT pg_backend_pid()"));
+        pid_t pid = (pid_t)atoi(o.value);
+        assert_true(pid > 1);
+        assert_int_equal(kill(pid, SIGSTOP), 0);
+        int64_t began = loop_now();
+        bool ended = pg_test_run(&test, &o, "SELECT 1");
+        int64_t took = loop_now() - began;
+        PgEnd end = o.end;
+        bool told = strstr(o.message, "no answer") != NULL;
+        /* Others go on while that one stands. */
+        bool goes_on = pg_test_run(&test, &o, "SELECT 1") && o.end == PG_OK;
+        assert_int_equal(kill(pid, SIGCONT), 0);
+        assert_true(ended && told && goes_on);
+        assert_int_equal(end, PG_LOST);
+        assert_in_range(took, 5 * 1000 * 1000, 20 * 1000 * 1000);
+        pg_test_close(&test);
+}
+
 /* Wrong, then right: the file is read at each attempt. */
 static void test_password(void **state) {
         (void)state;
@@ -172,6 +200,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stopped_and_started),
                 cmocka_unit_test(test_by_name),
+                cmocka_unit_test(test_backend_frozen),
                 cmocka_unit_test(test_password),
         };
         return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,7 +1,5 @@
 #include "test.h"
 
-#include <signal.h>
-
 #include "handlers/save.h"
 #include "pg-batch.h"
 
@@ -578,11 +576,12 @@ static void test_fence_is_held(void **state) {
 /* --- what nobody knows -------------------------------------------------------------------- */
 
 static char waits_for_fence[] = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE "
-                                "application_name = 'ackd test' AND wait_event_type = 'Lock')";
+                                "datname = current_database() AND application_name = 'ackd test' "
+                                "AND wait_event_type = 'Lock')";
 
 static void terminate_backends(void) {
         pg_test_exec(test.sql, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
-                               "application_name = 'ackd test'");
+                               "datname = current_database() AND application_name = 'ackd test'");
 }
 
 static void test_backend_killed_before_the_commit(void **state) {
@@ -602,40 +601,6 @@ static void test_backend_killed_before_the_commit(void **state) {
         expect_state(0, 0, FIRST, FIRST);
         run(save_batch);
         assert_int_equal(answer.end, BATCH_SAVED);
-}
-
-/* The reply of the commit is lost: a backend that is frozen on its way sends none. */
-static void test_reply_lost_after_the_commit(void **state) {
-        (void)state;
-        test_batch_add_json(&batch, 0, "{}");
-        test_batch_add_json(&batch, 1, "{}");
-        pg_test_exec(test.sql, "BEGIN; SELECT FROM partitions FOR UPDATE");
-        ask(save_batch);
-        assert_true(pg_test_until(&test, holds, waits_for_fence));
-        pid_t pid = (pid_t)atoi(pg_test_value(
-                test.sql, "SELECT pid FROM pg_stat_activity WHERE application_name = 'ackd test' "
-                          "AND wait_event_type = 'Lock'"));
-        assert_int_equal(kill(pid, SIGSTOP), 0);
-        pg_test_exec(test.sql, "ROLLBACK");
-        /* statement_timeout and 5 s later the pool gives up on it. */
-        assert_true(pg_test_until(&test, is_answered, NULL));
-        assert_int_equal(answer.end, BATCH_UNKNOWN);
-        run(save_read_fences);
-        assert_int_equal(answer.fences[0], FIRST);
-        /* Now it wakes up. Its own timeouts are overdue, so it rolls back or commits: the fence
-         * says which, and sending the batch again is right either way. */
-        assert_int_equal(kill(pid, SIGCONT), 0);
-        char gone[128];
-        snprintf(gone, sizeof(gone),
-                 "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = "
-                 "%d)",
-                 (int)pid);
-        assert_true(pg_test_until(&test, holds, gone));
-        run(save_read_fences);
-        bool committed = answer.fences[0] == FIRST + 1;
-        run(save_batch);
-        assert_int_equal(answer.end, committed ? BATCH_FENCE : BATCH_SAVED);
-        expect_state(2, 0, FIRST + 1, FIRST + 1);
 }
 
 /* --- rejected later ----------------------------------------------------------------------- */
@@ -724,7 +689,6 @@ int main(void) {
                 TEST(test_missing_schema),
                 TEST_IMPATIENT(test_fence_is_held),
                 TEST(test_backend_killed_before_the_commit),
-                TEST_IMPATIENT(test_reply_lost_after_the_commit),
                 TEST(test_reject),
                 TEST(test_closing),
         };
