@@ -52,23 +52,7 @@ static AssignmentPlan plan_without_source(const PartitionFacts *facts) {
         };
 }
 
-/* A row whose fence never moved, beside a commit of ours that lies below it or outside the log: the
- * operator has decided where this partition goes on (`ackd partition`), since commits of ours only
- * follow a fence that moved. (Below a commit that the log still holds it could as well be a
- * PostgreSQL that went back; both lead to the fence.) */
-static bool is_decided(const PartitionFacts *facts) {
-        return !facts->fence_moved && facts->ours && in_log(facts, facts->fence) &&
-               (facts->committed < facts->fence || !in_log(facts, facts->committed));
-}
-
 static AssignmentPlan plan_with_both(const PartitionFacts *facts) {
-        if (is_decided(facts)) {
-                return (AssignmentPlan){
-                        .step = ASSIGNMENT_START,
-                        .offset = facts->fence,
-                        .commit_now = true,
-                };
-        }
         /* The log lost what was saved (an unclean election), or it is another log. In both cases
          * new messages would come below the fence and be taken for saved. It comes before the test
          * of the range, as the commit lies at most at the fence in most of these cases and the
@@ -101,7 +85,24 @@ static AssignmentPlan plan_with_both(const PartitionFacts *facts) {
         };
 }
 
+/* The operator has said where it goes on, whatever else is found: a fence below it moves there, one
+ * above it stays, so that what is saved is not saved again. */
+static AssignmentPlan plan_decided(const PartitionFacts *facts) {
+        if (!in_log(facts, facts->decided) || facts->fence > facts->high) {
+                return plan_stop("decided_out_of_range");
+        }
+        return (AssignmentPlan){
+                .step = ASSIGNMENT_START,
+                .offset = facts->decided,
+                .commit_now = true,
+                .decided = true,
+        };
+}
+
 AssignmentPlan assignment_plan(const PartitionFacts *facts, bool start_latest) {
+        if (facts->has_source && facts->is_decided) {
+                return plan_decided(facts);
+        }
         if (facts->committed < 0) {
                 return plan_without_commit(facts, start_latest);
         }

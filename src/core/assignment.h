@@ -25,6 +25,8 @@ typedef struct PartitionFacts {
         int64_t fence;    /* everything below it is saved */
         bool fence_moved; /* since its row was made */
         bool topic_known; /* the group has a source of another partition of this topic */
+        bool is_decided;  /* the operator has said where it goes on (`ackd partition`): */
+        int64_t decided;  /* here */
 } PartitionFacts;
 
 typedef enum AssignmentStep {
@@ -42,6 +44,7 @@ typedef struct AssignmentPlan {
         const char *stopped; /* reason word, static; NULL: it is not stopped */
         bool went_back;      /* PostgreSQL lost rows that were committed as handled: alarm */
         bool skipped;        /* somebody moved the committed offset past the fence */
+        bool decided;        /* `offset` is the operator's: once committed, the decision is done */
         bool commit_now;     /* `offset` is committed before reading, so that the next assignment
                                 never finds "none" for a partition that was begun */
 } AssignmentPlan;

@@ -149,7 +149,7 @@ struct Message {
 typedef enum PartitionState {
         PARTITION_LOOKING_UP, /* Kafka is asked for the committed offset and the ends of the log */
         PARTITION_READING,    /* PostgreSQL is asked for the source and its fence */
-        PARTITION_ADOPTING, /* its row is made, or its fence moved to where the operator skipped */
+        PARTITION_ADOPTING, /* its row is made, or its fence moved to where the operator wants it */
         PARTITION_COMMITTING, /* the start is committed for the first time */
         PARTITION_SEEKING,
         PARTITION_ACTIVE,   /* messages flow */
@@ -169,6 +169,7 @@ struct Partition {
         PartitionFacts facts;
         int32_t source;
         int64_t start;     /* where reading begins */
+        bool decided;      /* start is the operator's: done with when it is committed */
         int64_t next;      /* the lowest offset that is admitted */
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
@@ -240,7 +241,8 @@ typedef enum EngineActionType {
         ENGINE_READ_SOURCE,    /* partition: ask PostgreSQL -> engine_source_read */
         ENGINE_ADOPT,          /* partition: make the row of its source with next_offset = offset
                                   -> engine_adopted */
-        ENGINE_MOVE_FENCE,     /* partition: from `fence` to offset -> engine_adopted */
+        ENGINE_MOVE_FENCE,     /* partition: from `fence` to offset, a decision is done with
+     -> engine_adopted */
         ENGINE_SEEK,           /* partition: to offset, then resume -> engine_sought */
         ENGINE_PAUSE,          /* partition: read no more of it */
         ENGINE_RESUME,         /* partition: seek to offset and read again -> engine_resumed */

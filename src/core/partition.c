@@ -107,6 +107,9 @@ int partition_set_state(Partition *partition, PartitionState state) {
                 return engine_act(partition->engine, &action);
         case PARTITION_ADOPTING:
                 action.type = partition->facts.has_source ? ENGINE_MOVE_FENCE : ENGINE_ADOPT;
+                if (partition->facts.has_source && action.offset < partition->fence) {
+                        action.offset = partition->fence; /* what is saved stays saved */
+                }
                 return engine_act(partition->engine, &action);
         case PARTITION_SEEKING:
                 action.type = ENGINE_SEEK;
@@ -196,6 +199,8 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
         known->fence = facts->fence;
         known->fence_moved = facts->fence_moved;
         known->topic_known = facts->topic_known;
+        known->is_decided = facts->is_decided;
+        known->decided = facts->decided;
         partition->failures = 0;
         partition->source = facts->source;
         partition->fence = facts->fence;
@@ -203,6 +208,7 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
 
         AssignmentPlan plan = assignment_plan(known, engine->config->start_latest);
         partition->start = plan.offset;
+        partition->decided = plan.decided;
         int r = 0;
         if (plan.went_back) {
                 r = partition_note(partition, NOTE_PARTITION_WENT_BACK, plan.offset, 0);
@@ -240,7 +246,9 @@ int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end, int32_t s
         }
         bool made = !partition->facts.has_source;
         partition->source = source;
-        partition->fence = partition->start;
+        if (made || partition->fence < partition->start) {
+                partition->fence = partition->start;
+        }
         /* A source that was made is committed at once, so that "no commit" always means something.
          */
         return partition_set_state(partition, made ? PARTITION_COMMITTING : PARTITION_SEEKING);
@@ -652,7 +660,10 @@ int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
                         partition->committed = commit->entries[i].offset;
                 }
                 if (partition->state == PARTITION_COMMITTING) {
-                        r = partition_set_state(partition, PARTITION_SEEKING);
+                        /* A decision is done with only after its commit: a crash in between finds
+                         * it again. */
+                        r = partition_set_state(partition, partition->decided ? PARTITION_ADOPTING
+                                                                              : PARTITION_SEEKING);
                 }
         }
         engine->commit_failed = failed;

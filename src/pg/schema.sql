@@ -50,7 +50,11 @@ CREATE TABLE IF NOT EXISTS partitions (
         instance text NOT NULL,
         created_at timestamptz NOT NULL,
         updated_at timestamptz NOT NULL,
-        retired_at timestamptz
+        retired_at timestamptz,
+        decided_from bigint, -- where the operator wants it to go on; null when that is done
+        decided_by text,
+        decided_why text,
+        decided_at timestamptz
 ) WITH (fillfactor = 50);
 
 CREATE UNIQUE INDEX IF NOT EXISTS partitions_live
@@ -190,6 +194,36 @@ BEGIN
                 moved := moved + 1;
         END LOOP;
         RETURN moved;
+END $$;
+
+-- The fence of one source moves without rows, to where an operator wants it; his decision is done.
+CREATE OR REPLACE FUNCTION skip_to(source integer, expected bigint, next bigint) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+BEGIN
+        UPDATE partitions SET decided_from = NULL WHERE id = source;
+        RETURN move_fence(ARRAY[source], ARRAY[expected], ARRAY[next]);
+END $$;
+
+-- The operator's decision about a partition. `anew`: its topic was made again, so what was saved of
+-- the old one says nothing about it. The daemon that has the partition finds it within seconds.
+CREATE OR REPLACE FUNCTION decide(cluster text, "group" text, topic_ text, partition_ integer,
+        from_ bigint, anew boolean, who text, why text) RETURNS integer
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+DECLARE
+        made integer;
+BEGIN
+        IF anew THEN
+                UPDATE partitions SET retired_at = now()
+                WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
+                        AND partition = partition_ AND retired_at IS NULL;
+        END IF;
+        PERFORM adopt(cluster, "group", topic_, partition_, from_, who);
+        UPDATE partitions SET decided_from = from_, decided_by = who, decided_why = why,
+                decided_at = now()
+        WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
+                AND partition = partition_ AND retired_at IS NULL
+        RETURNING id INTO made;
+        RETURN made;
 END $$;
 
 -- The row of a source; null when there is a live one already.

@@ -49,7 +49,7 @@ typedef struct Question {
  * known by a source of another partition that is a minute old: those of a group that starts for the
  * first time are made one after the other, by several daemons, and none of them was "added". */
 static const char read_sql[] =
-        "SELECT p.id, p.next_offset, p.updated_at <> p.created_at,"
+        "SELECT p.id, p.next_offset, p.updated_at <> p.created_at, p.decided_from,"
         " EXISTS (SELECT FROM \"%1$s\".partitions o WHERE o.cluster_id = $1 AND o.group_id = $2"
         " AND o.topic = $3 AND o.partition <> $4::int"
         " AND o.created_at < clock_timestamp() - interval '1 minute')"
@@ -57,8 +57,7 @@ static const char read_sql[] =
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";
 static const char adopt_sql[] = "SELECT \"%1$s\".adopt($1, $2, $3, $4, $5, $6)";
-static const char move_sql[] =
-        "SELECT \"%1$s\".move_fence(ARRAY[$1::int], ARRAY[$2::bigint], ARRAY[$3::bigint])";
+static const char move_sql[] = "SELECT \"%1$s\".skip_to($1::int, $2::bigint, $3::bigint)";
 
 static int question_begin(PgOperation *operation, PGconn *connection, const Buffer **copy) {
         Question *question = container_of(operation, Question, operation);
@@ -115,7 +114,11 @@ static void question_result(PgOperation *operation, const PGresult *result) {
         case QUESTION_READ:
                 *facts = (PartitionFacts){.committed = -1, .low = -1, .high = -1};
                 facts->has_source = !is_null;
-                facts->topic_known = PQgetvalue(result, 0, 3)[0] == 't';
+                facts->is_decided = PQgetisnull(result, 0, 3) == 0;
+                if (facts->is_decided) {
+                        facts->decided = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
+                }
+                facts->topic_known = PQgetvalue(result, 0, 4)[0] == 't';
                 if (!is_null) {
                         facts->source = (int32_t)strtol(PQgetvalue(result, 0, 0), NULL, 10);
                         facts->fence = strtoll(PQgetvalue(result, 0, 1), NULL, 10);

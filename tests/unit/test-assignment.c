@@ -23,10 +23,12 @@ typedef struct Row {
 #define MOVE_FENCE(o) .step = ASSIGNMENT_MOVE_FENCE, .offset = (o), .skipped = true
 #define STOP(reason)  .step = ASSIGNMENT_STOP, .offset = -1, .stopped = (reason)
 
-#define GONE     "topic_recreated_or_offsets_expired"
-#define DATABASE "database_lost"
-#define BELOW    "log_ends_below_fence"
-#define RANGE    "out_of_range"
+#define WANTED(o)  .is_decided = true, .decided = (o)
+#define DECIDED(o) .step = ASSIGNMENT_START, .offset = (o), .decided = true, .commit_now = true
+#define GONE       "topic_recreated_or_offsets_expired"
+#define DATABASE   "database_lost"
+#define BELOW      "log_ends_below_fence"
+#define RANGE      "out_of_range"
 
 static const Row rows[] = {
         /* neither */
@@ -109,17 +111,28 @@ static const Row rows[] = {
          false,
          {START(30), .went_back = true}},
 
-        /* both, a row that the operator has just made */
-        {"go on ahead", {OURS(20), LOG(10, 90), FRESH(30)}, false, {START(30), .commit_now = true}},
-        {"the old one expired",
-         {OURS(5), LOG(10, 90), FRESH(10)},
+        /* the operator has decided */
+        {"go on ahead", {OURS(20), LOG(10, 90), FENCE(30), WANTED(40)}, false, {DECIDED(40)}},
+        {"handle some again", {OURS(20), LOG(10, 90), FENCE(30), WANTED(10)}, false, {DECIDED(10)}},
+        {"the old one expired", {OURS(5), LOG(10, 90), FENCE(9), WANTED(10)}, false, {DECIDED(10)}},
+        {"offsets expired, and he knows",
+         {NONE, LOG(0, 90), FENCE(10), WANTED(8)},
          false,
-         {START(10), .commit_now = true}},
-        {"made again, all of it",
-         {OURS(50), LOG(0, 7), FRESH(0)},
+         {DECIDED(8)}},
+        {"made again, all of it", {OURS(50), LOG(0, 7), FRESH(0), WANTED(0)}, false, {DECIDED(0)}},
+        {"a foreign commit", {FOREIGN(50), LOG(0, 90), FRESH(0), WANTED(0)}, false, {DECIDED(0)}},
+        {"outside the log",
+         {OURS(50), LOG(0, 7), FRESH(8), WANTED(8)},
          false,
-         {START(0), .commit_now = true}},
-        {"outside the log", {OURS(50), LOG(0, 7), FRESH(8)}, false, {STOP(BELOW)}},
+         {STOP("decided_out_of_range")}},
+        {"expired again",
+         {NONE, LOG(9, 20), FRESH(8), WANTED(8)},
+         false,
+         {STOP("decided_out_of_range")}},
+        {"an old fence beyond the log",
+         {NONE, LOG(0, 7), FENCE(30), WANTED(0)},
+         false,
+         {STOP("decided_out_of_range")}},
 
         /* both, the commit above the fence, not ours */
         {"the operator skipped", {FOREIGN(50), LOG(10, 90), FENCE(30)}, false, {MOVE_FENCE(50)}},
@@ -143,7 +156,8 @@ static void test_the_table(void **state) {
                 const char *expected = row->plan.stopped != NULL ? row->plan.stopped : "-";
                 if (plan.step != row->plan.step || plan.offset != row->plan.offset ||
                     strcmp(stopped, expected) != 0 || plan.went_back != row->plan.went_back ||
-                    plan.skipped != row->plan.skipped || plan.commit_now != row->plan.commit_now) {
+                    plan.skipped != row->plan.skipped || plan.decided != row->plan.decided ||
+                    plan.commit_now != row->plan.commit_now) {
                         fail_msg("%s: step %d at %ld, %s", row->name, (int)plan.step,
                                  (long)plan.offset, stopped);
                 }
@@ -177,20 +191,13 @@ static void test_all_of_a_small_world(void **state) {
                         }
                         assert_in_range(plan.offset, f.low, f.high);
                         assert_int_equal(plan.step == ASSIGNMENT_ADOPT, !f.has_source);
-                        bool decided = f.has_source && !f.fence_moved && f.ours &&
-                                       f.committed >= 0 &&
-                                       (f.committed < f.fence || f.committed < f.low ||
-                                        f.committed > f.high);
-                        assert_int_equal(plan.commit_now,
-                                         f.committed < 0 || !f.has_source || decided);
+                        assert_int_equal(plan.commit_now, f.committed < 0 || !f.has_source);
                         if (plan.step == ASSIGNMENT_START) {
                                 /* No row of the source is skipped. */
                                 assert_true(plan.offset <= f.fence);
                                 assert_true(f.fence <= f.high);
                         }
-                        if (decided) {
-                                assert_int_equal(plan.offset, f.fence);
-                        } else if (f.committed >= 0) {
+                        if (f.committed >= 0) {
                                 assert_true(plan.offset <= f.committed);
                                 assert_int_equal(plan.offset < f.committed, plan.went_back);
                         }

@@ -614,18 +614,22 @@ static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
                 assert_int_equal(partition->state, PARTITION_STOPPED);
                 assert_int_equal(count(world, ENGINE_NOTE), i == 0);
         }
-        /* A fresh row, as `ackd partition` makes it: it starts there. */
-        facts.source = 7;
-        facts.fence = 500;
-        facts.fence_moved = false;
+        /* As `ackd partition` leaves it. */
+        facts.is_decided = true;
+        facts.decided = 500;
         tick(world, 6 * SECOND);
         assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
         assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
         take(world);
         only(world, ENGINE_LOOK_COMMITTED);
         commit_answer(world, true, -1, true);
+        assert_int_equal(count(world, ENGINE_MOVE_FENCE), 0);
         commit_answer(world, false, 0, true);
+        assert_int_equal(only(world, ENGINE_MOVE_FENCE)->offset, 500);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 1, world->now), 0);
+        take(world);
         assert_int_equal(only(world, ENGINE_SEEK)->offset, 500);
+        assert_int_equal(partition->fence, 500);
 }
 
 static void test_one_commit_is_in_flight_and_a_failed_one_is_made_again(void **state) {
