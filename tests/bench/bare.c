@@ -85,7 +85,7 @@ typedef struct Bare {
         size_t in_flight;
         int64_t saved, saved_first;
         struct timespec began, ended, cpu_began, cpu_ended;
-        bool wakes;
+        bool wakes, was_full;
         sem_t wake;
         atomic_bool waking;
 } Bare;
@@ -361,9 +361,15 @@ static void *wake(void *argument) {
         return NULL;
 }
 
+/* Once each time that it falls below: asking all the time would cost as much as it brings. */
 static void wake_when_low(Bare *bare) {
-        if (bare->wakes && rd_kafka_queue_length(bare->messages) < QUEUED_MIN &&
-            !atomic_load(&bare->waking)) {
+        if (!bare->wakes) {
+                return;
+        }
+        if (rd_kafka_queue_length(bare->messages) >= QUEUED_MIN) {
+                bare->was_full = true;
+        } else if (bare->was_full && !atomic_load(&bare->waking)) {
+                bare->was_full = false;
                 atomic_store(&bare->waking, true);
                 sem_post(&bare->wake);
         }
