@@ -209,9 +209,16 @@ int command_print_config(int argc, char **argv) {
         return status;
 }
 
-/* The password file's content, a final newline dropped; NULL without one or when it cannot be read
- * (then *@failed). */
-static char *read_password(const char *path, bool *failed) {
+const char *config_group(const Config *config) {
+        for (size_t i = 0; i < config->kafka.n; i++) {
+                if (strcmp(config->kafka.items[i].name, "group.id") == 0) {
+                        return config->kafka.items[i].value;
+                }
+        }
+        return "ackd";
+}
+
+char *read_password(const char *path, bool *failed) {
         *failed = false;
         if (path == NULL || path[0] == '\0') {
                 return NULL;

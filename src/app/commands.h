@@ -20,6 +20,7 @@ int command_check_config(int argc, char **argv);
 int command_print_config(int argc, char **argv);
 int command_init_db(int argc, char **argv);
 int command_produce(int argc, char **argv);
+int command_partition(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /*
@@ -38,6 +39,13 @@ int common_options_add(CommonOptions *options, int option, const char *argument)
 
 /* Loads; every error and warning on stderr. NULL: the exit status is in *@statusp. */
 Config *load_config(const CommonOptions *options, int *statusp);
+
+/* The password file's content, a final newline dropped; NULL without a file, or when it cannot be
+ * read (then *@failed, and it was said). The caller's. */
+char *read_password(const char *path, bool *failed);
+
+/* group.id of the section kafka. */
+const char *config_group(const Config *config);
 
 /* Says on stderr what is wrong with the command line, and where the help is; EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/commands.h"
 #include "handlers/actions/dry_run.h"
 #include "handlers/actions/exec.h"
 #include "util/list.h"
@@ -556,15 +557,6 @@ static int pipeline_action(Pipeline *pipeline, char **errorp) {
                                    pipeline);
 }
 
-static const char *group_id(const Config *config) {
-        for (size_t i = 0; i < config->kafka.n; i++) {
-                if (strcmp(config->kafka.items[i].name, "group.id") == 0) {
-                        return config->kafka.items[i].value;
-                }
-        }
-        return "ackd";
-}
-
 int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
                   void *user, char **errorp) {
         static const SaveEvents save_events = {.saved = on_saved,
@@ -589,7 +581,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         }
         if (r == 0) {
                 r = sources_new(&pipeline->sources, parts->pool, parts->log,
-                                config->postgres.schema, group_id(config), config->instance);
+                                config->postgres.schema, config_group(config), config->instance);
         }
         if (r == 0) {
                 r = save_new(&pipeline->save, parts->pool, parts->log, config->postgres.schema,

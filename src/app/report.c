@@ -76,7 +76,11 @@ static const char *stopped_remedy(const char *reason) {
                 return "the topic has fewer messages than were saved from it: it was made again";
         }
         if (strcmp(reason, "out_of_range") == 0) {
-                return "the next message to read is no longer in the topic: its retention is over";
+                return "the next message to read is no longer in the topic: its retention is over "
+                       "(restart this daemon after the decision)";
+        }
+        if (strcmp(reason, "decided_out_of_range") == 0) {
+                return "the offset that was decided on is not in the topic";
         }
         return "messages were saved from it, but the group has no commit: the topic was made "
                "again, or the group's offsets expired";
@@ -97,12 +101,14 @@ static void note_partition(Report *report, const EngineAction *action) {
                 fields->offset = -1;
                 log_error(report->log, "partition.stopped", fields,
                           "stopped (%s): %s. Kafka: committed %lld, log from %lld to %lld; "
-                          "PostgreSQL: saved below %lld. Nothing of it is read until this is "
-                          "resolved; other partitions go on",
+                          "PostgreSQL: saved below %lld. Nothing of it is read until you decide: "
+                          "ackd partition %s/%d --from OFFSET (or --new-topic) --why TEXT; other "
+                          "partitions go on",
                           partition->stopped, stopped_remedy(partition->stopped),
                           (long long)facts->committed, (long long)facts->low,
                           (long long)facts->high,
-                          (long long)(facts->has_source ? facts->fence : -1));
+                          (long long)(facts->has_source ? facts->fence : -1), partition->topic,
+                          (int)partition->partition);
         } else if (action->note == NOTE_PARTITION_WENT_BACK) {
                 log_error(report->log, "partition.went_back", fields,
                           "PostgreSQL went back in time: saved below %lld, but %lld was committed; "

@@ -170,6 +170,9 @@ static int engine_dispatch(Engine *engine) {
         }
         r = partitions_dispatch(engine);
         if (r == 0) {
+                r = commits_dispatch(engine);
+        }
+        if (r == 0) {
                 r = hosts_dispatch(engine);
         }
         if (r == 0) {

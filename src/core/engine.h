@@ -204,6 +204,7 @@ typedef enum BatchKind {
 /* One partition's share of a batch. */
 typedef struct BatchPart {
         Partition *partition; /* a reference */
+        uint64_t epoch;       /* of the assignment that it was formed for */
         int64_t expected;     /* the fence before */
         int64_t next;         /* and after */
         size_t rows; /* its messages; fewer in Batch.messages: some were released meanwhile */

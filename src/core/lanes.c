@@ -98,7 +98,9 @@ static bool lane_is_ready(const Partition *partition) {
 /* Takes what fits from the front of the partition's lane. */
 static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
         const EngineConfig *config = partition->engine->config;
-        BatchPart part = {.partition = partition, .expected = partition->fence};
+        BatchPart part = {.partition = partition,
+                          .epoch = partition->epoch,
+                          .expected = partition->fence};
         while (!list_is_empty(&partition->lane) && batch->rows < config->batch_rows &&
                (batch->rows == 0 || *bytes < config->batch_bytes)) {
                 Message *message = container_of(partition->lane.next, Message, lane_link);
@@ -236,11 +238,18 @@ static int batch_saved_below(Batch *batch, const Partition *partition, int64_t f
         return 0;
 }
 
+/* Whether its partition is still the assignment that it was formed for. */
+static bool part_is_current(const BatchPart *part) {
+        return part->epoch == part->partition->epoch;
+}
+
 static int batch_saved(Engine *engine, Batch *batch) {
         int r = 0;
         for (size_t i = 0; i < batch->n_parts; i++) {
                 BatchPart *part = &batch->parts[i];
-                part->partition->fence = part->next;
+                if (part_is_current(part)) {
+                        part->partition->fence = part->next;
+                }
         }
         while (r == 0 && !list_is_empty(&batch->messages)) {
                 Message *message = container_of(batch->messages.next, Message, lane_link);
@@ -267,7 +276,8 @@ static int batch_prune(Engine *engine, Batch *batch, bool *gone) {
                 }
         }
         for (size_t i = batch->n_parts; r == 0 && i-- > 0;) {
-                if (engine->stopping || batch->parts[i].partition->state != PARTITION_ACTIVE) {
+                if (engine->stopping || !part_is_current(&batch->parts[i]) ||
+                    batch->parts[i].partition->state != PARTITION_ACTIVE) {
                         batch_drop_part(batch, i);
                 }
         }
@@ -375,7 +385,9 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int6
                 Partition *partition = part->partition;
                 int64_t fence = fences[i];
                 int r = 0;
-                if (fence < part->expected) {
+                if (!part_is_current(part)) {
+                        batch_drop_part(batch, i);
+                } else if (fence < part->expected) {
                         /* PostgreSQL went back in time, or the source was retired. */
                         partition_ref(partition);
                         batch_drop_part(batch, i);

@@ -72,7 +72,7 @@ const char *partition_state_name(PartitionState state) {
         return "?";
 }
 
-static int partition_note(Partition *partition, EngineNote note, int64_t offset, int64_t delay_us) {
+int partition_note(Partition *partition, EngineNote note, int64_t offset, int64_t delay_us) {
         return engine_act(partition->engine, &(EngineAction){.type = ENGINE_NOTE,
                                                              .note = note,
                                                              .partition = partition,
@@ -153,7 +153,7 @@ int engine_assigned(Engine *engine, const char *topic, int32_t number, void *han
 }
 
 /* The question could not be answered: it is asked again, from the first one on. */
-static int partition_try_again(Partition *partition) {
+int partition_try_again(Partition *partition) {
         Engine *engine = partition->engine;
         int64_t delay = backoff_delay(LOOK_UP_BACKOFF_US, LOOK_UP_BACKOFF_MAX_US,
                                       partition->failures++, &engine->random);
@@ -178,7 +178,7 @@ int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts 
         return partition_set_state(partition, PARTITION_READING);
 }
 
-static int partition_stop(Partition *partition, const char *reason) {
+int partition_stop(Partition *partition, const char *reason) {
         partition->stopped = reason;
         return partition_set_state(partition, PARTITION_STOPPED);
 }
@@ -307,7 +307,7 @@ int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now) {
         return partition_note(partition, NOTE_PARTITION_RESUMED, partition->next, 0);
 }
 
-static int partition_release(Partition *partition, unsigned reach) {
+int partition_release(Partition *partition, unsigned reach) {
         int r = lane_abandon_retry(partition);
         if (r != 0) {
                 return r;
@@ -379,6 +379,8 @@ int partition_restart(Partition *partition) {
         if (r != 0) {
                 return r;
         }
+        /* A batch that is still under way belongs to the epoch before. */
+        partition->batch = NULL;
         partition->epoch = ++partition->engine->epochs;
         offsets_deinit(&partition->offsets);
         offsets_init(&partition->offsets, -1);
@@ -488,194 +490,6 @@ static int revoke_dispatch(Engine *engine) {
         return engine_act(engine, &(EngineAction){.type = ENGINE_UNASSIGN});
 }
 
-/* --- commits ------------------------------------------------------------------------------ */
-
-/* The offset to commit for a partition; -1: none. */
-static int64_t partition_commit_offset(const Partition *partition) {
-        switch (partition->state) {
-        case PARTITION_COMMITTING:
-                return partition->start;
-        case PARTITION_ACTIVE:
-        case PARTITION_DRAINING:
-        case PARTITION_STOPPED:
-                return partition->offsets.watermark > partition->committed
-                               ? partition->offsets.watermark
-                               : -1;
-        case PARTITION_LOOKING_UP:
-        case PARTITION_READING:
-        case PARTITION_ADOPTING:
-        case PARTITION_SEEKING:
-        case PARTITION_GONE:
-                return -1;
-        }
-        return -1;
-}
-
-void commit_schedule(Partition *partition) {
-        Engine *engine = partition->engine;
-        if (partition_commit_offset(partition) >= 0) {
-                /* A start is committed at once, since its partition stands still until then; not
-                 * after a failure, or a broker that says no would be asked for ever. */
-                int64_t next =
-                        partition->state == PARTITION_COMMITTING && !engine->commit_failed
-                                ? engine->now
-                                : engine->commit_last_us + engine->config->commit_interval_us;
-                next = next > engine->now ? next : engine->now;
-                engine->commit_due_us = next < engine->commit_due_us ? next : engine->commit_due_us;
-        }
-}
-
-static void commit_clear(Engine *engine) {
-        for (size_t i = 0; i < engine->commit.n; i++) {
-                partition_unref(engine->commit.entries[i].partition);
-        }
-        engine->commit.n = 0;
-        engine->commit.state = COMMIT_IDLE;
-        engine->commit_last_us = engine->now;
-        engine->commit_due_us = INT64_MAX;
-        list_for_each(link, &engine->partitions) {
-                commit_schedule(container_of(link, Partition, link));
-        }
-}
-
-static int commit_begin(Engine *engine) {
-        Commit *commit = &engine->commit;
-        list_for_each(link, &engine->partitions) {
-                Partition *partition = container_of(link, Partition, link);
-                int64_t offset = partition_commit_offset(partition);
-                if (offset < 0) {
-                        continue;
-                }
-                if (commit->n == commit->capacity) {
-                        size_t capacity = commit->capacity > 0 ? commit->capacity * 2 : 16;
-                        CommitEntry *entries =
-                                realloc(commit->entries, capacity * sizeof(*entries));
-                        if (entries == NULL) {
-                                return error_origin(-ENOMEM);
-                        }
-                        commit->entries = entries;
-                        commit->capacity = capacity;
-                }
-                commit->entries[commit->n++] =
-                        (CommitEntry){.partition = partition_ref(partition), .offset = offset};
-        }
-        engine->commit_due_us = INT64_MAX;
-        if (commit->n == 0) {
-                return 0;
-        }
-        commit->state = COMMIT_LOOKING;
-        return engine_act(engine, &(EngineAction){.type = ENGINE_LOOK_COMMITTED});
-}
-
-static int commit_fail(Engine *engine) {
-        engine->totals.commits_failed++;
-        engine->commit_failed = true;
-        int r = engine_act(engine,
-                           &(EngineAction){.type = ENGINE_NOTE, .note = NOTE_COMMIT_FAILED});
-        commit_clear(engine);
-        return r;
-}
-
-/* Whether the entry may still be committed, given what Kafka has now. */
-static int commit_check(Partition *partition, const CommitResult *seen, bool *keep) {
-        *keep = false;
-        if (!seen->ok || partition_commit_offset(partition) < 0) {
-                return 0;
-        }
-        if (partition->state == PARTITION_COMMITTING) {
-                if (seen->offset != partition->facts.committed) {
-                        /* Somebody else committed since it was looked up. */
-                        return partition_try_again(partition);
-                }
-        } else if (seen->offset < 0) {
-                /* Our commit is gone: the topic was made again, or the group's offsets expired.
-                 * Committing would make it again and hide that. */
-                bool stop = partition->state != PARTITION_DRAINING;
-                partition->committed = INT64_MAX;
-                partition->facts.committed = -1;
-                int r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
-                return r != 0 || !stop
-                               ? r
-                               : partition_stop(partition, "topic_recreated_or_offsets_expired");
-        }
-        *keep = true;
-        return 0;
-}
-
-int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t now) {
-        Commit *commit = &engine->commit;
-        engine->now = now;
-        if (commit->state != COMMIT_LOOKING) {
-                return 0;
-        }
-        if (results == NULL) {
-                return commit_fail(engine);
-        }
-        size_t kept = 0;
-        int r = 0;
-        for (size_t i = 0; i < commit->n; i++) {
-                Partition *partition = commit->entries[i].partition;
-                bool keep = false;
-                if (r == 0) {
-                        r = commit_check(partition, &results[i], &keep);
-                }
-                if (!keep) {
-                        partition_unref(partition);
-                        continue;
-                }
-                commit->entries[kept++] =
-                        (CommitEntry){.partition = partition,
-                                      .offset = partition_commit_offset(partition)};
-        }
-        commit->n = kept;
-        if (r != 0 || kept == 0) {
-                commit_clear(engine);
-                return r;
-        }
-        commit->state = COMMIT_SENT;
-        return engine_act(engine, &(EngineAction){.type = ENGINE_COMMIT});
-}
-
-int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
-        Commit *commit = &engine->commit;
-        engine->now = now;
-        if (commit->state != COMMIT_SENT) {
-                return 0;
-        }
-        if (results == NULL) {
-                return commit_fail(engine);
-        }
-        int r = 0;
-        bool failed = false;
-        for (size_t i = 0; i < commit->n && r == 0; i++) {
-                Partition *partition = commit->entries[i].partition;
-                if (!results[i].ok) {
-                        failed = true;
-                        r = partition_note(partition, NOTE_COMMIT_FAILED, commit->entries[i].offset,
-                                           0);
-                        continue;
-                }
-                if (partition->state == PARTITION_COMMITTING ||
-                    commit->entries[i].offset > partition->committed) {
-                        partition->committed = commit->entries[i].offset;
-                }
-                if (partition->state == PARTITION_COMMITTING) {
-                        /* A decision is done with only after its commit: a crash in between finds
-                         * it again. */
-                        r = partition_set_state(partition, partition->decided ? PARTITION_ADOPTING
-                                                                              : PARTITION_SEEKING);
-                }
-        }
-        engine->commit_failed = failed;
-        if (failed) {
-                engine->totals.commits_failed++;
-        } else {
-                engine->totals.commits++;
-        }
-        commit_clear(engine);
-        return r;
-}
-
 static int partition_look_again(Partition *partition) {
         if (partition->state == PARTITION_STOPPED && !list_is_empty(&partition->messages)) {
                 /* What is in flight ends first. */
@@ -695,14 +509,6 @@ int partitions_dispatch(Engine *engine) {
                 } else {
                         r = partition_resume(partition);
                 }
-                if (r != 0) {
-                        return r;
-                }
-        }
-        if (engine->commit.state == COMMIT_IDLE &&
-            (engine->commit_due_us <= engine->now || engine->flush)) {
-                engine->flush = false;
-                r = commit_begin(engine);
                 if (r != 0) {
                         return r;
                 }

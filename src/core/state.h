@@ -5,7 +5,8 @@
  *
  *   engine.c     events, the queue of actions, what is due
  *   task.c       a message: admitted, its handlers' outcomes, its verdict, its end
- *   partition.c  an assignment: looked up, started, stopped, drained; commits
+ *   partition.c  an assignment: looked up, started, stopped, drained
+ *   commits.c    what is committed, and when
  *   lanes.c      what waits for PostgreSQL: batches, fences, rejected rows
  *   hosts.c      what waits for a host: runs
  *
@@ -103,6 +104,17 @@ MUST_CHECK int cancel_dispatch(Engine *engine);
 /* A message was admitted: whether its partition has to wait. */
 MUST_CHECK int partition_admitted(Partition *partition);
 
+/* Cancels all of its messages at once, see message_cancel(). */
+MUST_CHECK int partition_release(Partition *partition, unsigned reach);
+MUST_CHECK int partition_stop(Partition *partition, const char *reason);
+/* A question could not be answered: it is asked again, from the first one on. */
+MUST_CHECK int partition_try_again(Partition *partition);
+MUST_CHECK int partition_note(Partition *partition, EngineNote note, int64_t offset,
+                              int64_t delay_us);
+
+/* --- commits.c --- */
+
+MUST_CHECK int commits_dispatch(Engine *engine);
 /* A watermark has moved. */
 void commit_schedule(Partition *partition);
 

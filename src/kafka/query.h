@@ -1,0 +1,25 @@
+#pragma once
+
+/*
+ * One question to Kafka for a command that may block; the daemon asks through its consumer.
+ */
+
+#include <stdint.h>
+
+#include "kafka/consumer.h"
+
+typedef struct QueryPartition {
+        int64_t low, high; /* both ends of the log */
+        char *cluster_id;  /* the caller's: free() */
+} QueryPartition;
+
+enum {
+        QUERY_E_CONFIG = 1,      /* librdkafka refuses a setting */
+        QUERY_E_UNREACHABLE = 2, /* no answer within the limit, or no such partition */
+};
+
+/* Blocks for @limit_us at most, three times over. *@errorp: a malloc'd sentence on a positive
+ * result. -ENOMEM. */
+MUST_CHECK int query_partition(const ConsumerSetting *settings, size_t n_settings,
+                               const char *topic, int32_t partition, int64_t limit_us,
+                               QueryPartition *answer, char **errorp);
