@@ -134,6 +134,9 @@ static int parse(int argc, char **argv, const char *help, CommonOptions *options
 }
 
 int command_run(int argc, char **argv) {
+        /* First of all, so that every thread inherits it: a signal from now on waits for the loop.
+         */
+        signals_block();
         CLEANUP(common_options_deinit) CommonOptions options = {0};
         int status = parse(argc, argv,
                            "Usage: ackd run [OPTION...]\n\n"
@@ -144,9 +147,6 @@ int command_run(int argc, char **argv) {
         if (status >= 0) {
                 return status;
         }
-        /* Before the first thread, so that all inherit it; a signal from now on waits for the loop.
-         */
-        signals_block();
         CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
         Config *config = load_config_quietly(&options, &errors, &status);
         if (config != NULL) {
@@ -156,6 +156,23 @@ int command_run(int argc, char **argv) {
         }
         config_free(config);
         return status;
+}
+
+/* What only librdkafka can tell of the section kafka. */
+static int check_kafka(const Config *config) {
+        char *error = NULL;
+        ConsumerOptions options = {.n_settings = config->kafka.n,
+                                   .topics = (const char *const *)config->consume.topics,
+                                   .queue_bytes = config->limits.in_flight_bytes};
+        ConsumerSetting *settings = kafka_settings(config);
+        options.settings = settings;
+        int r = settings == NULL ? -ENOMEM : consumer_check(&options, &error);
+        free(settings);
+        if (r != 0) {
+                fprintf(stderr, "error: %s\n", error != NULL ? error : strerror(ENOMEM));
+        }
+        free(error);
+        return r == 0 ? EXIT_OK : r > 0 ? EXIT_BAD_CONFIG : EXIT_SOFTWARE;
 }
 
 int command_check_config(int argc, char **argv) {
@@ -171,6 +188,9 @@ int command_check_config(int argc, char **argv) {
         }
         Config *config = load_config(&options, &status);
         if (config != NULL) {
+                status = check_kafka(config);
+        }
+        if (status == EXIT_OK) {
                 puts("ok");
         }
         config_free(config);
@@ -207,6 +227,15 @@ int command_print_config(int argc, char **argv) {
         }
         config_free(config);
         return status;
+}
+
+ConsumerSetting *kafka_settings(const Config *config) {
+        ConsumerSetting *settings = calloc(config->kafka.n + 1, sizeof(*settings));
+        for (size_t i = 0; settings != NULL && i < config->kafka.n; i++) {
+                settings[i] = (ConsumerSetting){.name = config->kafka.items[i].name,
+                                                .value = config->kafka.items[i].value};
+        }
+        return settings;
 }
 
 const char *config_group(const Config *config) {

@@ -6,6 +6,7 @@
  */
 
 #include "config/config.h"
+#include "kafka/consumer.h"
 
 enum {
         EXIT_OK = 0,
@@ -43,6 +44,10 @@ Config *load_config(const CommonOptions *options, int *statusp);
 /* The password file's content, a final newline dropped; NULL without a file, or when it cannot be
  * read (then *@failed, and it was said). The caller's. */
 char *read_password(const char *path, bool *failed);
+
+/* The section kafka as the layer takes it: config->kafka.n of them, borrowing the strings; free()
+ * the array. NULL: no memory. */
+ConsumerSetting *kafka_settings(const Config *config);
 
 /* group.id of the section kafka. */
 const char *config_group(const Config *config);

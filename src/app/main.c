@@ -47,6 +47,15 @@ static void print_help(FILE *out) {
               out);
 }
 
+/* A result that could not be written is no success: a full disk, a closed pipe. */
+static int finish(int status) {
+        if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_OK) {
+                perror("ackd: cannot write the result");
+                return EXIT_SOFTWARE;
+        }
+        return status;
+}
+
 int main(int argc, char **argv) {
         if (argc < 2) {
                 print_help(stderr);
@@ -62,7 +71,7 @@ int main(int argc, char **argv) {
         }
         for (size_t i = 0; i < COMMANDS; i++) {
                 if (strcmp(commands[i].name, name) == 0) {
-                        return commands[i].run(argc - 1, argv + 1);
+                        return finish(commands[i].run(argc - 1, argv + 1));
                 }
         }
         fprintf(stderr, "ackd: there is no command \"%s\"; ackd --help lists them\n", name);

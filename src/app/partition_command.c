@@ -156,13 +156,9 @@ static int write_decision(const Config *config, const PartitionCommand *command,
 static int decide(const Config *config, const PartitionCommand *command) {
         char *error = NULL;
         QueryPartition kafka = {0};
-        ConsumerSetting *settings = calloc(config->kafka.n + 1, sizeof(*settings));
+        ConsumerSetting *settings = kafka_settings(config);
         if (settings == NULL) {
                 return fail(EXIT_SOFTWARE, NULL);
-        }
-        for (size_t i = 0; i < config->kafka.n; i++) {
-                settings[i] = (ConsumerSetting){.name = config->kafka.items[i].name,
-                                                .value = config->kafka.items[i].value};
         }
         int r = query_partition(settings, config->kafka.n, command->topic,
                                 (int32_t)command->partition, KAFKA_LIMIT_US, &kafka, &error);

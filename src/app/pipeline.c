@@ -165,8 +165,15 @@ static void on_out_of_range(void *user, ConsumerPartition *source) {
                        "out of range");
 }
 
+static void on_vanished(void *user, ConsumerPartition *source) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline, engine_vanished(pipeline->engine, source->user, loop_now()),
+                       "vanished partition");
+}
+
 static void on_fatal(void *user, bool fenced, const char *error) {
         Pipeline *pipeline = user;
+        pipeline->dead = true;
         if (fenced) {
                 pipeline->events.fenced(pipeline->user, error);
                 return;
@@ -188,6 +195,7 @@ static const ConsumerEvents consumer_events = {
         .looked_committed = on_looked_committed,
         .committed = on_committed,
         .out_of_range = on_out_of_range,
+        .vanished = on_vanished,
         .fatal = on_fatal,
         .closed = on_closed,
 };
@@ -349,7 +357,7 @@ static int commit_send(Pipeline *pipeline, bool look) {
                 offsets[n++] = (ConsumerOffset){.partition = entry->partition->handle,
                                                 .offset = entry->offset};
         }
-        if (r == 0 && n == 0) {
+        if (r == 0 && (n == 0 || pipeline->dead)) {
                 r = look ? engine_committed_seen(pipeline->engine, NULL, loop_now())
                          : engine_committed(pipeline->engine, NULL, loop_now());
         } else if (r == 0) {
@@ -364,7 +372,8 @@ static int commit_send(Pipeline *pipeline, bool look) {
 static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         switch (action->type) {
         case ENGINE_LOOK_UP:
-                return action->partition->state == PARTITION_LOOKING_UP
+                return action->partition->state == PARTITION_LOOKING_UP ||
+                                       action->partition->doubted
                                ? look_up_later(pipeline, action->partition)
                                : 0;
         case ENGINE_READ_SOURCE:
@@ -505,13 +514,9 @@ static void engine_configure(EngineConfig *engine, const Config *config) {
 
 static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         const Config *config = pipeline->config;
-        ConsumerSetting *settings = calloc(config->kafka.n + 1, sizeof(*settings));
+        ConsumerSetting *settings = kafka_settings(config);
         if (settings == NULL) {
                 return error_origin(-ENOMEM);
-        }
-        for (size_t i = 0; i < config->kafka.n; i++) {
-                settings[i] = (ConsumerSetting){.name = config->kafka.items[i].name,
-                                                .value = config->kafka.items[i].value};
         }
         ConsumerOptions options = {.settings = settings,
                                    .n_settings = config->kafka.n,

@@ -51,6 +51,7 @@ typedef struct Pipeline {
         PipelineEvents events;
         void *user;
         bool failed;
+        bool dead;   /* librdkafka cannot go on: no commit can succeed any more */
         bool closed; /* the consumer has left the group */
 } Pipeline;
 

@@ -268,7 +268,7 @@ static int produce_run(Produce *produce, const Config *config, char **errorp) {
                                               .room = on_room,
                                               .flushed = on_flushed,
                                               .fatal = on_fatal};
-        ConsumerSetting *settings = calloc(config->kafka.n + 1, sizeof(*settings));
+        ConsumerSetting *settings = kafka_settings(config);
         int r = settings == NULL ? error_origin(-ENOMEM) : loop_init(&produce->loop);
         if (r == 0) {
                 r = log_new(&produce->log, STDERR_FILENO, LOG_TEXT, LOG_WARNING, "produce",
@@ -276,10 +276,6 @@ static int produce_run(Produce *produce, const Config *config, char **errorp) {
         }
         if (r == 0) {
                 r = signals_init(&produce->signals, &produce->loop, on_signal, produce);
-        }
-        for (size_t i = 0; i < config->kafka.n && r == 0; i++) {
-                settings[i] = (ConsumerSetting){.name = config->kafka.items[i].name,
-                                                .value = config->kafka.items[i].value};
         }
         if (r == 0) {
                 r = producer_new(&produce->producer, &produce->loop, produce->log, settings,

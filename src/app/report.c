@@ -70,14 +70,15 @@ void report_finished(Report *report, const Message *message, Finish finish) {
 static const char *stopped_remedy(const char *reason) {
         if (strcmp(reason, "database_lost") == 0) {
                 return "the group has commits of ours, but this database has no row for the "
-                       "partition: is postgres.dsn the right database?";
+                       "partition; look whether postgres.dsn is the right database";
         }
         if (strcmp(reason, "log_ends_below_fence") == 0) {
                 return "the topic has fewer messages than were saved from it: it was made again";
         }
         if (strcmp(reason, "out_of_range") == 0) {
-                return "the next message to read is no longer in the topic: its retention is over "
-                       "(restart this daemon after the decision)";
+                return "the next message to read is not in the topic (see where the log begins and "
+                       "ends: retention, or a topic made again); restart this daemon after the "
+                       "decision";
         }
         if (strcmp(reason, "decided_out_of_range") == 0) {
                 return "the offset that was decided on is not in the topic";
@@ -106,8 +107,7 @@ static void note_partition(Report *report, const EngineAction *action) {
                           "partitions go on",
                           partition->stopped, stopped_remedy(partition->stopped),
                           (long long)facts->committed, (long long)facts->low,
-                          (long long)facts->high,
-                          (long long)(facts->has_source ? facts->fence : -1), partition->topic,
+                          (long long)facts->high, (long long)partition->fence, partition->topic,
                           (int)partition->partition);
         } else if (action->note == NOTE_PARTITION_WENT_BACK) {
                 log_error(report->log, "partition.went_back", fields,
@@ -138,13 +138,13 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_LOOK_UP_FAILED:
                 log_warning(report->log, "partition.look_up",
                             FIELDS(.topic = partition->topic, .partition = partition->partition),
-                            "where it stands could not be read (%s); trying again in %.1f s",
+                            "where it stands could not be read (%s); trying again in %.3f s",
                             partition_state_name(partition->state), delay);
                 return;
         case NOTE_BATCH_RETRY:
-                log_info(report->log, "save.retry", FIELDS(),
-                         "%lld rows were not saved; trying again in %.1f s, no attempt is charged",
-                         (long long)action->offset, delay);
+                log_debug(report->log, "save.retry", FIELDS(),
+                          "%lld rows were not saved; trying again in %.1f s, no attempt is charged",
+                          (long long)action->offset, delay);
                 return;
         case NOTE_COMMIT_FAILED:
                 log_warning(report->log, "commit.failed",

@@ -159,15 +159,17 @@ static void commit_begin(Shutdown *shutdown) {
 }
 
 static bool commit_is_done(Shutdown *shutdown) {
-        return engine_is_committed(shutdown->pipeline->engine);
+        return shutdown->pipeline->dead || engine_is_committed(shutdown->pipeline->engine);
 }
 
 static void commit_end(Shutdown *shutdown, bool in_time) {
-        if (in_time) {
+        if (engine_is_committed(shutdown->pipeline->engine)) {
                 say(shutdown, "confirmed");
                 return;
         }
-        say(shutdown, "not confirmed: what was done since the last commit is delivered again");
+        (void)in_time;
+        say(shutdown, "not confirmed%s: what was done since the last commit is delivered again",
+            shutdown->pipeline->dead ? ", librdkafka has given up" : "");
         worsen(shutdown, EXIT_UNCONFIRMED);
 }
 
@@ -184,7 +186,9 @@ static bool leave_is_done(Shutdown *shutdown) {
 }
 
 static void leave_end(Shutdown *shutdown, bool in_time) {
-        say(shutdown, in_time ? "left the consumer group"
+        say(shutdown, shutdown->pipeline->dead ? "the consumer is closed"
+                      : in_time
+                              ? "left the consumer group"
                               : "the group's coordinator did not answer; it will notice that this "
                                 "member is gone");
 }

@@ -183,6 +183,8 @@ struct Partition {
         unsigned cancel_reach; /* how far, see core/state.h */
         int64_t cancel_from;   /* the next piece begins at this offset */
         bool held;             /* ack_gap is reached: nothing more of it is read */
+        bool doubted;          /* held until Kafka has said whether it is still the same one */
+        bool lost;             /* its position is not in the log */
         bool resuming;         /* the driver was asked to read it again */
         int64_t resume_us;     /* not before, after it could not */
         PartitionFacts told;   /* with which it was said last that it is stopped */
@@ -371,7 +373,12 @@ MUST_CHECK int engine_sought(Engine *engine, Partition *partition, bool ok, int6
 
 MUST_CHECK int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now);
 
-/* Kafka says that the position does not exist (any more). Stops the partition. */
+/* Kafka does not know the partition: read no further until its commit is known to be there still; a
+ * topic that was made again must not be taken for the old one. */
+MUST_CHECK int engine_vanished(Engine *engine, Partition *partition, int64_t now);
+
+/* Kafka says that the position does not exist (any more). Stops the partition, after a look at what
+ * there is. */
 MUST_CHECK int engine_out_of_range(Engine *engine, Partition *partition, int64_t now);
 
 /* @record is copied. @wall: since 1970. */

@@ -161,9 +161,32 @@ int partition_try_again(Partition *partition) {
         return partition_note(partition, NOTE_LOOK_UP_FAILED, partition->start, delay);
 }
 
+/* Still the same partition: it goes on. Otherwise it starts anew, or stops. */
+static int partition_end_doubt(Partition *partition, const PartitionFacts *facts) {
+        if (facts == NULL) {
+                return partition_try_again(partition);
+        }
+        partition->failures = 0;
+        if (facts->committed < 0 && partition->committed >= 0) {
+                return partition_restart(partition);
+        }
+        partition->doubted = false;
+        if (!partition->lost) {
+                return 0; /* partition_resume() reads it again */
+        }
+        partition->facts.committed = facts->committed;
+        partition->facts.low = facts->low;
+        partition->facts.high = facts->high;
+        int r = partition_release(partition, 0);
+        return r != 0 ? r : partition_stop(partition, "out_of_range");
+}
+
 int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
                      int64_t now) {
         engine->now = now;
+        if (partition->doubted && !engine->stopping) {
+                return partition_end_doubt(partition, facts);
+        }
         if (engine->stopping || partition->state != PARTITION_LOOKING_UP ||
             partition->retry_us != INT64_MAX) {
                 return 0;
@@ -282,7 +305,8 @@ int partition_admitted(Partition *partition) {
 
 static int partition_resume(Partition *partition) {
         size_t limit = partition->engine->config->ack_gap;
-        if (!partition->held || partition->resuming || partition->state != PARTITION_ACTIVE ||
+        if (!partition->held || partition->doubted || partition->resuming ||
+            partition->engine->stopping || partition->state != PARTITION_ACTIVE ||
             partition->resume_us > partition->engine->now ||
             offsets_gap(&partition->offsets) > limit - (limit + RESUME_SHARE - 1) / RESUME_SHARE) {
                 return 0;
@@ -365,13 +389,34 @@ int cancel_dispatch(Engine *engine) {
         return 0;
 }
 
-int engine_out_of_range(Engine *engine, Partition *partition, int64_t now) {
-        engine->now = now;
-        if (partition->state != PARTITION_ACTIVE && partition->state != PARTITION_SEEKING) {
+static int partition_doubt(Partition *partition) {
+        int r = 0;
+        if (partition->state != PARTITION_ACTIVE || partition->doubted) {
                 return 0;
         }
-        int r = partition_release(partition, 0);
-        return r != 0 ? r : partition_stop(partition, "out_of_range");
+        partition->doubted = true;
+        if (!partition->held) {
+                partition->held = true;
+                r = engine_act(partition->engine,
+                               &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+        }
+        return r != 0 ? r
+                      : engine_act(partition->engine,
+                                   &(EngineAction){.type = ENGINE_LOOK_UP, .partition = partition});
+}
+
+int engine_vanished(Engine *engine, Partition *partition, int64_t now) {
+        engine->now = now;
+        return partition_doubt(partition);
+}
+
+int engine_out_of_range(Engine *engine, Partition *partition, int64_t now) {
+        engine->now = now;
+        if (partition->state == PARTITION_SEEKING) {
+                return partition_stop(partition, "out_of_range");
+        }
+        partition->lost = partition->state == PARTITION_ACTIVE;
+        return partition_doubt(partition);
 }
 
 int partition_restart(Partition *partition) {
@@ -381,6 +426,7 @@ int partition_restart(Partition *partition) {
         }
         /* A batch that is still under way belongs to the epoch before. */
         partition->batch = NULL;
+        partition->doubted = partition->lost = false;
         partition->epoch = ++partition->engine->epochs;
         offsets_deinit(&partition->offsets);
         offsets_init(&partition->offsets, -1);
@@ -410,6 +456,7 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
                 /* A restart under way goes on; whoever owns the partition next finds how it ended.
                  */
                 int r = lane_abandon_retry(partition);
+                partition->doubted = false;
                 partition_cancel(partition, CANCEL_RUN | (lost ? CANCEL_BATCH : 0));
                 if (r == 0) {
                         r = partition_set_state(partition, PARTITION_DRAINING);
@@ -491,6 +538,10 @@ static int revoke_dispatch(Engine *engine) {
 }
 
 static int partition_look_again(Partition *partition) {
+        if (partition->doubted) {
+                return engine_act(partition->engine,
+                                  &(EngineAction){.type = ENGINE_LOOK_UP, .partition = partition});
+        }
         if (partition->state == PARTITION_STOPPED && !list_is_empty(&partition->messages)) {
                 /* What is in flight ends first. */
                 partition->retry_us = partition->engine->now + STOPPED_AGAIN_US;

@@ -98,8 +98,8 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
         bool good = outcome_is_success(result->outcome);
         LogLevel level = good ? LOG_INFO : LOG_WARNING;
         char line[LINE_BYTES] = "";
-        if (good && restart->action->interface->pretends) {
-                level = LOG_DEBUG;
+        if (good ? restart->action->interface->pretends : !result->charged) {
+                level = LOG_DEBUG; /* the action has said it, once for all hosts */
         }
         if (!log_wants(restart->log, level)) {
                 return;

@@ -1,16 +1,26 @@
 #include "handlers/save.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pg/saves.h"
 #include "pg/sqlstate.h"
+#include "util/loop.h"
 
 struct Save {
         Saves *saves;
         Log *log;
         const SaveEvents *events;
         void *user;
+        char said[6]; /* SQLSTATE of the failure that was said last; "-": none since a success */
+        int64_t said_us;
+        unsigned unsaid; /* the same since then */
+};
+
+enum {
+        /* An outage is said at once, and then every so often, not with each batch that waits. */
+        SAY_AGAIN_US = 10 * 1000000,
 };
 
 static const char *what(SavesKind kind) {
@@ -58,12 +68,26 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
         if (answer->kind == SAVES_EACH && end == BATCH_REFUSED) {
                 level = LOG_ERROR;
         }
+        if (strcmp(save->said, sqlstate) == 0 && loop_now() - save->said_us < SAY_AGAIN_US) {
+                save->unsaid++;
+                level = LOG_DEBUG;
+        } else {
+                snprintf(save->said, sizeof(save->said), "%s", sqlstate);
+                save->said_us = loop_now();
+        }
         log_write(save->log, level, "save.failed",
                   FIELDS(.handler = "save", .error = failure->message),
                   "%s (%zu messages) failed: %s%s%s; %s%s%s", what(answer->kind), answer->rows,
                   sqlstate, sqlstate[0] != '\0' ? ": " : "", failure->message,
                   next_step(answer->kind, end), remedy != NULL ? "; " : "",
                   remedy != NULL ? remedy : "");
+}
+
+static void log_works_again(Save *save) {
+        log_info(save->log, "save.works", FIELDS(.handler = "save"),
+                 "PostgreSQL takes batches again; %u more had failed the same way", save->unsaid);
+        strcpy(save->said, "-");
+        save->unsaid = 0;
 }
 
 static void log_refused(Save *save, const SavesAnswer *answer) {
@@ -84,6 +108,8 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         BatchEnd end = sqlstate_batch_end(answer->end, sqlstate);
         if (end != BATCH_SAVED) {
                 log_failure(save, end, answer);
+        } else if (save->said[0] != '-') {
+                log_works_again(save);
         }
         switch (answer->kind) {
         case SAVES_BATCH:
@@ -108,6 +134,7 @@ int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, const Sav
                 return error_origin(-ENOMEM);
         }
         save->log = log;
+        strcpy(save->said, "-");
         save->events = events;
         save->user = user;
         int r = saves_new(&save->saves, pool, schema, on_end, save);

@@ -9,6 +9,7 @@
 #include "kafka/consumer.h"
 
 #include <assert.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,16 +162,63 @@ static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOp
         return r;
 }
 
+/* A setting that has no sensible default. */
+static int need(const ConsumerOptions *options, const char *name, const char *what, char **errorp) {
+        const char *value = settings_get(options->settings, options->n_settings, name);
+        if (value != NULL && value[0] != '\0') {
+                return 0;
+        }
+        return asprintf(errorp, "kafka.%s: it is needed; name %s", name, what) < 0
+                       ? error_origin(-ENOMEM)
+                       : CONSUMER_E_CONFIG;
+}
+
+static int check_pattern(const char *topic, char **errorp) {
+        regex_t regex;
+        char why[128];
+        int error = topic[0] == '^' ? regcomp(&regex, topic, REG_EXTENDED | REG_NOSUB) : 0;
+        if (error == 0) {
+                if (topic[0] == '^') {
+                        regfree(&regex);
+                }
+                return 0;
+        }
+        regerror(error, &regex, why, sizeof(why));
+        return asprintf(errorp, "consume.topics: \"%s\" is no regular expression: %s", topic, why) <
+                               0
+                       ? error_origin(-ENOMEM)
+                       : CONSUMER_E_CONFIG;
+}
+
+int consumer_check(const ConsumerOptions *options, char **errorp) {
+        Consumer scratch = {.queue_bytes = options->queue_bytes};
+        rd_kafka_conf_t *conf = NULL;
+        int r = need(options, "group.id", "the consumer group", errorp);
+        if (r == 0 &&
+            settings_get(options->settings, options->n_settings, "metadata.broker.list") == NULL) {
+                r = need(options, "bootstrap.servers", "at least one broker", errorp);
+        }
+        for (size_t i = 0; r == 0 && options->topics[i] != NULL; i++) {
+                r = check_pattern(options->topics[i], errorp);
+        }
+        if (r == 0) {
+                r = settings_new(&conf, RD_KAFKA_CONSUMER, options->settings, options->n_settings,
+                                 errorp);
+        }
+        if (r == 0) {
+                r = set_owned(conf, &scratch, options, errorp);
+                rd_kafka_conf_destroy(conf);
+        }
+        return r;
+}
+
 static int open_handle(Consumer *consumer, const ConsumerOptions *options, char **errorp) {
         rd_kafka_conf_t *conf;
-        const char *group = settings_get(options->settings, options->n_settings, "group.id");
-
-        if (group == NULL || group[0] == '\0') {
-                *errorp = strdup("kafka.group.id: it is needed; name the consumer group");
-                return *errorp == NULL ? error_origin(-ENOMEM) : CONSUMER_E_CONFIG;
+        int r = consumer_check(options, errorp);
+        if (r != 0) {
+                return r;
         }
-        int r = settings_new(&conf, RD_KAFKA_CONSUMER, options->settings, options->n_settings,
-                             errorp);
+        r = settings_new(&conf, RD_KAFKA_CONSUMER, options->settings, options->n_settings, errorp);
         if (r != 0) {
                 return r;
         }

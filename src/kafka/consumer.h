@@ -71,6 +71,9 @@ typedef struct ConsumerEvents {
         void (*committed)(void *user, const ConsumerOffset *results, size_t n);
         /* The position does not exist in the log. */
         void (*out_of_range)(void *user, ConsumerPartition *partition);
+        /* Kafka does not know the partition (any more): it was deleted, or a broker has not heard
+         * of it yet. */
+        void (*vanished)(void *user, ConsumerPartition *partition);
         /* librdkafka cannot go on. @fenced: another member has our group.instance.id. What is
          * assigned is lost and no `revoked` follows; consumer_close() is through at once. */
         void (*fatal)(void *user, bool fenced, const char *error);
@@ -103,6 +106,10 @@ enum {
 MUST_CHECK int consumer_new(Consumer **consumerp, Loop *loop, Log *log,
                             const ConsumerOptions *options, const ConsumerEvents *events,
                             void *user, char **errorp);
+
+/* Whether librdkafka takes the settings, and the topics' patterns are valid, without connecting.
+ * CONSUMER_E_CONFIG with *@errorp as above. */
+MUST_CHECK int consumer_check(const ConsumerOptions *options, char **errorp);
 
 /* Frees what can be freed without waiting. librdkafka's handle is destroyed only after `closed`;
  * before that it is left to the end of the process, since destroying it can hang. NULL is allowed.

@@ -220,6 +220,13 @@ static void on_out_of_range(Consumer *consumer, const rd_kafka_topic_partition_t
         consumer->events->out_of_range(consumer->user, &part->partition);
 }
 
+static void on_vanished(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
+        Part *part = one != NULL ? parts_find(&consumer->parts, one->topic, one->partition) : NULL;
+        if (part != NULL && !part->revoked) {
+                consumer->events->vanished(consumer->user, &part->partition);
+        }
+}
+
 static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, const char *text) {
         snprintf(consumer->last_error, sizeof(consumer->last_error), "%s", text);
         /* Whether any other broker answers is asked: librdkafka's own word that all are down does
@@ -273,6 +280,7 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
                    err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
                    err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
                 next = "waiting until it exists";
+                on_vanished(consumer, one);
         } else if (err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
                 next = "the partitions are lost, joining the group again";
         }

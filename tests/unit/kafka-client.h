@@ -277,6 +277,11 @@ static void on_committed(void *user, const ConsumerOffset *results, size_t n) {
         client->committed++;
 }
 
+static void on_vanished(void *user, ConsumerPartition *partition) {
+        (void)user;
+        (void)partition;
+}
+
 static void on_out_of_range(void *user, ConsumerPartition *partition) {
         (void)user;
         ((Seen *)partition->user)->out_of_range++;
@@ -301,6 +306,7 @@ static const ConsumerEvents events = {
         .looked_committed = on_looked_committed,
         .committed = on_committed,
         .out_of_range = on_out_of_range,
+        .vanished = on_vanished,
         .fatal = on_fatal,
         .closed = on_closed,
 };

@@ -634,6 +634,65 @@ static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
         assert_int_equal(partition->fence, 500);
 }
 
+static void test_a_partition_that_vanishes_is_read_no_further_until_it_is_known(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        PartitionFacts facts = {.committed = 10, .low = 0, .high = 20};
+        fetch(world, partition, 10, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        fetch(world, partition, 11, "b");
+        take(world);
+        only(world, ENGINE_PAUSE);
+        only(world, ENGINE_LOOK_UP);
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        /* Not known yet. */
+        assert_int_equal(engine_looked_up(world->engine, partition, NULL, world->now), 0);
+        tick(world, 20 * SECOND);
+        only(world, ENGINE_LOOK_UP);
+        assert_int_equal(count(world, ENGINE_RESUME), 0);
+        /* A broker had not heard of it: nothing was lost, and it goes on. */
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_RESUME)->offset, 11);
+        assert_int_equal(engine_resumed(world->engine, partition, true, world->now), 0);
+        assert_string_equal(world->finished, "");
+        /* The next time its commit is gone with it. */
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        take(world);
+        facts.committed = -1;
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(partition->state, PARTITION_LOOKING_UP);
+        assert_string_equal(world->finished, "L");
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "L");
+}
+
+static void test_out_of_range_stops_with_what_is_there_now(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        PartitionFacts facts = {.committed = 10, .low = 50, .high = 90};
+        fetch(world, partition, 10, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_int_equal(engine_out_of_range(world->engine, partition, world->now), 0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(partition->state, PARTITION_STOPPED);
+        assert_string_equal(partition->stopped, "out_of_range");
+        assert_int_equal(partition->facts.low, 50);
+        /* What was under way ends as usual. */
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(world->finished, "A");
+        assert_int_equal(partition->offsets.watermark, 11);
+}
+
 static void test_one_commit_is_in_flight_and_a_failed_one_is_made_again(void **state) {
         World *world = *state;
         world->config.restart = false;
@@ -803,6 +862,8 @@ int main(void) {
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
                 TEST(test_a_look_up_that_fails_is_tried_again),
                 TEST(test_a_commit_that_is_gone_stops_the_partition),
+                TEST(test_a_partition_that_vanishes_is_read_no_further_until_it_is_known),
+                TEST(test_out_of_range_stops_with_what_is_there_now),
                 TEST(test_one_commit_is_in_flight_and_a_failed_one_is_made_again),
                 TEST(test_a_revoke_drains_the_database_and_commits),
                 TEST(test_a_revoke_does_not_wait_for_ever),
