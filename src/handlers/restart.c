@@ -98,7 +98,9 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
         bool good = outcome_is_success(result->outcome);
         LogLevel level = good ? LOG_INFO : LOG_WARNING;
         char line[LINE_BYTES] = "";
-        if (good ? restart->action->interface->pretends : !result->charged) {
+        bool said = good ? restart->action->interface->pretends
+                         : result->outcome == OUTCOME_NOT_STARTED && !result->charged;
+        if (said) {
                 level = LOG_DEBUG; /* the action has said it, once for all hosts */
         }
         if (!log_wants(restart->log, level)) {

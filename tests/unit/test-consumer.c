@@ -21,13 +21,19 @@ static void test_settings(void **state) {
                          CONSUMER_E_CONFIG);
         assert_non_null(strstr(error, "kafka.group.id"));
         free(error);
+        error = NULL;
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "^(", NULL, NULL, &error),
+                         CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "consume.topics: \"^(\""));
+        free(error);
+        error = NULL;
+        assert_int_equal(try_new(&client, "", "g", "t", NULL, NULL, &error), CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "kafka.bootstrap.servers"));
+        free(error);
         /* What ackd owns stays its own, whatever is set. */
-        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "^(", "enable.auto.commit", "true",
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "^t", "enable.auto.commit", "true",
                                  &error),
                          0);
-        assert_int_equal(consumer_subscribe(client.consumer, &error), CONSUMER_E_CONFIG);
-        assert_non_null(strstr(error, "consume.topics"));
-        free(error);
         close_client(&client, 5);
         consumer_free(NULL);
 }

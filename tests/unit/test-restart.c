@@ -207,6 +207,7 @@ static void test_what_is_logged(void **state) {
                 assert_int_equal(restart_start(world->restart, &world->runs[0]), 0);
                 end(world, 0,
                     &(ActionResult){.outcome = cases[i].outcome,
+                                    .charged = true,
                                     .detail = "x",
                                     .output = (const uint8_t *)cases[i].output,
                                     .output_size =
@@ -218,6 +219,17 @@ static void test_what_is_logged(void **state) {
                 assert_string_equal(line->text + strlen(line->text) - strlen(cases[i].tail),
                                     cases[i].tail);
         }
+}
+
+/* What never began for our own want (no descriptor, no such program) was said by the action, once
+ * for all hosts; a line for each of 10,000 waiting messages would bury it. */
+static void test_our_own_failure_is_no_line_a_host(void **state) {
+        World *world = *state;
+        assert_int_equal(restart_start(world->restart, &world->runs[0]), 0);
+        end(world, 0,
+            &(ActionResult){.outcome = OUTCOME_NOT_STARTED, .charged = false, .detail = "x"});
+        assert_int_equal(captured.n, 0);
+        assert_int_equal(world->n_ended, 1);
 }
 
 static void test_a_long_line_is_cut(void **state) {
@@ -292,6 +304,7 @@ int main(void) {
                 TEST(test_a_run_without_messages),
                 TEST(test_what_is_logged),
                 TEST(test_a_long_line_is_cut),
+                TEST(test_our_own_failure_is_no_line_a_host),
                 TEST(test_a_pretending_action_has_said_it),
                 TEST(test_what_runs_is_listed),
                 TEST(test_terminate_and_kill),
