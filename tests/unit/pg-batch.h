@@ -51,7 +51,8 @@ static inline void test_batch_init(TestBatch *batch, BatchKind kind) {
 static inline size_t test_batch_add_part(TestBatch *batch, Partition *partition, int64_t expected) {
         size_t i = batch->batch.n_parts++;
         batch->partitions[i] = partition;
-        batch->parts[i] = (BatchPart){partition, expected, expected, 0};
+        batch->parts[i] =
+                (BatchPart){.partition = partition, .expected = expected, .next = expected};
         return i;
 }
 

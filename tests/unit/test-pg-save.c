@@ -525,7 +525,11 @@ static void expect_outage(const char *sqlstate, LogLevel level, const char *reme
                 run(calls[i]);
                 assert_int_equal(answer.end, BATCH_OUTAGE);
                 assert_int_equal(answer.n_refused, 0);
-                assert_int_equal(captured.n, 1);
+                /* The same again is not said again for a while. */
+                assert_int_equal(captured.n, i == 0);
+                if (i > 0) {
+                        continue;
+                }
                 assert_int_equal(captured.lines[0].level, level);
                 assert_non_null(strstr(captured.lines[0].text, sqlstate));
                 assert_non_null(strstr(captured.lines[0].text, "(2 messages)"));
