@@ -101,6 +101,9 @@ class Ackd:
         return self.process.poll() is None
 
     def send(self, number):
+        # Until its first line it may not have come to blocking signals: the linker is at work.
+        with self._news:
+            self._news.wait_for(lambda: self.lines or not self._reader.is_alive(), 10)
         self.process.send_signal(number)
 
     def wait_exit(self, timeout=30):
