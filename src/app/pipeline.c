@@ -81,8 +81,14 @@ static void on_revoked(void *user, ConsumerPartition **partitions, size_t n, boo
 
 static void on_fetched(void *user, ConsumerPartition *source, const Record *record) {
         Pipeline *pipeline = user;
+        if (pipeline->failed) {
+                return; /* whatever comes behind one that could not be admitted would hide it */
+        }
+        uint64_t before = engine_totals(pipeline->engine)->received;
         int r = engine_fetched(pipeline->engine, source->user, record, loop_wall(), loop_now());
-        r = r != 0 ? r : report_received(pipeline->report, source->topic);
+        if (r == 0 && engine_totals(pipeline->engine)->received != before) {
+                r = report_received(pipeline->report, source->topic);
+        }
         if (!engine_is_reading(pipeline->engine)) {
                 consumer_read(pipeline->consumer, false);
         }
@@ -383,7 +389,7 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         case ENGINE_SEEK:
                 return action->partition->state == PARTITION_SEEKING ? seek(pipeline, action) : 0;
         case ENGINE_PAUSE:
-                if (action->partition->state == PARTITION_ACTIVE) {
+                if (action->partition->state != PARTITION_GONE) {
                         consumer_pause(pipeline->consumer, action->partition->handle);
                 }
                 return 0;

@@ -82,7 +82,8 @@ static bool cancel_is_done(Shutdown *shutdown) {
                 return true;
         }
         if (pipeline->restart == NULL || restart_running(pipeline->restart) == 0) {
-                return shutdown->hurried; /* only a batch at the database is left */
+                /* Only a batch is left; without a connection it is not at the database. */
+                return shutdown->hurried || !pg_pool_is_up(*shutdown->poolp);
         }
         if (passed >= kill_at && !shutdown->killed) {
                 shutdown->killed = true;

@@ -17,7 +17,8 @@
 static int64_t partition_commit_offset(const Partition *partition) {
         switch (partition->state) {
         case PARTITION_COMMITTING:
-                return partition->start;
+                /* Not while it waits to be looked up anew. */
+                return partition->retry_us == INT64_MAX ? partition->start : -1;
         case PARTITION_ACTIVE:
         case PARTITION_DRAINING:
         case PARTITION_STOPPED:
@@ -34,13 +35,25 @@ static int64_t partition_commit_offset(const Partition *partition) {
         return -1;
 }
 
+bool commit_names(const Partition *partition) {
+        const Commit *commit = &partition->engine->commit;
+        for (size_t i = 0; i < commit->n; i++) {
+                if (commit->entries[i].partition == partition) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 void commit_schedule(Partition *partition) {
         Engine *engine = partition->engine;
         if (partition_commit_offset(partition) >= 0) {
-                /* A start is committed at once, since its partition stands still until then; not
-                 * after a failure, or a broker that says no would be asked for ever. */
+                /* A start is committed at once, since its partition stands still until then, and at
+                 * a drain; not after a failure, or a broker that says no would be asked for ever.
+                 */
                 int64_t next =
-                        partition->state == PARTITION_COMMITTING && !engine->commit_failed
+                        (partition->state == PARTITION_COMMITTING || engine->draining) &&
+                                        !engine->commit_failed
                                 ? engine->now
                                 : engine->commit_last_us + engine->config->commit_interval_us;
                 next = next > engine->now ? next : engine->now;
@@ -132,10 +145,12 @@ int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t n
                 return commit_fail(engine);
         }
         size_t kept = 0;
+        bool failed = false;
         int r = 0;
         for (size_t i = 0; i < commit->n; i++) {
                 Partition *partition = commit->entries[i].partition;
                 bool keep = false;
+                failed = failed || !results[i].ok;
                 if (r == 0) {
                         r = commit_check(partition, &results[i], &keep);
                 }
@@ -149,6 +164,8 @@ int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t n
         }
         commit->n = kept;
         if (r != 0 || kept == 0) {
+                engine->commit_failed = failed;
+                engine->totals.commits_failed += failed;
                 commit_clear(engine);
                 return r;
         }

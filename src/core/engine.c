@@ -59,12 +59,20 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         engine->commit_due_us = INT64_MAX;
         engine->commit_last_us = INT64_MIN / 2;
         list_init(&engine->partitions);
+        list_init(&engine->gone);
         list_init(&engine->rejects);
         list_init(&engine->batches);
         list_init(&engine->ready);
         list_init(&engine->runs);
         *enginep = engine;
         return 0;
+}
+
+static void partitions_free(List *partitions) {
+        list_for_each_safe(link, partitions) {
+                list_unlink(link);
+                partition_unref(container_of(link, Partition, link));
+        }
 }
 
 void engine_free(Engine *engine) {
@@ -103,10 +111,8 @@ void engine_free(Engine *engine) {
                 batch_free(batch);
         }
         hosts_free(engine);
-        list_for_each_safe(link, &engine->partitions) {
-                list_unlink(link);
-                partition_unref(container_of(link, Partition, link));
-        }
+        partitions_free(&engine->partitions);
+        partitions_free(&engine->gone);
         heap_deinit(&engine->retries);
         free(engine->actions);
         free(engine);
@@ -188,6 +194,7 @@ static int action_take(Engine *engine, EngineAction *action, bool *taken) {
                 engine->actions_head = (engine->actions_head + 1) & (engine->actions_capacity - 1);
                 engine->actions_count--;
                 engine->held = action->partition;
+                engine->unassigned = action->type == ENGINE_UNASSIGN;
                 if (action->type == ENGINE_RESTART &&
                     (engine->stopping || !run_is_wanted(action->run))) {
                         /* What has not started never starts. */
@@ -205,6 +212,10 @@ static int action_take(Engine *engine, EngineAction *action, bool *taken) {
 }
 
 int engine_next_action(Engine *engine, EngineAction *action, bool *takenp) {
+        if (engine->unassigned) {
+                engine->unassigned = false;
+                partitions_free(&engine->gone);
+        }
         partition_unref(engine->held);
         engine->held = NULL;
         int r = action_take(engine, action, takenp);
@@ -309,6 +320,10 @@ bool engine_is_quiet(const Engine *engine) {
 int engine_release(Engine *engine, int64_t now) {
         engine->now = now;
         engine->released = true;
+        if (engine->draining && !engine->drain_hurried) {
+                engine->drain_hurried = true;
+                engine->drain_until_us = now + 500 * 1000;
+        }
         cancel_all(engine, CANCEL_RUN | CANCEL_BATCH);
         return 0;
 }
@@ -320,7 +335,7 @@ int engine_flush(Engine *engine, int64_t now) {
 }
 
 bool engine_is_committed(const Engine *engine) {
-        if (engine->flush || engine->commit.state != COMMIT_IDLE) {
+        if (engine->flush || engine->unconfirmed || engine->commit.state != COMMIT_IDLE) {
                 return false;
         }
         list_for_each(link, &engine->partitions) {

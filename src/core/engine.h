@@ -11,11 +11,13 @@
  * What it owns:
  *
  *   Partition   one assignment of one partition, from `assigned` until it was unassigned and
- * nothing refers to it any more. The same partition handed back is another object, so a late result
- * can never touch a newer assignment. Message     a task: one record on its way through its
- * handlers. It belongs to its partition, is linked where it waits, and leaves the engine with
- * ENGINE_FINISHED. Batch       rows and fences that go to PostgreSQL in one transaction. Run one
- * restart of one host, shared by the messages that asked for it before it started.
+ *               nothing refers to it any more. The same partition handed back is another object, so
+ *               a late result can never touch a newer assignment.
+ *   Message     a task: one record on its way through its handlers. It belongs to its partition, is
+ *               linked where it waits, and leaves the engine with ENGINE_FINISHED.
+ *   Batch       rows and fences that go to PostgreSQL in one transaction.
+ *   Run         one restart of one host, shared by the messages that asked for it before it
+ *               started.
  *
  * Whoever carries out actions holds Batch, Run and (counted) Partition pointers across events,
  * never a Message: a message can be released while its batch or its run is still under way.
@@ -136,6 +138,7 @@ struct Message {
         bool tombstone;          /* it has no value */
         bool saved;       /* its row was written by this process: the payload can be read back */
         bool waits;       /* counts in `waiting`, not in `in_flight` */
+        bool shares;      /* its run counts by another message */
         Host *target;     /* in the engine, while its restart waits or runs */
         size_t bytes;     /* what it counts against in_flight_bytes */
         List link;        /* Partition.messages, in offset order */

@@ -137,6 +137,8 @@ static int host_run(Engine *engine, Host *host) {
         list_for_each(link, &run->messages) {
                 Message *message = container_of(link, Message, host_link);
                 const HandlerTask *task = &message->handlers[HANDLER_RESTART];
+                /* 10,000 requests for one host are one restart in flight, not the end of intake. */
+                message->shares = link != run->messages.next;
                 message_set_state(message, HANDLER_RESTART, HANDLER_RUNNING);
                 if (task->attempts + 1 > run->attempt) {
                         run->attempt = task->attempts + 1;
@@ -182,7 +184,14 @@ const char *run_host(const Run *run) {
 }
 
 bool run_is_wanted(const Run *run) {
-        return !list_is_empty(&run->messages);
+        /* What was revoked may not be cancelled yet. */
+        list_for_each(link, &run->messages) {
+                const Message *message = container_of(link, Message, host_link);
+                if (message->partition->state != PARTITION_DRAINING) {
+                        return true;
+                }
+        }
+        return false;
 }
 
 int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, const char *detail,
@@ -194,14 +203,14 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
         list_splice_back(&messages, &run->messages);
         /* The messages are the run's no longer: whatever settling one does to the others, it finds
          * them in this list, and their host stays until the run is freed. */
-        while (r == 0 && !list_is_empty(&messages)) {
+        while (!list_is_empty(&messages)) {
                 Message *message = container_of(messages.next, Message, host_link);
                 list_unlink(&message->host_link);
                 message->target = NULL;
-                r = message_outcome(message, HANDLER_RESTART, outcome, charged, detail);
-                if (r == 0) {
-                        r = message_settle(message);
-                }
+                message->shares = false;
+                int one = message_outcome(message, HANDLER_RESTART, outcome, charged, detail);
+                one = one == 0 ? message_settle(message) : one;
+                r = r == 0 ? one : r; /* none may stay in this list */
         }
         run_free(engine, run);
         return r;

@@ -64,7 +64,6 @@ static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
 static int message_saved(Message *message) {
         list_unlink(&message->lane_link);
         if (message->record == MESSAGE_ROW) {
-                message->saved = true;
                 message->partition->engine->totals.saved_rows++;
         }
         message->fault_kept = message->fault_kept || message->record == MESSAGE_FAULTY;
@@ -176,6 +175,9 @@ static int reject_begin(Engine *engine) {
 
 static int batch_again(Engine *engine, Batch *batch) {
         batch->retry_us = INT64_MAX;
+        list_for_each(link, &batch->messages) {
+                container_of(link, Message, lane_link)->fault_sent = batch->kind == BATCH_REJECT;
+        }
         EngineActionType type = batch->read_fences          ? ENGINE_READ_FENCES
                                 : batch->kind == BATCH_SAVE ? ENGINE_SAVE
                                                             : ENGINE_REJECT;
@@ -245,20 +247,24 @@ static bool part_is_current(const BatchPart *part) {
 
 static int batch_saved(Engine *engine, Batch *batch) {
         int r = 0;
+        engine->mixed = 0;
         for (size_t i = 0; i < batch->n_parts; i++) {
                 BatchPart *part = &batch->parts[i];
                 if (part_is_current(part)) {
                         part->partition->fence = part->next;
                 }
         }
-        while (r == 0 && !list_is_empty(&batch->messages)) {
+        while (!list_is_empty(&batch->messages)) {
                 Message *message = container_of(batch->messages.next, Message, lane_link);
+                int one;
                 if (batch->kind == BATCH_SAVE) {
-                        r = message_saved(message);
+                        message->saved = message->record == MESSAGE_ROW;
+                        one = message_saved(message);
                 } else {
                         message->fault_kept = true;
-                        r = message_finish(message, FINISH_REJECTED);
+                        one = message_finish(message, FINISH_REJECTED);
                 }
+                r = r == 0 ? one : r; /* none may stay in this list */
         }
         batch_end(engine, batch);
         return r;
@@ -299,6 +305,9 @@ static int batch_failed(Engine *engine, Batch *batch, bool read_fences, bool at_
                                 : backoff_delay(config->backoff_us, config->backoff_max_us,
                                                 batch->failures, &engine->random);
         batch->failures++;
+        list_for_each(link, &batch->messages) {
+                container_of(link, Message, lane_link)->fault_sent = false;
+        }
         batch->read_fences = read_fences && batch->kind == BATCH_SAVE;
         batch->retry_us = engine->now + delay;
         if (delay > 0 && engine->database_us < batch->retry_us) {
@@ -328,7 +337,7 @@ int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now) {
         case BATCH_SAVED:
                 return batch_saved(engine, batch);
         case BATCH_REFUSED:
-                if (batch->kind == BATCH_SAVE) {
+                if (batch->kind == BATCH_SAVE && !engine->released) {
                         return engine_act(engine, &(EngineAction){.type = ENGINE_SAVE_EACH,
                                                                   .batch = batch});
                 }
@@ -358,12 +367,39 @@ static int row_refused(Batch *batch, const RefusedRow *refused) {
         return 0;
 }
 
+/* Every row refused is nobody's own fault: an outage. But a few bad rows alone would keep a batch
+ * of their own for ever, so they go back to their lanes and meet others in the next. */
+static int batch_mix(Engine *engine, Batch *batch) {
+        bool gone = false;
+        int r = batch_prune(engine, batch, &gone);
+        if (r != 0 || gone) {
+                return r;
+        }
+        int64_t delay = backoff_delay(engine->config->backoff_us, engine->config->backoff_max_us,
+                                      engine->mixed++, &engine->random);
+        engine->database_us = engine->now + delay;
+        r = engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
+                                               .note = NOTE_BATCH_RETRY,
+                                               .offset = (int64_t)batch->rows,
+                                               .delay_us = delay});
+        while (!list_is_empty(&batch->messages)) {
+                Message *message = container_of(batch->messages.prev, Message, lane_link);
+                list_unlink(&message->lane_link);
+                list_push_front(&message->partition->lane, &message->lane_link);
+                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
+        }
+        batch_end(engine, batch);
+        return r;
+}
+
 int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedRow *refused,
                       size_t n_refused, int64_t now) {
         engine->now = now;
+        if (end == BATCH_REFUSED) {
+                return batch_mix(engine, batch);
+        }
         if (end != BATCH_SAVED) {
-                /* Every row refused is nobody's own fault: an outage like the others. */
-                return batch_failed(engine, batch, end != BATCH_REFUSED, false);
+                return batch_failed(engine, batch, true, false);
         }
         for (size_t i = 0; i < n_refused; i++) {
                 int r = row_refused(batch, &refused[i]);

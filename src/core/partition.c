@@ -26,6 +26,7 @@ enum {
         LOOK_UP_BACKOFF_MAX_US = 10 * 1000000,
         /* After the drain's bound: for the commit of what did end in time. */
         LAST_COMMIT_US = 1500 * 1000,
+        CLOSING_US = 500 * 1000,
         /* How often a stopped partition is looked at: the operator may have decided. */
         STOPPED_AGAIN_US = 5 * 1000000,
         /* Messages cancelled between two looks at anything else. */
@@ -98,6 +99,7 @@ int partition_set_state(Partition *partition, PartitionState state) {
         EngineAction action = {.partition = partition, .offset = partition->start};
 
         partition->state = state;
+        partition->retry_us = INT64_MAX; /* a question of the state before is not asked again */
         switch (state) {
         case PARTITION_LOOKING_UP:
                 action.type = ENGINE_LOOK_UP;
@@ -191,7 +193,8 @@ int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts 
             partition->retry_us != INT64_MAX) {
                 return 0;
         }
-        if (facts == NULL) {
+        if (facts == NULL || commit_names(partition)) {
+                /* A commit of the epoch before, still under way, may change what was read. */
                 return partition_try_again(partition);
         }
         partition->facts = (PartitionFacts){.committed = facts->committed,
@@ -323,6 +326,11 @@ int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now) {
                 return 0;
         }
         partition->resuming = false;
+        if (partition->doubted) {
+                /* It was doubted meanwhile: it is read, but not admitted. */
+                return engine_act(engine,
+                                  &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+        }
         if (!ok) {
                 partition->resume_us = now + RESUME_AGAIN_US;
                 return 0;
@@ -427,6 +435,13 @@ int partition_restart(Partition *partition) {
         /* A batch that is still under way belongs to the epoch before. */
         partition->batch = NULL;
         partition->doubted = partition->lost = false;
+        if (partition->state == PARTITION_ACTIVE && !partition->held) {
+                r = engine_act(partition->engine,
+                               &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+                if (r != 0) {
+                        return r;
+                }
+        }
         partition->epoch = ++partition->engine->epochs;
         offsets_deinit(&partition->offsets);
         offsets_init(&partition->offsets, -1);
@@ -436,12 +451,16 @@ int partition_restart(Partition *partition) {
 /* --- revoke ------------------------------------------------------------------------------- */
 
 static int partition_let_go(Partition *partition) {
+        Engine *engine = partition->engine;
+        engine->unconfirmed =
+                engine->unconfirmed ||
+                (engine->released && partition->offsets.watermark > partition->committed);
         int r = partition_release(partition, CANCEL_RUN | CANCEL_BATCH);
         if (r == 0) {
                 r = partition_set_state(partition, PARTITION_GONE);
         }
         list_unlink(&partition->link);
-        partition_unref(partition);
+        list_push_back(&partition->engine->gone, &partition->link); /* the driver names it still */
         return r;
 }
 
@@ -449,8 +468,8 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
         engine->now = now;
         engine->totals.rebalances++;
         engine->draining = true;
-        engine->drain_hurried = false;
-        engine->drain_until_us = now + engine->config->drain_us;
+        engine->drain_hurried = engine->released;
+        engine->drain_until_us = now + (engine->released ? CLOSING_US : engine->config->drain_us);
         for (size_t i = 0; i < n; i++) {
                 Partition *partition = partitions[i];
                 /* A restart under way goes on; whoever owns the partition next finds how it ended.
@@ -478,8 +497,9 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
 static bool partition_drains(const Partition *partition) {
         const Engine *engine = partition->engine;
         if (engine->released) {
-                /* The end: the final commit was tried before; closing drains nothing again. */
-                return false;
+                /* The end: closing drains nothing again, but a final commit may be under way. */
+                return partition->offsets.watermark > partition->committed &&
+                       (engine->flush || engine->commit.state != COMMIT_IDLE);
         }
         return partition->cancelling || partition->batch != NULL ||
                !list_is_empty(&partition->messages) ||

@@ -30,6 +30,8 @@ struct Engine {
         uint64_t random;
         EngineAction *actions; /* a ring */
         size_t actions_capacity, actions_head, actions_count;
+        List gone;       /* Partition.link: let go, until ENGINE_UNASSIGN was carried out */
+        bool unassigned; /* the newest action is ENGINE_UNASSIGN */
         List partitions; /* Partition.link; in the order in which batches serve them */
         uint64_t epochs;
         Heap retries; /* Message.retry */
@@ -44,7 +46,8 @@ struct Engine {
         uint64_t run_ids;
         size_t in_flight, in_flight_bytes, waiting;
         bool reading, stopping, released, flush;
-        bool cancelling; /* a partition is */
+        bool cancelling;  /* a partition is */
+        bool unconfirmed; /* let go at the end before its last commit was confirmed */
         Commit commit;
         int64_t commit_due_us; /* INT64_MAX: nothing to commit */
         int64_t commit_last_us;
@@ -52,6 +55,7 @@ struct Engine {
         bool draining;      /* a revoke is being answered */
         bool drain_hurried; /* its bound is over, only a last commit is waited for */
         int64_t drain_until_us;
+        unsigned mixed;      /* batches in a row of which PostgreSQL refused every row */
         int64_t database_us; /* no batch begins before: PostgreSQL refused one for no row's fault */
         Partition *held;     /* of the newest action: a reference until the next is taken */
         EngineTotals totals;
@@ -115,6 +119,8 @@ MUST_CHECK int partition_note(Partition *partition, EngineNote note, int64_t off
 /* --- commits.c --- */
 
 MUST_CHECK int commits_dispatch(Engine *engine);
+/* Whether a commit that is under way has an offset of it. */
+bool commit_names(const Partition *partition);
 /* A watermark has moved. */
 void commit_schedule(Partition *partition);
 

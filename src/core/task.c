@@ -82,7 +82,8 @@ void message_set_state(Message *message, HandlerId handler, HandlerState state) 
 
         message->handlers[handler].state = state;
         bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
-                     (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING);
+                     (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
+                      (restart->state == HANDLER_RUNNING && message->shares));
         if (waits == message->waits) {
                 return;
         }
@@ -234,14 +235,15 @@ int message_admit(Partition *partition, const Record *record, int64_t wall) {
         engine->in_flight++;
         engine->in_flight_bytes += message->bytes;
 
-        /* Below the fence it is saved, or it is a tombstone, or it has its row in `rejected`. */
+        /* Below the fence it is saved, or a tombstone, or it has its row in `rejected`; one that
+         * could be read when it was saved and cannot now (another configuration) gets one. */
         if (record->offset >= partition->fence) {
                 message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
                 list_push_back(&partition->lane, &message->lane_link);
-        } else if (message->record == MESSAGE_FAULTY) {
-                message->fault_kept = true;
         }
         if (engine->config->restart && message->record != MESSAGE_FAULTY && record->value != NULL) {
+                message_set_state(message, HANDLER_RESTART,
+                                  HANDLER_QUEUED); /* not off, should this fail */
                 r = message_start_restart(message);
                 if (r != 0) {
                         return r;
@@ -329,7 +331,10 @@ int message_settle(Message *message) {
                 return message_finish(message,
                                       message->tombstone ? FINISH_TOMBSTONE : FINISH_ACCEPTED);
         case VERDICT_RETRY:
-                return message_retry(message);
+                /* Whoever owns it next tries again. */
+                return engine->stopping || message->partition->state == PARTITION_DRAINING
+                               ? message_finish(message, FINISH_RELEASED)
+                               : message_retry(message);
         case VERDICT_REJECT:
                 if (message->fault_kept) {
                         return message_finish(message, FINISH_REJECTED);

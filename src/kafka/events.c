@@ -446,7 +446,7 @@ static void on_looked(Consumer *consumer, HelperRequest *request) {
                 const rd_kafka_topic_partition_t *one = &list->elems[i];
                 Part *part = parts_find_id(&consumer->parts, one->topic, one->partition,
                                            request->ids[i]);
-                if (part == NULL) {
+                if (part == NULL || part->revoked) {
                         continue;
                 }
                 ConsumerLookUp *result = &results[n++];

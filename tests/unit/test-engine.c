@@ -290,8 +290,12 @@ static void test_below_the_fence_only_the_restart_runs(void **state) {
         fetch_bytes(world, partition, 11, "not json");
         take(world);
         assert_int_equal(count(world, ENGINE_SAVE), 0);
+        assert_string_equal(world->finished, "");
+        Run *run = only(world, ENGINE_RESTART)->run;
+        /* Its row in `rejected` may be there or not: the configuration may have changed. */
+        saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
         assert_string_equal(world->finished, "J");
-        restarted(world, only(world, ENGINE_RESTART)->run, OUTCOME_DONE);
+        restarted(world, run, OUTCOME_DONE);
         assert_string_equal(world->finished, "JA");
 }
 
@@ -322,6 +326,105 @@ static void test_requests_that_wait_share_a_restart(void **state) {
         assert_int_equal(engine_totals(world->engine)->runs, 2);
         restarted(world, second, OUTCOME_DONE);
         assert_int_equal(count(world, ENGINE_RESTART), 0);
+}
+
+static void test_those_who_share_a_restart_do_not_fill_the_intake(void **state) {
+        World *world = *state;
+        world->config.in_flight = 8;
+        world->config.batch_rows = 100;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *first = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (int i = 1; i < 30; i += 5) {
+                for (int j = i; j < i + 5; j++) {
+                        fetch(world, partition, j, "a");
+                }
+                take(world);
+                saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        }
+        restarted(world, first, OUTCOME_DONE);
+        Run *second = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        assert_int_equal(engine_waiting(world->engine), 29);
+        assert_true(engine_is_reading(world->engine));
+        restarted(world, second, OUTCOME_DONE);
+        assert_int_equal(engine_in_flight(world->engine) + engine_waiting(world->engine), 0);
+        assert_int_equal(strlen(world->finished), 31);
+}
+
+static void test_a_revoked_partition_is_not_looked_at_again(void **state) {
+        World *world = *state;
+        Partition *stopped = activate(world, 0, 10, 10), *busy = activate(world, 1, 0, 0);
+        PartitionFacts facts = {.committed = 10, .low = 50, .high = 90};
+        assert_int_equal(engine_out_of_range(world->engine, stopped, world->now), 0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, stopped, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(stopped->state, PARTITION_STOPPED);
+        fetch(world, busy, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Partition *both[] = {stopped, busy};
+        assert_int_equal(engine_revoked(world->engine, both, 2, false, world->now), 0);
+        take(world);
+        tick(world, 4900000);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 0);
+        assert_int_equal(stopped->state, PARTITION_DRAINING);
+        saved(world, batch, BATCH_SAVED);
+        only(world, ENGINE_UNASSIGN);
+}
+
+static void test_a_restart_that_was_ordered_does_not_start_after_a_revoke(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        EngineAction action;
+        bool taken;
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "b");
+        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+        assert_true(taken && action.type == ENGINE_RESTART);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+}
+
+static void test_a_failure_after_a_revoke_is_the_next_owners(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        restarted(world, run, OUTCOME_FAILED);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "L");
+        only(world, ENGINE_UNASSIGN);
+}
+
+static void test_a_start_that_cannot_be_committed_is_no_spin(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = -1, .low = 3, .high = 9};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 42, world->now), 0);
+        take(world);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, false); /* the group cannot be asked */
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        tick(world, SECOND);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, 7, true); /* somebody else committed: looked up anew */
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        tick(world, 20 * SECOND);
+        only(world, ENGINE_LOOK_UP);
 }
 
 static void test_concurrency_and_no_host_holds_up_another(void **state) {
@@ -430,6 +533,33 @@ static void test_a_refused_row_is_rejected_and_its_neighbours_saved(void **state
         assert_string_equal(world->finished, "JAA");
         assert_int_equal(count(world, ENGINE_REJECT), 0);
         assert_int_equal(partition->offsets.watermark, 3);
+}
+
+static void test_bad_rows_alone_meet_others(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_REFUSED);
+        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_REFUSED, NULL, 0,
+                                           world->now),
+                         0);
+        fetch(world, partition, 2, "a");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        tick(world, 2 * SECOND);
+        batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(batch->rows, 3);
+        assert_int_equal(batch->parts[0].expected, 0);
+        int64_t offset = 0;
+        list_for_each(link, &batch->messages) {
+                assert_int_equal(container_of(link, Message, lane_link)->offset, offset++);
+        }
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "AAA");
 }
 
 /* --- limits ------------------------------------------------------------------------------- */
@@ -849,11 +979,17 @@ int main(void) {
                 TEST(test_below_the_fence_only_the_restart_runs),
                 TEST(test_a_duplicate_is_counted_and_dropped),
                 TEST(test_requests_that_wait_share_a_restart),
+                TEST(test_those_who_share_a_restart_do_not_fill_the_intake),
+                TEST(test_a_revoked_partition_is_not_looked_at_again),
+                TEST(test_a_restart_that_was_ordered_does_not_start_after_a_revoke),
+                TEST(test_a_failure_after_a_revoke_is_the_next_owners),
+                TEST(test_a_start_that_cannot_be_committed_is_no_spin),
                 TEST(test_concurrency_and_no_host_holds_up_another),
                 TEST(test_an_unknown_end_is_settled_by_the_fence),
                 TEST(test_a_fence_that_went_back_starts_the_partition_anew),
                 TEST(test_an_outage_charges_nobody_and_holds_back_the_rest),
                 TEST(test_a_refused_row_is_rejected_and_its_neighbours_saved),
+                TEST(test_bad_rows_alone_meet_others),
                 TEST(test_reading_stops_at_the_limit_and_goes_on),
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
