@@ -158,8 +158,8 @@ int command_run(int argc, char **argv) {
         return status;
 }
 
-/* What only librdkafka can tell of the section kafka. */
-static int check_kafka(const Config *config) {
+/* What only the libraries can tell of the sections kafka and postgres. */
+static int check_libraries(const Config *config) {
         char *error = NULL;
         ConsumerOptions options = {.n_settings = config->kafka.n,
                                    .topics = (const char *const *)config->consume.topics,
@@ -168,6 +168,10 @@ static int check_kafka(const Config *config) {
         options.settings = settings;
         int r = settings == NULL ? -ENOMEM : consumer_check(&options, &error);
         free(settings);
+        PgOptions postgres = {.dsn = config->postgres.dsn,
+                              .password_file = config->postgres.password_file,
+                              .application_name = config->instance};
+        r = r == 0 ? pg_check(&postgres, &error) : r;
         if (r != 0) {
                 fprintf(stderr, "error: %s\n", error != NULL ? error : strerror(ENOMEM));
         }
@@ -180,7 +184,7 @@ int command_check_config(int argc, char **argv) {
         int status = parse(
                 argc, argv,
                 "Usage: ackd check-config [OPTION...]\n\n"
-                "Says every error of the configuration, with its place and what is "
+                "Reports every error of the configuration, with its place and what is "
                 "allowed, or ok.\nWarns of what will hurt. Exit status 0 or 78.\n\n" COMMON_HELP,
                 &options, NULL);
         if (status >= 0) {
@@ -188,7 +192,7 @@ int command_check_config(int argc, char **argv) {
         }
         Config *config = load_config(&options, &status);
         if (config != NULL) {
-                status = check_kafka(config);
+                status = check_libraries(config);
         }
         if (status == EXIT_OK) {
                 puts("ok");

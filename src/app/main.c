@@ -16,7 +16,7 @@ typedef struct CommandEntry {
 
 static const CommandEntry commands[] = {
         {"run", "run the daemon in the foreground", command_run},
-        {"check-config", "say every error of the configuration, or ok", command_check_config},
+        {"check-config", "report every error of the configuration, or ok", command_check_config},
         {"print-config", "print what is in force and where each value came from",
          command_print_config},
         {"init-db", "make or upgrade the schema in PostgreSQL; safe to repeat", command_init_db},
@@ -40,7 +40,7 @@ static void print_help(FILE *out) {
         fputs("\nEvery command takes:\n"
               "  -c, --config FILE      the configuration (default: $ACKD_CONFIG, else "
               "/etc/ackd/ackd.yaml)\n"
-              "  -o, --option KEY=VALUE  override one key, for example -o retry.attempts=3\n"
+              "  -o, --option KEY=VALUE override one key, for example -o retry.attempts=3\n"
               "  -h, --help             the command's own help\n\n"
               "Exit status: 0 ok, 64 usage, 69 Kafka or PostgreSQL cannot be reached, 70 "
               "unexpected error,\n75 stopped but not confirmed, 76 fenced, 78 configuration.\n",
@@ -73,6 +73,13 @@ int main(int argc, char **argv) {
                 if (strcmp(commands[i].name, name) == 0) {
                         return finish(commands[i].run(argc - 1, argv + 1));
                 }
+        }
+        if (name[0] == '-') {
+                fprintf(stderr,
+                        "ackd: options come behind the command: ackd COMMAND %s ...; ackd "
+                        "--help lists the commands\n",
+                        name);
+                return EXIT_USAGE;
         }
         fprintf(stderr, "ackd: there is no command \"%s\"; ackd --help lists them\n", name);
         return EXIT_USAGE;

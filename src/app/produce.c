@@ -16,6 +16,7 @@
 
 #include "app/commands.h"
 #include "app/signals.h"
+#include "core/host.h"
 #include "kafka/producer.h"
 #include "util/json.h"
 #include "util/list.h"
@@ -148,8 +149,8 @@ static void on_report(LoopTimer *timer) {
         print_bar(produce);
         if (loop_now() - produce->progress_us > DELIVERY_US) {
                 snprintf(produce->error, sizeof(produce->error),
-                         "nothing was delivered for %d s: is bootstrap.servers right, does the "
-                         "topic exist?",
+                         "nothing was delivered for %d s; look whether kafka.bootstrap.servers is "
+                         "right and the topic exists",
                          DELIVERY_US / 1000000);
                 finish(produce);
                 return;
@@ -405,6 +406,15 @@ static int produce_parse(Produce *produce, CommonOptions *common, int argc, char
         produce->n_hosts = (size_t)(argc - optind);
         if ((produce->n_hosts == 0) == (produce->file == NULL)) {
                 return usage_error(argv[0], "name hosts, or a --file, and not both");
+        }
+        for (size_t i = 0; i < produce->n_hosts; i++) {
+                char host[sizeof(produce->host)], canonical[HOST_SIZE];
+                const char *why = NULL;
+                host_number(produce->hosts[i], 0, host, sizeof(host));
+                if (host_canonical(host, strlen(host), canonical, &why) != 0) {
+                        return usage_error(argv[0], "the host \"%s\" %s (--file sends anything)",
+                                           produce->hosts[i], why);
+                }
         }
         if (produce->file == NULL && produce->count == 0) {
                 produce->count = produce->n_hosts;

@@ -29,6 +29,12 @@ void report_finished(Report *report, const Message *message, Finish finish) {
         int64_t now = loop_now();
 
         report->progress_wall_us = loop_wall();
+        if (finish == FINISH_RELEASED && message->host != NULL &&
+            report->n_released_hosts < REPORT_HOSTS_MAX &&
+            buffer_printf(&report->released_hosts, "%s %s", report->n_released_hosts > 0 ? "," : "",
+                          message->host) == 0) {
+                report->n_released_hosts++;
+        }
         if (finish != FINISH_RELEASED) {
                 metrics_observe(&report->ack_duration, now - message->received_us);
         }
@@ -94,6 +100,14 @@ static void note_partition(Report *report, const EngineAction *action) {
                                    .offset = action->offset);
 
         if (action->note == NOTE_PARTITION_STARTED) {
+                if (facts->committed < 0) {
+                        log_info(report->log, "partition.started", fields,
+                                 "the group has no past here: reading from offset %lld, %lld "
+                                 "messages lie ahead (consume.start)",
+                                 (long long)partition->start,
+                                 (long long)(facts->high - partition->start));
+                        return;
+                }
                 log_info(report->log, "partition.started", fields,
                          "reading from offset %lld (committed %lld, saved below %lld)",
                          (long long)partition->start, (long long)facts->committed,
@@ -355,6 +369,7 @@ void report_deinit(Report *report) {
         loop_timer_stop(&report->timer);
         textfile_free(report->textfile);
         metrics_page_deinit(&report->page);
+        buffer_deinit(&report->released_hosts);
         for (size_t i = 0; i < report->n_topics; i++) {
                 free(report->topics[i].name);
         }

@@ -22,6 +22,7 @@ typedef struct ReportTopic {
 
 enum {
         REPORT_CALLBACKS_MAX = 32, /* the loop has fewer names */
+        REPORT_HOSTS_MAX = 10,     /* of what the shutdown gave back, named in its line */
 };
 
 /* How often a callback was slow. */
@@ -48,6 +49,9 @@ typedef struct Report {
         MetricsHistogram batch_rows;
         uint64_t restarts[OUTCOME_COUNT];
         ReportCallback slow[REPORT_CALLBACKS_MAX];
+        Buffer released_hosts; /* " a, b": of the first that were released */
+        size_t n_released_hosts;
+        bool closed;        /* neither Kafka nor PostgreSQL is there any more */
         Textfile *textfile; /* NULL: not configured */
         LoopTimer timer;
         MetricsPage page;

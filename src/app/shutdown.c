@@ -9,7 +9,6 @@ enum {
                 1000000, /* sooner, it is the same gesture: a terminal's, a supervisor's */
         METRICS_FLUSH_US = 400000, /* of the step's 500 ms */
         KILLED_US = 500000,        /* to see the end of what was killed, or of a last batch */
-        NACK_HOSTS_MAX = 10,       /* named in the line of the step */
 };
 
 struct ShutdownStep {
@@ -65,8 +64,19 @@ static void cancel_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
         shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
         shutdown->released_before = engine_totals(engine)->finished[FINISH_RELEASED];
+        buffer_clear(&shutdown->report->released_hosts);
+        shutdown->report->n_released_hosts = 0;
+        size_t running = engine_running(engine);
+        size_t inside = engine_in_flight(engine) + engine_waiting(engine);
+        shutdown->waiting = inside > running ? inside - running : 0;
         if (engine_stop(engine, loop_now()) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
+        }
+        if (running > 0) {
+                log_info(shutdown->log, "shutdown.grace", FIELDS(),
+                         "waiting up to %lld s for %zu running restart%s; a second SIGTERM or "
+                         "SIGINT ends them",
+                         (long long)(grace(shutdown) / 1000000), running, running == 1 ? "" : "s");
         }
         pipeline_turn(shutdown->pipeline);
 }
@@ -105,12 +115,12 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
         size_t running = pipeline->restart != NULL ? restart_running(pipeline->restart) : 0;
         uint64_t interrupted =
                 shutdown->report->restarts[OUTCOME_UNKNOWN] - shutdown->unknown_before;
-        say(shutdown, "%llu not started and released",
-            (unsigned long long)(engine_totals(pipeline->engine)->finished[FINISH_RELEASED] -
-                                 shutdown->released_before));
+        say(shutdown, "%zu that had not started are given back", shutdown->waiting);
         if (interrupted > 0) {
-                say(shutdown, ", %llu running restart%s ended by force at the end of the grace",
-                    (unsigned long long)interrupted, interrupted == 1 ? "" : "s");
+                say(shutdown, ", %llu running restart%s ended unknown, %s",
+                    (unsigned long long)interrupted, interrupted == 1 ? "" : "s",
+                    shutdown->terminated || shutdown->killed ? "by force at the end of the grace"
+                                                             : "by their own timeout");
                 worsen(shutdown, EXIT_UNCONFIRMED);
         }
         if (running > 0) {
@@ -126,21 +136,6 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
 
 static void nack_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
-        size_t named = 0;
-        say(shutdown, "%zu released: uncommitted, delivered again",
-            engine_in_flight(engine) + engine_waiting(engine));
-        list_for_each(link, engine_partitions(engine)) {
-                const Partition *partition = container_of(link, Partition, link);
-                list_for_each(message_link, &partition->messages) {
-                        const Message *message = container_of(message_link, Message, link);
-                        if (message->host != NULL && named++ < NACK_HOSTS_MAX) {
-                                say(shutdown, "%s %s", named == 1 ? ";" : ",", message->host);
-                        }
-                }
-        }
-        if (named > NACK_HOSTS_MAX) {
-                say(shutdown, " and %zu more", named - NACK_HOSTS_MAX);
-        }
         if (engine_release(engine, loop_now()) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
@@ -152,7 +147,32 @@ static bool nack_is_done(Shutdown *shutdown) {
         return engine_in_flight(engine) + engine_waiting(engine) == 0;
 }
 
+/* Finished messages behind an unfinished one: they are not committed, so they are handled again. */
+static size_t stranded(const Engine *engine) {
+        size_t n = 0;
+        list_for_each(link, engine_partitions(engine)) {
+                n += offsets_stranded(&container_of(link, Partition, link)->offsets);
+        }
+        return n;
+}
+
+static void nack_end(Shutdown *shutdown, bool in_time) {
+        const Report *report = shutdown->report;
+        uint64_t released = engine_totals(shutdown->pipeline->engine)->finished[FINISH_RELEASED] -
+                            shutdown->released_before;
+        (void)in_time;
+        say(shutdown, "%llu released: uncommitted, delivered again", (unsigned long long)released);
+        if (report->released_hosts.size > 0) {
+                say(shutdown, ";%.*s%s", (int)report->released_hosts.size,
+                    (const char *)report->released_hosts.data,
+                    released > REPORT_HOSTS_MAX ? " and others" : "");
+        }
+}
+
 static void commit_begin(Shutdown *shutdown) {
+        const Engine *engine = shutdown->pipeline->engine;
+        shutdown->stranded = stranded(engine);
+        shutdown->nothing = list_is_empty(engine_partitions(engine));
         if (engine_flush(shutdown->pipeline->engine, loop_now()) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
@@ -165,7 +185,14 @@ static bool commit_is_done(Shutdown *shutdown) {
 
 static void commit_end(Shutdown *shutdown, bool in_time) {
         if (engine_is_committed(shutdown->pipeline->engine)) {
-                say(shutdown, "confirmed");
+                say(shutdown,
+                    shutdown->nothing ? "nothing to commit: no partition is ours" : "confirmed");
+                if (shutdown->stranded > 0) {
+                        say(shutdown,
+                            "; %zu finished behind an unfinished one: uncommitted, delivered and "
+                            "handled again",
+                            shutdown->stranded);
+                }
                 return;
         }
         (void)in_time;
@@ -187,14 +214,19 @@ static bool leave_is_done(Shutdown *shutdown) {
 }
 
 static void leave_end(Shutdown *shutdown, bool in_time) {
-        say(shutdown, shutdown->pipeline->dead ? "the consumer is closed"
-                      : in_time
-                              ? "left the consumer group"
-                              : "the group's coordinator did not answer; it will notice that this "
-                                "member is gone");
+        if (shutdown->pipeline->dead) {
+                say(shutdown, "the consumer is closed");
+        } else if (!in_time) {
+                say(shutdown, "the group's coordinator did not answer; it will notice that this "
+                              "member is gone");
+        } else {
+                say(shutdown,
+                    shutdown->nothing ? "no partition was ours" : "left the consumer group");
+        }
 }
 
 static void database_begin(Shutdown *shutdown) {
+        shutdown->report->closed = true;
         pg_pool_free(*shutdown->poolp);
         *shutdown->poolp = NULL;
 }
@@ -236,7 +268,7 @@ static const ShutdownStep steps[] = {
         {"signal", "shutdown.signal", 0, NULL, NULL, NULL},
         {"intake", "shutdown.intake", 100000, intake_begin, NULL, intake_end},
         {"cancel", "shutdown.cancel", 0, cancel_begin, cancel_is_done, cancel_end},
-        {"nack", "shutdown.nack", 200000, nack_begin, nack_is_done, NULL},
+        {"nack", "shutdown.nack", 200000, nack_begin, nack_is_done, nack_end},
         {"commit", "shutdown.commit", 1500000, commit_begin, commit_is_done, commit_end},
         {"leave", "shutdown.leave", 1500000, leave_begin, leave_is_done, leave_end},
         {"database", "shutdown.database", 500000, database_begin, NULL, database_end},

@@ -39,6 +39,9 @@ struct Shutdown {
         bool terminated, killed;
         int64_t killed_us;
         uint64_t released_before;
+        size_t waiting;          /* messages that had not started when it began */
+        size_t stranded;         /* finished, but behind an unfinished one */
+        bool nothing;            /* no partition was assigned at the final commit */
         uint64_t unknown_before; /* restarts that ended unknown before what runs was told to end */
         int status;
         Buffer what; /* of the step: what happened */

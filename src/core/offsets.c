@@ -81,3 +81,11 @@ int64_t offsets_oldest(const Offsets *offsets) {
 size_t offsets_gap(const Offsets *offsets) {
         return offsets->tail - offsets->head;
 }
+
+size_t offsets_stranded(const Offsets *offsets) {
+        size_t n = 0;
+        for (uint64_t i = offsets->head; i < offsets->tail; i++) {
+                n += offsets->ring[i & (offsets->capacity - 1)] & 1;
+        }
+        return n;
+}

@@ -40,5 +40,9 @@ void offsets_resolve(Offsets *offsets, uint64_t sequence);
 /* The oldest offset that is not resolved; -1: all are. */
 int64_t offsets_oldest(const Offsets *offsets);
 
+/* How many at or above the watermark are resolved: finished, and uncommitted because of an older
+ * one. Walks over all of them. */
+size_t offsets_stranded(const Offsets *offsets);
+
 /* How many are admitted at or above the watermark, resolved or not: the ack gap. */
 size_t offsets_gap(const Offsets *offsets);

@@ -193,6 +193,14 @@ static int make_setup(Buffer *setup, const PgOptions *options) {
         return r;
 }
 
+int pg_check(const PgOptions *options, char **errorp) {
+        Parameters parameters = {0};
+        int r = parameters_init(&parameters, options->dsn, options->password_file,
+                                options->application_name, errorp);
+        parameters_deinit(&parameters);
+        return r > 0 ? PG_E_DSN : r;
+}
+
 static int pool_init(PgPool *pool, const PgOptions *options, char **errorp) {
         SessionShared *shared = &pool->shared;
         int r = parameters_init(&shared->parameters, options->dsn, options->password_file,

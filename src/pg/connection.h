@@ -86,6 +86,10 @@ enum {
 MUST_CHECK int pg_pool_new(PgPool **poolp, Loop *loop, Log *log, const PgOptions *options, PgUp up,
                            void *user, char **errorp);
 
+/* Whether libpq takes the connection string and the schema's name is one, without connecting.
+ * PG_E_DSN with *@errorp as above. */
+MUST_CHECK int pg_check(const PgOptions *options, char **errorp);
+
 /* Ends what waits with PG_DROPPED and what runs with PG_LOST, closes; what `end` submits then is
  * ignored. Not from within an operation's callback. NULL is allowed. */
 void pg_pool_free(PgPool *pool);

@@ -107,6 +107,10 @@ CREATE TABLE IF NOT EXISTS rejected (
         PRIMARY KEY (source, "offset")
 );
 
+CREATE OR REPLACE VIEW rejected_messages AS
+SELECT p.cluster_id, p.group_id, p.topic, p.partition, r.*
+FROM rejected r JOIN partitions p ON p.id = r.source;
+
 CREATE OR REPLACE VIEW saved_messages AS
 SELECT p.cluster_id, p.group_id, p.topic, p.partition, m."offset", m.key, m.host, m.request_id,
         m.payload, m.headers, m.produced_at, m.received_at, m.source
@@ -114,7 +118,7 @@ FROM messages m JOIN partitions p ON p.id = m.source;
 
 -- Makes the monthly partitions (UTC) of `messages` from last month, for clocks that differ, to
 -- @ahead months from now; returns how many it made. It runs with its owner's rights, so that a
--- daemon needs none to make tables. CREATE … PARTITION OF and CREATE INDEX on the parent would wait
+-- daemon needs none to make tables. CREATE ... PARTITION OF and CREATE INDEX on the parent would wait
 -- for each COPY that is under way, a frozen daemon's included, and hold up all others meanwhile;
 -- ATTACH does not.
 CREATE OR REPLACE FUNCTION make_partitions(ahead integer) RETURNS integer

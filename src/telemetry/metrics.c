@@ -87,7 +87,7 @@ static const Family families[METRICS_FAMILY_COUNT] = {
                              {"result"}},
         [METRICS_REBALANCES] = {"ackd_rebalances_total",
                                 FAMILY_COUNTER,
-                                "Assignments and revocations of partitions.",
+                                "Rebalances that took partitions away.",
                                 {NULL}},
         [METRICS_SAVED_ROWS] = {"ackd_saved_rows_total",
                                 FAMILY_COUNTER,
