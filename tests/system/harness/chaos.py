@@ -4,8 +4,10 @@ and also when its fault did not happen."""
 
 import os
 import random
+import re
 import signal
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +58,16 @@ def fences(site):
             site.topic,
         )
     )
+
+
+def joined(site, members):
+    def look():
+        try:
+            return site.kafka.group(site.group) == ("Stable", members)
+        except AssertionError:  # a group that is new has no coordinator yet
+            return False
+
+    until(look, 60, interval=0.1)
 
 
 def finish(world, daemons, hosts, rejected=0, timeout=120):
@@ -269,11 +281,11 @@ def frozen_daemon(world):
     watch = Watch(site)
     try:
         with under_load(world, daemons, hosts=100, batch=1000, every=0.4, pad=4000) as load:
-            site.wait_joined(2)
+            joined(site, 2)
             instance, missed = faults.stop_at_work(watch, daemons, copying=True)
             [other] = [name for name in daemons if name != instance]
             try:
-                site.wait_joined(1)
+                joined(site, 1)
                 began = time.monotonic()
                 assert watch.batches(instance), "its COPY ended before its partitions were given"
                 before = fences(site)
@@ -355,7 +367,7 @@ def failing(world):
     site = world.site
     site.create_topic(6)
     daemon = world.start("one", retry={"backoff": "5s", "backoff_max": "30s"}, log={"level": "warning"})
-    site.wait_joined()
+    joined(site, 1)
     # The same number without them, first: the clock is the restarter's.
     alone = time_of(site, [f"alone{i}.example.com" for i in range(n)])
     site.produce(*bad)
@@ -413,6 +425,8 @@ def poison(world):
         for change, _ in POISON.values():
             if change:
                 connection.execute(change.format(month=month))
+    log = world.cluster and world.cluster.folder / "log"
+    log_begins = log.stat().st_size if log else 0
     daemon = world.start("one", postgres={"connections": 1, "batch_rows": BATCH})
     site.produce(Record(request("plug.example.com", id="plug"), key=b"k"))
     until(lambda: len(site.saved()) == 1)
@@ -444,6 +458,11 @@ def poison(world):
         if not (rejected.get(place, {}).get("detail") or "").startswith(kind)
     }
     assert not wrong, f"refused otherwise: {[(k, (rejected.get(p) or {}).get('detail')) for p, k in wrong.items()][:5]}"
+    if log:  # the server says in which line of a COPY each one was
+        text = log.read_bytes()[log_begins:].decode(errors="replace")
+        lines = Counter(map(int, re.findall(r"COPY messages, line (\d+)", text)))
+        wanted = dict.fromkeys(range(1, BATCH + 1), len(POISON))
+        assert lines == wanted, f"lines of the COPYs: {dict(lines)}"
     found = finish(world, [daemon], hosts, rejected=len(expected))
     return {"kinds": sorted(POISON), "positions": BATCH, "poison_rows": len(expected), **found}
 
@@ -488,6 +507,8 @@ def waiting(world):
         debug={"slow_callback": "10ms"},
         handlers={"restart-host": {"concurrency": 16, "exec": {"timeout": "1h"}}},
         shutdown={"grace": "2s"},
+        # At the limit itself the intake stops, and goes on when an eighth of it is free.
+        limits={"waiting": 2 * n},
     )
     daemon.wait_for(event="daemon.ready")
     query = "SELECT coalesce(sum(next_offset), 0) FROM partitions"
