@@ -146,17 +146,21 @@ int engine_act(Engine *engine, const EngineAction *action) {
 
 static int intake_dispatch(Engine *engine) {
         const EngineConfig *config = engine->config;
-        size_t free_count = engine->reading ? 0 : config->in_flight / RESUME_SHARE;
-        size_t free_bytes = engine->reading ? 0 : config->in_flight_bytes / RESUME_SHARE;
+        /* Only the limit that stopped it asks for more than a place: the others may be just below.
+         */
+        LimitKind by = engine->reading ? LIMIT_NONE : engine->stopped_by;
+        size_t free_count = by == LIMIT_COUNT ? config->in_flight / RESUME_SHARE : 0;
+        size_t free_bytes = by == LIMIT_BYTES ? config->in_flight_bytes / RESUME_SHARE : 0;
         bool count = engine->in_flight + free_count < config->in_flight;
         bool bytes = engine->in_flight_bytes + free_bytes < config->in_flight_bytes;
-        size_t free_waiting = engine->reading ? 0 : config->waiting / RESUME_SHARE;
+        size_t free_waiting = by == LIMIT_WAITING ? config->waiting / RESUME_SHARE : 0;
         bool waiting = engine->waiting + free_waiting < config->waiting;
         bool want = count && bytes && waiting && !engine->stopping;
         if (want == engine->reading) {
                 return 0;
         }
         engine->reading = want;
+        engine->stopped_by = !count ? LIMIT_COUNT : !bytes ? LIMIT_BYTES : LIMIT_WAITING;
         int r = engine_act(engine, &(EngineAction){.type = ENGINE_READ, .on = want});
         if (r != 0 || engine->stopping) {
                 return r;

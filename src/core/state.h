@@ -24,6 +24,14 @@ struct Host {
         char name[];
 };
 
+/* What stopped the intake. */
+typedef enum LimitKind {
+        LIMIT_NONE,
+        LIMIT_COUNT,
+        LIMIT_BYTES,
+        LIMIT_WAITING,
+} LimitKind;
+
 struct Engine {
         const EngineConfig *config;
         int64_t now; /* of the newest event */
@@ -45,6 +53,7 @@ struct Engine {
         size_t n_runs;
         uint64_t run_ids;
         size_t in_flight, in_flight_bytes, waiting;
+        LimitKind stopped_by;
         bool reading, stopping, released, flush;
         bool cancelling;  /* a partition is */
         bool unconfirmed; /* let go at the end before its last commit was confirmed */

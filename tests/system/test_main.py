@@ -226,6 +226,25 @@ def test_daemons_share_the_partitions_and_hand_them_over(site):
     assert len(set(site.restarter.hosts())) == 4500
 
 
+def test_what_is_done_is_committed_before_it_is_handed_over(site):
+    """Between two commits a minute apart: the next owner repeats nothing of what the first finished."""
+    site.create_topic(6)
+    slow = {"commit_interval": "1m"}
+    first = site.start(instance="one", consume=slow)
+    first.wait_for(event="partition.started")
+    site.produce(*(f"n{i}.example.com" for i in range(300)))
+    accepted = 'ackd_messages_finished_total{result="accepted"}'
+    until(lambda: first.metrics().get(accepted) == 300)
+    second = site.start(
+        instance="two", consume=slow, metrics={"textfile": str(site.folder / "two.prom")}
+    )
+    second.wait_for(event="partition.started", timeout=60)
+    assert first.stop() == 0
+    assert second.stop() == 0
+    assert len(site.restarter.restarts()) == 300
+    check_resolved(site)
+
+
 def test_a_new_group_commits_where_it_begins(site):
     site.create_topic(3)
     site.produce("a.example.com", partition=1)

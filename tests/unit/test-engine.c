@@ -645,6 +645,26 @@ static void test_reading_stops_when_too_many_wait(void **state) {
         assert_true(only(world, ENGINE_READ)->on);
 }
 
+static void test_only_the_limit_that_stopped_it_asks_for_more_room(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.in_flight = 16;
+        world->config.batch_rows = 16;
+        world->config.waiting = 16;
+        Partition *partition = activate(world, 0, 0, 0);
+        char host[8] = "a";
+        for (int i = 0; i < 16; i++) {
+                host[0] = (char)('a' + i);
+                fetch(world, partition, i, host);
+        }
+        take(world);
+        assert_false(engine_is_reading(world->engine));
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        /* 15 wait, of 16: not an eighth is free, but it is not waiting that stopped it. */
+        assert_int_equal(engine_waiting(world->engine), 15);
+        assert_true(engine_is_reading(world->engine));
+}
+
 static void test_a_pinned_partition_alone_is_held(void **state) {
         World *world = *state;
         world->config.ack_gap = 8;
@@ -994,6 +1014,7 @@ int main(void) {
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
                 TEST(test_reading_stops_when_too_many_wait),
+                TEST(test_only_the_limit_that_stopped_it_asks_for_more_room),
                 TEST(test_a_pinned_partition_alone_is_held),
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
                 TEST(test_a_look_up_that_fails_is_tried_again),
