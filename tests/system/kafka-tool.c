@@ -478,13 +478,21 @@ static void group(rd_kafka_t *rk, int argc, char **argv) {
         size_t n;
 
         (void)argc;
-        rd_kafka_DescribeConsumerGroups(rk, (const char **)argv, 1, NULL, queue);
-        event = admin_reply(queue, "group");
-        groups = rd_kafka_DescribeConsumerGroups_result_groups(
-                rd_kafka_event_DescribeConsumerGroups_result(event), &n);
-        if (rd_kafka_ConsumerGroupDescription_error(groups[0])) {
-                die("group: %s",
-                    rd_kafka_error_string(rd_kafka_ConsumerGroupDescription_error(groups[0])));
+        for (int left = TIMEOUT_MS / 100;; left--) {
+                const rd_kafka_error_t *error;
+                rd_kafka_DescribeConsumerGroups(rk, (const char **)argv, 1, NULL, queue);
+                event = admin_reply(queue, "group");
+                groups = rd_kafka_DescribeConsumerGroups_result_groups(
+                        rd_kafka_event_DescribeConsumerGroups_result(event), &n);
+                error = rd_kafka_ConsumerGroupDescription_error(groups[0]);
+                if (error == NULL) {
+                        break;
+                }
+                if (!is_passing(rd_kafka_error_code(error)) || left == 0) {
+                        die("group: %s", rd_kafka_error_string(error));
+                }
+                rd_kafka_event_destroy(event);
+                usleep(100 * 1000);
         }
         printf("{\"state\":\"%s\",\"members\":%zu}\n",
                rd_kafka_consumer_group_state_name(
