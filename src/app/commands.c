@@ -82,7 +82,7 @@ static Config *load_config_quietly(const CommonOptions *options, ConfigErrors *e
         if (r < 0) {
                 fprintf(stderr, "ackd: cannot read the configuration: %s\n", strerror(-r));
         }
-        *statusp = r < 0 ? EXIT_SOFTWARE : r > 0 ? EXIT_BAD_CONFIG : EXIT_OK;
+        *statusp = r < 0 ? EXIT_UNEXPECTED : r > 0 ? EXIT_CONFIG : EXIT_OK;
         return config;
 }
 
@@ -112,7 +112,7 @@ static int parse(int argc, char **argv, const char *help, CommonOptions *options
                 case 'c':
                 case 'o':
                         if (common_options_add(options, option, optarg) != 0) {
-                                return EXIT_SOFTWARE;
+                                return EXIT_UNEXPECTED;
                         }
                         break;
                 case 's':
@@ -176,7 +176,7 @@ static int check_libraries(const Config *config) {
                 fprintf(stderr, "error: %s\n", error != NULL ? error : strerror(ENOMEM));
         }
         free(error);
-        return r == 0 ? EXIT_OK : r > 0 ? EXIT_BAD_CONFIG : EXIT_SOFTWARE;
+        return r == 0 ? EXIT_OK : r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
 }
 
 int command_check_config(int argc, char **argv) {
@@ -225,7 +225,7 @@ int command_print_config(int argc, char **argv) {
                 r = config != NULL ? config_print(config, &out) : 0;
         }
         if (r != 0) {
-                status = EXIT_SOFTWARE;
+                status = EXIT_UNEXPECTED;
         } else if (out.size > 0) {
                 fwrite(out.data, 1, out.size, stdout);
         }
@@ -281,7 +281,7 @@ static int init_db(const Config *config) {
         char *error = NULL;
         char *password = read_password(config->postgres.password_file, &failed);
         if (failed) {
-                return EXIT_BAD_CONFIG;
+                return EXIT_CONFIG;
         }
         int r = schema_init(config->postgres.dsn, password, config->postgres.schema, &error);
         free(password);
@@ -292,7 +292,7 @@ static int init_db(const Config *config) {
         }
         fprintf(stderr, "ackd init-db: %s\n", error != NULL ? error : strerror(-r));
         free(error);
-        return r == SCHEMA_E_NAME ? EXIT_BAD_CONFIG : r > 0 ? EXIT_UNREACHABLE : EXIT_SOFTWARE;
+        return r == SCHEMA_E_NAME ? EXIT_CONFIG : r > 0 ? EXIT_UNREACHABLE : EXIT_UNEXPECTED;
 }
 
 int command_init_db(int argc, char **argv) {
@@ -318,7 +318,7 @@ int command_init_db(int argc, char **argv) {
                 if (r == 0) {
                         fwrite(sql.data, 1, sql.size, stdout);
                 }
-                status = r == 0 ? EXIT_OK : r > 0 ? EXIT_BAD_CONFIG : EXIT_SOFTWARE;
+                status = r == 0 ? EXIT_OK : r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
         } else {
                 status = init_db(config);
         }

@@ -5,16 +5,9 @@
  * returns an exit status; results go to stdout, everything else to stderr.
  */
 
+#include "app/exit_status.h"
 #include "config/config.h"
 #include "kafka/consumer.h"
-
-enum {
-        EXIT_OK = 0,
-        EXIT_USAGE = 64,       /* sysexits.h: EX_USAGE */
-        EXIT_UNREACHABLE = 69, /* EX_UNAVAILABLE: Kafka, PostgreSQL or the daemon */
-        EXIT_SOFTWARE = 70,    /* EX_SOFTWARE */
-        EXIT_BAD_CONFIG = 78,  /* EX_CONFIG */
-};
 
 int command_run(int argc, char **argv);
 int command_check_config(int argc, char **argv);

@@ -83,7 +83,7 @@ static void on_signal(void *user, int number, const char *sender) {
         snprintf(line, sizeof(line), "%s from %s%s", signal_name(number), sender,
                  number == SIGHUP ? "; ackd stops on SIGHUP, it does not reload" : "");
         if (!shutdown_has_begun(&daemon->shutdown)) {
-                shutdown_begin(&daemon->shutdown, EXIT_ORDERLY, line);
+                shutdown_begin(&daemon->shutdown, EXIT_OK, line);
         } else if (number != SIGHUP && shutdown_hurry(&daemon->shutdown)) {
                 log_warning(daemon->log, "shutdown.hurried", FIELDS(),
                             "second %s: the grace is over, what runs is killed", line);

@@ -51,7 +51,7 @@ static void print_help(FILE *out) {
 static int finish(int status) {
         if ((fflush(stdout) != 0 || ferror(stdout)) && status == EXIT_OK) {
                 perror("ackd: cannot write the result");
-                return EXIT_SOFTWARE;
+                return EXIT_UNEXPECTED;
         }
         return status;
 }

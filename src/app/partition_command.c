@@ -93,7 +93,7 @@ static int parse(PartitionCommand *command, CommonOptions *common, int argc, cha
                 case 'c':
                 case 'o':
                         if (common_options_add(common, option, optarg) != 0) {
-                                return EXIT_SOFTWARE;
+                                return EXIT_UNEXPECTED;
                         }
                         break;
                 case 'h':
@@ -131,7 +131,7 @@ static int write_decision(const Config *config, const PartitionCommand *command,
         bool failed = false;
         char *password = read_password(config->postgres.password_file, &failed);
         if (failed) {
-                return EXIT_BAD_CONFIG;
+                return EXIT_CONFIG;
         }
         gethostname(host, sizeof(host) - 1);
         if (user != NULL) {
@@ -158,13 +158,13 @@ static int decide(const Config *config, const PartitionCommand *command) {
         QueryPartition kafka = {0};
         ConsumerSetting *settings = kafka_settings(config);
         if (settings == NULL) {
-                return fail(EXIT_SOFTWARE, NULL);
+                return fail(EXIT_UNEXPECTED, NULL);
         }
         int r = query_partition(settings, config->kafka.n, command->topic,
                                 (int32_t)command->partition, KAFKA_LIMIT_US, &kafka, &error);
         free(settings);
         if (r != 0) {
-                return fail(r == QUERY_E_CONFIG ? EXIT_BAD_CONFIG : EXIT_UNREACHABLE, error);
+                return fail(r == QUERY_E_CONFIG ? EXIT_CONFIG : EXIT_UNREACHABLE, error);
         }
         int64_t from = command->anew ? kafka.low : command->from;
         int status = EXIT_USAGE;
@@ -195,7 +195,7 @@ int command_partition(int argc, char **argv) {
         }
         Config *config = load_config(&common, &status);
         if (config != NULL && !schema_name_is_valid(config->postgres.schema)) {
-                status = EXIT_BAD_CONFIG;
+                status = EXIT_CONFIG;
         } else if (config != NULL) {
                 status = decide(config, &command);
         }

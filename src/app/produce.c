@@ -390,7 +390,7 @@ static int produce_parse(Produce *produce, CommonOptions *common, int argc, char
                 case 'c':
                 case 'o':
                         if (common_options_add(common, option, optarg) != 0) {
-                                return EXIT_SOFTWARE;
+                                return EXIT_UNEXPECTED;
                         }
                         break;
                 case 'h':
@@ -449,7 +449,7 @@ int command_produce(int argc, char **argv) {
                 } else {
                         fprintf(stderr, "ackd produce: %s\n",
                                 error != NULL ? error : strerror(r < 0 ? -r : EINVAL));
-                        status = r > 0 ? EXIT_BAD_CONFIG : EXIT_SOFTWARE;
+                        status = r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
                 }
                 free(error);
         }

@@ -161,11 +161,12 @@ void report_note(Report *report, const EngineAction *action) {
                           (long long)action->offset, delay);
                 return;
         case NOTE_COMMIT_FAILED:
-                log_warning(report->log, "commit.failed",
-                            FIELDS(.topic = partition != NULL ? partition->topic : NULL,
-                                   .partition = partition != NULL ? partition->partition : -1,
-                                   .offset = partition != NULL ? action->offset : -1),
-                            "the commit was not confirmed; the next one covers it");
+                /* What one partition's commit was refused for, the pipeline has said with its
+                 * error. */
+                if (partition == NULL) {
+                        log_warning(report->log, "commit.failed", FIELDS(),
+                                    "the commit was not confirmed; the next one covers it");
+                }
                 return;
         case NOTE_INTAKE_PAUSED:
                 log_debug(report->log, "intake.paused", FIELDS(),

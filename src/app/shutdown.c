@@ -36,7 +36,7 @@ __attribute__((format(printf, 2, 3))) static void say(Shutdown *shutdown, const 
 
 static void worsen(Shutdown *shutdown, int status) {
         /* What happened first names the cause: 70 and 76 stay. */
-        if (shutdown->status == EXIT_ORDERLY) {
+        if (shutdown->status == EXIT_OK) {
                 shutdown->status = status;
         }
 }

@@ -7,21 +7,13 @@
 
 #include <stdbool.h>
 
+#include "app/exit_status.h"
 #include "app/pipeline.h"
 #include "util/buffer.h"
 #include "util/loop.h"
 
 typedef struct Shutdown Shutdown;
 typedef struct ShutdownStep ShutdownStep;
-
-/* Exit statuses of `ackd run`: the contract. */
-enum {
-        EXIT_ORDERLY = 0,      /* the final commit is confirmed */
-        EXIT_UNEXPECTED = 70,  /* the global handler */
-        EXIT_UNCONFIRMED = 75, /* a commit is not confirmed, or running work was killed */
-        EXIT_FENCED = 76,      /* by another member with the same group.instance.id */
-        EXIT_CONFIG = 78,
-};
 
 struct Shutdown {
         Pipeline *pipeline;
@@ -52,7 +44,7 @@ void shutdown_deinit(Shutdown *shutdown);
 
 bool shutdown_has_begun(const Shutdown *shutdown);
 
-/* Begins it. @status: EXIT_ORDERLY for a signal; the worse of it and what the steps find becomes
+/* Begins it. @status: EXIT_OK for a signal; the worse of it and what the steps find becomes
  * the exit status. @why: the line of the first step. Once begun, only @status counts. */
 void shutdown_begin(Shutdown *shutdown, int status, const char *why);
 

@@ -22,10 +22,13 @@ int rejected_append_tail(Buffer *sql) {
  * is left to do for it. */
 static bool is_done(const Message *message, HandlerId id) {
         const HandlerTask *task = &message->handlers[id];
+        if (id == HANDLER_SAVE && message->record != MESSAGE_ROW) {
+                return false; /* the fence moved over it, and no row was written */
+        }
         if (task->state == HANDLER_ENDED) {
                 return outcome_is_success(task->outcome);
         }
-        return task->state == HANDLER_OFF && id == HANDLER_SAVE && message->record == MESSAGE_ROW;
+        return task->state == HANDLER_OFF && id == HANDLER_SAVE;
 }
 
 int rejected_append_done(Buffer *sql, const Message *message) {

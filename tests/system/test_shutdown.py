@@ -103,7 +103,7 @@ def test_a_second_signal_ends_the_grace(site):
     daemon.wait_for(event="shutdown.intake")
     time.sleep(1.1)  # sooner it would count as the same one
     daemon.send(signal.SIGHUP)  # never counts as the second
-    time.sleep(0.5)
+    daemon.wait_for(event="shutdown.signal_again")
     assert daemon.is_alive()
     assert daemon.stop(timeout=10) == 75
     assert daemon.steps() == STEPS
