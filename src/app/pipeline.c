@@ -50,8 +50,8 @@ static void on_assigned(void *user, ConsumerPartition **partitions, size_t n) {
         for (size_t i = 0; i < n && r == 0; i++) {
                 Partition *partition = NULL;
                 r = engine_assigned(pipeline->engine, partitions[i]->topic,
-                                    partitions[i]->partition, partitions[i], loop_now(),
-                                    &partition);
+                                    partitions[i]->partition, partitions[i],
+                                    loop_time(pipeline->loop), &partition);
                 partitions[i]->user = partition;
         }
         pipeline_after(pipeline, r, "assignment");
@@ -74,7 +74,9 @@ static void on_revoked(void *user, ConsumerPartition **partitions, size_t n, boo
                  n == 1 ? "" : "s", lost ? "lost" : "revoked",
                  lost ? "nothing of them is committed any more"
                       : "what is at the database is drained and committed first");
-        pipeline_after(pipeline, engine_revoked(pipeline->engine, list, known, lost, loop_now()),
+        pipeline_after(pipeline,
+                       engine_revoked(pipeline->engine, list, known, lost,
+                                      loop_time(pipeline->loop)),
                        "revoke");
         free(list);
 }
@@ -85,7 +87,8 @@ static void on_fetched(void *user, ConsumerPartition *source, const Record *reco
                 return; /* whatever comes behind one that could not be admitted would hide it */
         }
         uint64_t before = engine_totals(pipeline->engine)->received;
-        int r = engine_fetched(pipeline->engine, source->user, record, loop_wall(), loop_now());
+        int r = engine_fetched(pipeline->engine, source->user, record,
+                               loop_time_wall(pipeline->loop), loop_time(pipeline->loop));
         if (r == 0 && engine_totals(pipeline->engine)->received != before) {
                 r = report_received(pipeline->report, source->topic);
         }
@@ -104,7 +107,7 @@ static void on_looked_up(void *user, const ConsumerLookUp *results, size_t n) {
                                         .low = results[i].low,
                                         .high = results[i].high};
                 r = engine_looked_up(pipeline->engine, results[i].partition->user,
-                                     results[i].ok ? &facts : NULL, loop_now());
+                                     results[i].ok ? &facts : NULL, loop_time(pipeline->loop));
         }
         pipeline_after(pipeline, r, "look-up");
 }
@@ -139,7 +142,8 @@ static void on_looked_committed(void *user, const ConsumerLookUp *seen, size_t n
                 commit_result_set(pipeline, results, seen[i].partition,
                                   (CommitResult){.offset = seen[i].committed, .ok = seen[i].ok});
         }
-        pipeline_after(pipeline, engine_committed_seen(pipeline->engine, results, loop_now()),
+        pipeline_after(pipeline,
+                       engine_committed_seen(pipeline->engine, results, loop_time(pipeline->loop)),
                        "commit");
         free(results);
 }
@@ -161,19 +165,24 @@ static void on_committed(void *user, const ConsumerOffset *offsets, size_t n) {
                                     "Kafka did not take the commit; the next one covers it");
                 }
         }
-        pipeline_after(pipeline, engine_committed(pipeline->engine, results, loop_now()), "commit");
+        pipeline_after(pipeline,
+                       engine_committed(pipeline->engine, results, loop_time(pipeline->loop)),
+                       "commit");
         free(results);
 }
 
 static void on_out_of_range(void *user, ConsumerPartition *source) {
         Pipeline *pipeline = user;
-        pipeline_after(pipeline, engine_out_of_range(pipeline->engine, source->user, loop_now()),
+        pipeline_after(pipeline,
+                       engine_out_of_range(pipeline->engine, source->user,
+                                           loop_time(pipeline->loop)),
                        "out of range");
 }
 
 static void on_vanished(void *user, ConsumerPartition *source) {
         Pipeline *pipeline = user;
-        pipeline_after(pipeline, engine_vanished(pipeline->engine, source->user, loop_now()),
+        pipeline_after(pipeline,
+                       engine_vanished(pipeline->engine, source->user, loop_time(pipeline->loop)),
                        "vanished partition");
 }
 
@@ -213,20 +222,25 @@ static void on_saved(void *user, Batch *batch, BatchEnd end) {
         if (end == BATCH_SAVED && batch->kind == BATCH_SAVE) {
                 report_batch(pipeline->report, batch->rows);
         }
-        pipeline_after(pipeline, engine_saved(pipeline->engine, batch, end, loop_now()), "save");
+        pipeline_after(pipeline,
+                       engine_saved(pipeline->engine, batch, end, loop_time(pipeline->loop)),
+                       "save");
 }
 
 static void on_saved_each(void *user, Batch *batch, BatchEnd end, const RefusedRow *refused,
                           size_t n) {
         Pipeline *pipeline = user;
         pipeline_after(pipeline,
-                       engine_saved_each(pipeline->engine, batch, end, refused, n, loop_now()),
+                       engine_saved_each(pipeline->engine, batch, end, refused, n,
+                                         loop_time(pipeline->loop)),
                        "save row by row");
 }
 
 static void on_fences_read(void *user, Batch *batch, const int64_t *fences) {
         Pipeline *pipeline = user;
-        pipeline_after(pipeline, engine_fences_read(pipeline->engine, batch, fences, loop_now()),
+        pipeline_after(pipeline,
+                       engine_fences_read(pipeline->engine, batch, fences,
+                                          loop_time(pipeline->loop)),
                        "reading the fences");
 }
 
@@ -236,7 +250,7 @@ static void on_restarted(void *user, Run *run, Outcome outcome, bool charged, co
         report_restart(pipeline->report, outcome, duration_us);
         pipeline_after(pipeline,
                        engine_restarted(pipeline->engine, run, outcome, charged, detail,
-                                        loop_now()),
+                                        loop_time(pipeline->loop)),
                        "restart");
 }
 
@@ -260,7 +274,8 @@ static void on_source_read(void *user, const PartitionFacts *facts) {
         Call *call = user;
         Pipeline *pipeline = call->pipeline;
         pipeline_after(pipeline,
-                       engine_source_read(pipeline->engine, call->partition, facts, loop_now()),
+                       engine_source_read(pipeline->engine, call->partition, facts,
+                                          loop_time(pipeline->loop)),
                        "reading a source");
         call_free(call);
 }
@@ -272,7 +287,8 @@ static void on_adopted(void *user, AdoptEnd end, int32_t source) {
                 source = call->partition->source; /* its fence was moved, it stays what it is */
         }
         pipeline_after(pipeline,
-                       engine_adopted(pipeline->engine, call->partition, end, source, loop_now()),
+                       engine_adopted(pipeline->engine, call->partition, end, source,
+                                      loop_time(pipeline->loop)),
                        "making a source");
         call_free(call);
 }
@@ -312,9 +328,10 @@ static int ask_source(Pipeline *pipeline, const EngineAction *action) {
         }
         if (name.cluster == NULL) {
                 return action->type == ENGINE_READ_SOURCE
-                               ? engine_source_read(pipeline->engine, partition, NULL, loop_now())
+                               ? engine_source_read(pipeline->engine, partition, NULL,
+                                                    loop_time(pipeline->loop))
                                : engine_adopted(pipeline->engine, partition, ADOPT_OUTAGE, 0,
-                                                loop_now());
+                                                loop_time(pipeline->loop));
         }
         int r = call_new(pipeline, partition, &call);
         if (r != 0) {
@@ -336,7 +353,9 @@ static int ask_source(Pipeline *pipeline, const EngineAction *action) {
 
 static int seek(Pipeline *pipeline, const EngineAction *action) {
         int r = consumer_start(pipeline->consumer, action->partition->handle, action->offset);
-        return r < 0 ? r : engine_sought(pipeline->engine, action->partition, r == 0, loop_now());
+        return r < 0 ? r
+                     : engine_sought(pipeline->engine, action->partition, r == 0,
+                                     loop_time(pipeline->loop));
 }
 
 static int resume(Pipeline *pipeline, const EngineAction *action) {
@@ -344,7 +363,9 @@ static int resume(Pipeline *pipeline, const EngineAction *action) {
                 return 0;
         }
         int r = consumer_start(pipeline->consumer, action->partition->handle, action->offset);
-        return r < 0 ? r : engine_resumed(pipeline->engine, action->partition, r == 0, loop_now());
+        return r < 0 ? r
+                     : engine_resumed(pipeline->engine, action->partition, r == 0,
+                                      loop_time(pipeline->loop));
 }
 
 /* Sends the entries of the commit, or asks what Kafka has of them. */
@@ -364,8 +385,8 @@ static int commit_send(Pipeline *pipeline, bool look) {
                                                 .offset = entry->offset};
         }
         if (r == 0 && (n == 0 || pipeline->dead)) {
-                r = look ? engine_committed_seen(pipeline->engine, NULL, loop_now())
-                         : engine_committed(pipeline->engine, NULL, loop_now());
+                r = look ? engine_committed_seen(pipeline->engine, NULL, loop_time(pipeline->loop))
+                         : engine_committed(pipeline->engine, NULL, loop_time(pipeline->loop));
         } else if (r == 0) {
                 r = look ? consumer_look_committed(pipeline->consumer, partitions, n)
                          : consumer_commit(pipeline->consumer, offsets, n);
@@ -459,7 +480,8 @@ static void on_soon(LoopSoon *soon) {
 
 static void on_timer(LoopTimer *timer) {
         Pipeline *pipeline = container_of(timer, Pipeline, timer);
-        pipeline_after(pipeline, engine_tick(pipeline->engine, loop_now()), "what was due");
+        pipeline_after(pipeline, engine_tick(pipeline->engine, loop_time(pipeline->loop)),
+                       "what was due");
 }
 
 /* --- life --------------------------------------------------------------------------------- */

@@ -26,9 +26,9 @@ static const char *task_word(const HandlerTask *task) {
 
 void report_finished(Report *report, const Message *message, Finish finish) {
         const Partition *partition = message->partition;
-        int64_t now = loop_now();
+        int64_t now = loop_time(report->loop);
 
-        report->progress_wall_us = loop_wall();
+        report->progress_wall_us = loop_time_wall(report->loop);
         if (finish == FINISH_RELEASED && message->host != NULL &&
             report->n_released_hosts < REPORT_HOSTS_MAX &&
             buffer_printf(&report->released_hosts, "%s %s", report->n_released_hosts > 0 ? "," : "",
@@ -211,7 +211,7 @@ void report_note(Report *report, const EngineAction *action) {
 
 void report_state(const Report *report) {
         const Engine *engine = report->engine;
-        int64_t now = loop_now();
+        int64_t now = loop_time(report->loop);
         log_info(report->log, "state.summary", FIELDS(),
                  "%zu in flight (%zu bytes), %zu waiting, %zu restarts running, PostgreSQL %s, "
                  "Kafka "

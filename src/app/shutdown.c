@@ -69,7 +69,7 @@ static void cancel_begin(Shutdown *shutdown) {
         size_t running = engine_running(engine);
         size_t inside = engine_in_flight(engine) + engine_waiting(engine);
         shutdown->waiting = inside > running ? inside - running : 0;
-        if (engine_stop(engine, loop_now()) != 0) {
+        if (engine_stop(engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
         if (running > 0) {
@@ -136,7 +136,7 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
 
 static void nack_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
-        if (engine_release(engine, loop_now()) != 0) {
+        if (engine_release(engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
         pipeline_turn(shutdown->pipeline);
@@ -173,7 +173,7 @@ static void commit_begin(Shutdown *shutdown) {
         const Engine *engine = shutdown->pipeline->engine;
         shutdown->stranded = stranded(engine);
         shutdown->nothing = list_is_empty(engine_partitions(engine));
-        if (engine_flush(shutdown->pipeline->engine, loop_now()) != 0) {
+        if (engine_flush(shutdown->pipeline->engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
         pipeline_turn(shutdown->pipeline);

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/json_arena.h"
 #include "core/timestamp.h"
 #include "util/json.h"
 #include "util/utf8.h"
@@ -33,6 +34,7 @@ enum {
 typedef struct Token {
         const char *data;
         size_t size;
+        bool escaped; /* of a key: whether a backslash is in it */
 } Token;
 
 /* A string's content. */
@@ -262,18 +264,17 @@ static int check(const uint8_t *value, size_t size, size_t *rootp, MessageFault 
         }
         /* Integers as doubles, so that those past int64 are taken. */
         json_error_t error;
+        json_arena_begin();
         json_t *json =
                 json_loadb((const char *)value, size,
                            JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
                            &error);
         if (json == NULL && is_no_memory(&error)) {
-                return error_origin(-ENOMEM);
-        }
-        if (json == NULL) {
+                r = error_origin(-ENOMEM);
+        } else if (json == NULL) {
                 r = scan(value, size, &trailing, fault);
-                return r != 0 ? r : grammar_fault(fault, &error, trailing);
-        }
-        if (!json_is_object(json)) {
+                r = r != 0 ? r : grammar_fault(fault, &error, trailing);
+        } else if (!json_is_object(json)) {
                 r = fault_set(fault, "not_object", root + 1,
                               "the message is %s: produce a JSON object",
                               type_name((char)value[root]));
@@ -283,7 +284,7 @@ static int check(const uint8_t *value, size_t size, size_t *rootp, MessageFault 
         } else {
                 *rootp = root;
         }
-        json_decref(json);
+        json_arena_end(json);
         return r;
 }
 
@@ -299,13 +300,16 @@ static const char *skip_space(const char *p, const char *end) {
         return p;
 }
 
-static const char *skip_string(const char *p, const char *end) {
+static const char *skip_string(const char *p, const char *end, bool *escapedp) {
         for (p++; p < end; p++) {
                 if (*p == '"') {
                         return p + 1;
                 }
-                if (*p == '\\' && ++p == end) {
-                        return NULL;
+                if (*p == '\\') {
+                        *escapedp = true;
+                        if (++p == end) {
+                                return NULL;
+                        }
                 }
         }
         return NULL;
@@ -313,9 +317,10 @@ static const char *skip_string(const char *p, const char *end) {
 
 static const char *skip_nested(const char *p, const char *end) {
         size_t depth = 0;
+        bool escaped;
         while (p < end) {
                 if (*p == '"') {
-                        p = skip_string(p, end);
+                        p = skip_string(p, end, &escaped);
                         if (p == NULL) {
                                 return NULL;
                         }
@@ -335,8 +340,9 @@ static const char *skip_value(const char *p, const char *end) {
         if (p == end) {
                 return NULL;
         }
+        bool escaped;
         if (*p == '"') {
-                return skip_string(p, end);
+                return skip_string(p, end, &escaped);
         }
         if (*p == '{' || *p == '[') {
                 return skip_nested(p, end);
@@ -352,7 +358,8 @@ static const char *skip_value(const char *p, const char *end) {
 static bool next_member(const char **pp, const char *end, Token *key, Token *value) {
         const char *p = skip_space(*pp, end);
         key->data = p;
-        if (p == end || *p != '"' || (p = skip_string(p, end)) == NULL) {
+        key->escaped = false;
+        if (p == end || *p != '"' || (p = skip_string(p, end, &key->escaped)) == NULL) {
                 return false;
         }
         key->size = (size_t)(p - key->data);
@@ -361,6 +368,7 @@ static bool next_member(const char **pp, const char *end, Token *key, Token *val
                 return false;
         }
         value->data = skip_space(p + 1, end);
+        value->escaped = false;
         p = skip_value(value->data, end);
         if (p == NULL) {
                 return false;
@@ -392,8 +400,11 @@ static int text_init(Text *text, Token token) {
 
 static int is_key(Token token, const char *key, size_t size) {
         size_t inner = token.size - 2;
+        if (!token.escaped) {
+                return inner == size && memcmp(token.data + 1, key, size) == 0;
+        }
         /* An escape is longer than what it stands for, up to six times: few keys are decoded. */
-        if (inner < size || inner / 6 > size) {
+        if (inner <= size || inner / 6 > size) {
                 return 0;
         }
         CLEANUP(text_deinit) Text text = {0};

@@ -22,7 +22,6 @@ typedef struct RestartTask {
         Restart *restart;
         Run *run;
         List link;
-        int64_t since_us;
 } RestartTask;
 
 int restart_new(Restart **restartp, Log *log, Action *action, RestartEnded ended, void *user) {
@@ -150,7 +149,6 @@ int restart_start(Restart *restart, Run *run) {
         };
         task->restart = restart;
         task->run = run;
-        task->since_us = loop_now();
         int r = restart->action->interface->start(restart->action, &request, on_end, task);
         if (r != 0) {
                 return r;
@@ -186,7 +184,7 @@ bool restart_next(const Restart *restart, const List **cursor, RestartRunning *r
         *running = (RestartRunning){
                 .host = run_host(task->run),
                 .attempt = task->run->attempt,
-                .since_us = task->since_us,
+                .since_us = task->run->started_us,
         };
         return true;
 }

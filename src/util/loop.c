@@ -25,8 +25,21 @@ int64_t loop_wall(void) {
         return clock_us(CLOCK_REALTIME);
 }
 
-static void loop_account(Loop *loop, const char *name, int64_t began) {
-        int64_t took = loop_now() - began;
+int64_t loop_time(const Loop *loop) {
+        return loop->time_us;
+}
+
+int64_t loop_time_wall(const Loop *loop) {
+        return loop->time_wall_us;
+}
+
+static void loop_look(Loop *loop) {
+        loop->time_us = loop_now();
+        loop->time_wall_us = loop_wall();
+}
+
+static void loop_account(Loop *loop, const char *name) {
+        int64_t took = loop_now() - loop->time_us;
         loop->busy_us += took;
         if (loop->slow_us > 0 && took >= loop->slow_us) {
                 loop->slow(loop->slow_user, name, took);
@@ -39,9 +52,9 @@ static void on_io(struct ev_loop *ev, ev_io *watcher, int events) {
         /* The callback may free the watcher: nothing of it is read afterwards. */
         Loop *loop = io->loop;
         const char *name = io->name;
-        int64_t began = loop_now();
+        loop_look(loop);
         io->callback(io, events);
-        loop_account(loop, name, began);
+        loop_account(loop, name);
 }
 
 static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
@@ -50,9 +63,9 @@ static void on_timer(struct ev_loop *ev, ev_timer *watcher, int events) {
         LoopTimer *timer = container_of(watcher, LoopTimer, watcher);
         Loop *loop = timer->loop;
         const char *name = timer->name;
-        int64_t began = loop_now();
+        loop_look(loop);
         timer->callback(timer);
-        loop_account(loop, name, began);
+        loop_account(loop, name);
 }
 
 static void on_wake(struct ev_loop *ev, ev_async *watcher, int events) {
@@ -61,9 +74,9 @@ static void on_wake(struct ev_loop *ev, ev_async *watcher, int events) {
         LoopWake *wake = container_of(watcher, LoopWake, watcher);
         Loop *loop = wake->loop;
         const char *name = wake->name;
-        int64_t began = loop_now();
+        loop_look(loop);
         wake->callback(wake);
-        loop_account(loop, name, began);
+        loop_account(loop, name);
 }
 
 /* Before the loop would block: what was put off runs now. What it puts off itself waits for the
@@ -78,10 +91,10 @@ static void on_prepare(struct ev_loop *ev, ev_prepare *watcher, int events) {
         while (!list_is_empty(&now)) {
                 LoopSoon *soon = container_of(now.next, LoopSoon, link);
                 const char *name = soon->name;
-                int64_t began = loop_now();
+                loop_look(loop);
                 list_unlink(&soon->link);
                 soon->callback(soon);
-                loop_account(loop, name, began);
+                loop_account(loop, name);
         }
         if (list_is_empty(&loop->soon)) {
                 ev_idle_stop(ev, &loop->idle);
@@ -106,6 +119,7 @@ int loop_init(Loop *loop) {
         ev_prepare_init(&loop->prepare, on_prepare);
         ev_prepare_start(loop->ev, &loop->prepare);
         ev_idle_init(&loop->idle, on_idle);
+        loop_look(loop);
         return 0;
 }
 

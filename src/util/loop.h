@@ -33,7 +33,9 @@ struct Loop {
         int64_t slow_us; /* 0: never reported */
         uint64_t turns;  /* how often the loop went round */
         int64_t busy_us; /* spent in callbacks since the start */
-        List soon;       /* LoopSoon.link, waiting for the next turn */
+        int64_t time_us; /* see loop_time() */
+        int64_t time_wall_us;
+        List soon; /* LoopSoon.link, waiting for the next turn */
         ev_prepare prepare;
         ev_idle idle; /* keeps the turn from blocking while `soon` is not empty */
 };
@@ -83,6 +85,12 @@ int64_t loop_now(void);
 
 /* Wall clock in µs since 1970. Any thread. */
 int64_t loop_wall(void);
+
+/* The two clocks as they were when the callback that runs began, a few ms ago at most: for what is
+ * done with every message, where the looks at the clock add up. Never goes back from one callback
+ * to the next. Loop thread. */
+int64_t loop_time(const Loop *loop);
+int64_t loop_time_wall(const Loop *loop);
 
 /* @name must outlive the watcher. init does not start. start on a started one does nothing,
  * likewise stop on a stopped one. */

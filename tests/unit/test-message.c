@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,6 +374,24 @@ static void test_lookup_in_broken_text(void **state) {
         }
 }
 
+/* Its tree does not fit into what is kept for jansson, and must not stay behind. */
+static void test_a_long_message_leaves_nothing_behind(void **state) {
+        enum { VALUES = 20000 };
+        (void)state;
+        static char text[64 + 2 * VALUES];
+        size_t size = (size_t)sprintf(text, "{\"host\":\"web1\",\"values\":[1");
+        for (int i = 0; i < VALUES; i++) {
+                size += (size_t)sprintf(text + size, ",1");
+        }
+        memcpy(text + size, "]}", 3);
+        taken(text, "web1", "", -1);
+        size_t before = mallinfo2().uordblks;
+        taken(text, "web1", "", -1);
+        memcpy(text + size, "]]", 3);
+        refused(text, size + 2, "not_json", "");
+        assert_int_equal(mallinfo2().uordblks, before);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_taken),
@@ -387,6 +406,7 @@ int main(void) {
                 cmocka_unit_test(test_paths),
                 cmocka_unit_test(test_lookup),
                 cmocka_unit_test(test_lookup_in_broken_text),
+                cmocka_unit_test(test_a_long_message_leaves_nothing_behind),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,7 +61,7 @@ static void item_end(DryRun *dry_run, DryRunItem *item) {
                 .charged = true,
                 .status = -1,
                 .detail = poison != NULL ? poison : "dry run: nothing was done",
-                .duration_us = loop_now() - item->started_us,
+                .duration_us = loop_time(dry_run->soon.loop) - item->started_us,
         };
         list_unlink(&item->link);
         list_push_front(&dry_run->spare, &item->link);
@@ -125,7 +125,7 @@ static int dry_run_start(Action *action, const ActionRequest *request, ActionEnd
         }
         item->end = end;
         item->user = user;
-        item->started_us = loop_now();
+        item->started_us = loop_time(dry_run->soon.loop);
         list_unlink(&item->link);
         list_push_back(&dry_run->started, &item->link);
         dry_run->action.running++;
