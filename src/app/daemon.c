@@ -99,6 +99,9 @@ static void on_pool_up(void *user, bool up, const char *why) {
         Daemon *daemon = user;
         (void)why; /* the pool has logged it */
         daemon->report.postgres_up = up;
+        if (up) {
+                pipeline_database_up(&daemon->pipeline);
+        }
 }
 
 static void on_partitions(void *user, SchemaEnd end, const char *why) {

@@ -4,6 +4,7 @@
  */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "app/report.h"
 #include "pg/connection.h"
@@ -56,6 +57,19 @@ static double partition_lag(const Report *report, const Partition *partition) {
         return high > from && from >= 0 ? (double)(high - from) : 0;
 }
 
+static void page_paused(const List *partitions, MetricsPage *page) {
+        static const char *const reasons[] = {"in_flight", "in_flight_bytes", "waiting", "ack_gap",
+                                              "vanished",  "starting",        "stopped"};
+        for (size_t i = 0; i < sizeof(reasons) / sizeof(*reasons); i++) {
+                size_t n = 0;
+                list_for_each(link, partitions) {
+                        const char *by = partition_paused_by(container_of(link, Partition, link));
+                        n += by != NULL && strcmp(by, reasons[i]) == 0;
+                }
+                metrics_sample(page, METRICS_PAUSED_PARTITIONS, LABELS(reasons[i]), (double)n);
+        }
+}
+
 static void page_partitions(Report *report, MetricsPage *page) {
         const List *partitions = engine_partitions(report->engine);
         int64_t oldest_us = INT64_MAX;
@@ -77,6 +91,7 @@ static void page_partitions(Report *report, MetricsPage *page) {
                                                                         : oldest_us;
                 }
         }
+        page_paused(partitions, page);
         metrics_sample(page, METRICS_OLDEST_IN_FLIGHT, NULL,
                        oldest_us == INT64_MAX ? 0 : (double)oldest_us / 1e6);
         metrics_sample(page, METRICS_LAST_PROGRESS, NULL, (double)report->progress_wall_us / 1e6);

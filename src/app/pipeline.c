@@ -254,6 +254,11 @@ static void on_restarted(void *user, Run *run, Outcome outcome, bool charged, co
                        "restart");
 }
 
+void pipeline_database_up(Pipeline *pipeline) {
+        pipeline_after(pipeline, engine_database_up(pipeline->engine, loop_time(pipeline->loop)),
+                       "PostgreSQL is back");
+}
+
 static int call_new(Pipeline *pipeline, Partition *partition, Call **callp) {
         Call *call = calloc(1, sizeof(*call));
         if (call == NULL) {

@@ -77,5 +77,8 @@ void pipeline_deinit(Pipeline *pipeline);
 /* Joins the group. PIPELINE_E_CONFIG as above. */
 MUST_CHECK int pipeline_start(Pipeline *pipeline, char **errorp);
 
+/* PostgreSQL is there again. */
+void pipeline_database_up(Pipeline *pipeline);
+
 /* After the daemon called an engine function itself: what follows from it is carried out soon. */
 void pipeline_turn(Pipeline *pipeline);

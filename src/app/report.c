@@ -6,6 +6,11 @@
 
 #include "util/list.h"
 
+enum {
+        /* The intake has stood still for so long when the log says so. */
+        REPORT_PAUSE_US = 5 * 1000000,
+};
+
 /* --- lines -------------------------------------------------------------------------------- */
 
 static const char *task_word(const HandlerTask *task) {
@@ -137,6 +142,75 @@ static void note_partition(Report *report, const EngineAction *action) {
         }
 }
 
+/* In a burst the intake stops and goes on many times a second; only one that stays stopped is said,
+ * see on_paused_timer(). */
+static void note_intake(Report *report, const EngineAction *action) {
+        int64_t now = loop_time(report->loop);
+        if (action->note == NOTE_INTAKE_PAUSED) {
+                /* Another limit may have taken over: it stands still since the first one. */
+                report->paused_us = report->paused_us > 0 ? report->paused_us : now;
+                if (!loop_timer_is_set(&report->paused_timer) && !report->paused_said) {
+                        loop_timer_set(&report->paused_timer, REPORT_PAUSE_US);
+                }
+                return;
+        }
+        if (report->paused_said) {
+                log_info(report->log, "intake.resumed", FIELDS(), "reading again after %.1f s",
+                         (double)(now - report->paused_us) / 1e6);
+        }
+        report->paused_us = 0;
+        report->paused_said = false;
+}
+
+static size_t limit_of(const Config *config, const char *name) {
+        return strcmp(name, "in_flight") == 0         ? config->limits.in_flight
+               : strcmp(name, "in_flight_bytes") == 0 ? config->limits.in_flight_bytes
+                                                      : config->limits.waiting;
+}
+
+static void on_paused_timer(LoopTimer *timer) {
+        Report *report = container_of(timer, Report, paused_timer);
+        const Engine *engine = report->engine;
+        const char *limit = engine_paused_by(engine);
+        if (limit == NULL || report->paused_us == 0) {
+                return;
+        }
+        int64_t since = loop_time(report->loop) - report->paused_us;
+        if (since < REPORT_PAUSE_US) { /* it went on in between */
+                loop_timer_set(timer, REPORT_PAUSE_US - since);
+                return;
+        }
+        report->paused_said = true;
+        log_warning(report->log, "intake.paused", FIELDS(),
+                    "nothing is read for %.0f s: limits.%s (%zu) is reached; reading goes on by "
+                    "itself when an eighth of it is free. %zu in flight, %zu waiting, %zu restarts "
+                    "running; PostgreSQL is %s, Kafka is %s",
+                    (double)since / 1e6, limit, limit_of(report->config, limit),
+                    engine_in_flight(engine), engine_waiting(engine), engine_running(engine),
+                    report->postgres_up ? "up" : "away",
+                    consumer_is_up(report->consumer) ? "up" : "away");
+}
+
+static void note_held(Report *report, const EngineAction *action) {
+        const Partition *partition = action->partition;
+        bool gap = strcmp(partition->held_for, "ack_gap") == 0;
+        if (action->note == NOTE_PARTITION_RESUMED) {
+                log_info(report->log, "partition.resumed",
+                         FIELDS(.topic = partition->topic, .partition = partition->partition,
+                                .offset = action->offset),
+                         "%s; reading on",
+                         gap ? "below limits.ack_gap again" : "Kafka knows the partition again");
+                return;
+        }
+        log_warning(report->log, "partition.held",
+                    FIELDS(.topic = partition->topic, .partition = partition->partition,
+                           .offset = offsets_oldest(&partition->offsets)),
+                    gap ? "limits.ack_gap is reached: a message is pinned and everything behind "
+                          "it waits to be acked; this partition is read again when it moves"
+                        : "Kafka does not know the partition: nothing more of it is read until it "
+                          "has said whether it is still the same one");
+}
+
 void report_note(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const Message *message = action->message;
@@ -169,25 +243,24 @@ void report_note(Report *report, const EngineAction *action) {
                 }
                 return;
         case NOTE_INTAKE_PAUSED:
-                log_debug(report->log, "intake.paused", FIELDS(),
-                          "no more is read: limits.%s is reached; goes on by itself",
-                          action->reason);
-                return;
         case NOTE_INTAKE_RESUMED:
-                log_debug(report->log, "intake.resumed", FIELDS(), "reading again");
+                note_intake(report, action);
                 return;
         case NOTE_PARTITION_HELD:
-                log_warning(report->log, "partition.held",
-                            FIELDS(.topic = partition->topic, .partition = partition->partition,
-                                   .offset = offsets_oldest(&partition->offsets)),
-                            "limits.ack_gap is reached: a message is pinned and everything behind "
-                            "it waits to be acked; this partition is read again when it moves");
-                return;
         case NOTE_PARTITION_RESUMED:
-                log_info(report->log, "partition.resumed",
-                         FIELDS(.topic = partition->topic, .partition = partition->partition,
-                                .offset = action->offset),
-                         "below limits.ack_gap again; reading on");
+                note_held(report, action);
+                return;
+        case NOTE_RETRIES_CROWD:
+                log_warning(report->log, "retries.crowd", FIELDS(.handler = "restart-host"),
+                            "%lld messages have failed and are tried again, half of what "
+                            "limits.waiting or limits.in_flight_bytes allows: no other restart "
+                            "starts until some of them are done or rejected; saving goes on",
+                            (long long)action->offset);
+                return;
+        case NOTE_RETRIES_THIN:
+                log_info(report->log, "retries.thin", FIELDS(.handler = "restart-host"),
+                         "%lld messages are tried again; other restarts start again",
+                         (long long)action->offset);
                 return;
         case NOTE_RETRY:
                 log_info(report->log, "message.retry",
@@ -211,27 +284,34 @@ void report_note(Report *report, const EngineAction *action) {
 
 void report_state(const Report *report) {
         const Engine *engine = report->engine;
+        const char *limit = engine_paused_by(engine);
         int64_t now = loop_time(report->loop);
         log_info(report->log, "state.summary", FIELDS(),
                  "%zu in flight (%zu bytes), %zu waiting, %zu restarts running, PostgreSQL %s, "
-                 "Kafka "
-                 "%s, %s",
+                 "Kafka %s, %s%s",
                  engine_in_flight(engine), engine_in_flight_bytes(engine), engine_waiting(engine),
                  engine_running(engine), report->postgres_up ? "up" : "away",
                  consumer_is_up(report->consumer) ? "up" : "away",
-                 engine_is_reading(engine) ? "reading" : "not reading: a limit is reached");
+                 limit != NULL               ? "reached is limits."
+                 : engine_is_reading(engine) ? "reading"
+                                             : "stopping",
+                 limit != NULL ? limit : "");
         list_for_each(link, engine_partitions(engine)) {
                 const Partition *partition = container_of(link, Partition, link);
                 const Message *oldest =
                         list_is_empty(&partition->messages)
                                 ? NULL
                                 : container_of(partition->messages.next, Message, link);
+                const char *why = partition->state == PARTITION_STOPPED
+                                          ? partition->stopped
+                                          : partition_paused_by(partition);
                 log_info(report->log, "state.partition",
                          FIELDS(.topic = partition->topic, .partition = partition->partition,
                                 .offset = oldest != NULL ? oldest->offset : -1,
                                 .host = oldest != NULL ? oldest->host : NULL),
-                         "%s: committed %lld, saved below %lld, %zu beyond the watermark%s",
-                         partition_state_name(partition->state), (long long)partition->committed,
+                         "%s%s%s: committed %lld, saved below %lld, %zu beyond the watermark%s",
+                         partition_state_name(partition->state), why != NULL ? ", " : "",
+                         why != NULL ? why : "", (long long)partition->committed,
                          (long long)partition->fence, offsets_gap(&partition->offsets),
                          oldest == NULL ? "" : "; the oldest in flight:");
                 if (oldest != NULL) {
@@ -343,6 +423,7 @@ void report_init(Report *report, Loop *loop, Log *log, const Config *config) {
                 metrics_histogram_init(&report->handler_duration[i], &metrics_scale_duration);
         }
         loop_timer_init(&report->timer, loop, "metrics", on_timer);
+        loop_timer_init(&report->paused_timer, loop, "paused", on_paused_timer);
 }
 
 int report_start(Report *report) {
@@ -368,6 +449,7 @@ void report_deinit(Report *report) {
                 return;
         }
         loop_timer_stop(&report->timer);
+        loop_timer_stop(&report->paused_timer);
         textfile_free(report->textfile);
         metrics_page_deinit(&report->page);
         buffer_deinit(&report->released_hosts);

@@ -47,6 +47,9 @@ typedef struct Report {
         MetricsHistogram ack_duration;
         MetricsHistogram restart_duration;
         MetricsHistogram batch_rows;
+        int64_t paused_us; /* since when the intake stands still */
+        bool paused_said;  /* ... and the log says so */
+        LoopTimer paused_timer;
         uint64_t restarts[OUTCOME_COUNT];
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */

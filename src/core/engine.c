@@ -62,7 +62,8 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->gone);
         list_init(&engine->rejects);
         list_init(&engine->batches);
-        list_init(&engine->ready);
+        list_init(&engine->fresh);
+        list_init(&engine->again);
         list_init(&engine->runs);
         *enginep = engine;
         return 0;
@@ -144,33 +145,56 @@ int engine_act(Engine *engine, const EngineAction *action) {
         return 0;
 }
 
-static int intake_dispatch(Engine *engine) {
+static const char *limit_name(LimitKind limit) {
+        switch (limit) {
+        case LIMIT_NONE:
+                break;
+        case LIMIT_COUNT:
+                return "in_flight";
+        case LIMIT_BYTES:
+                return "in_flight_bytes";
+        case LIMIT_WAITING:
+                return "waiting";
+        }
+        return NULL;
+}
+
+/* Only the limit that stopped the intake asks for more than a place: the others may be just below.
+ */
+static bool is_reached(const Engine *engine, LimitKind limit, size_t used, size_t most) {
+        size_t more = !engine->reading && engine->stopped_by == limit ? most / RESUME_SHARE : 0;
+        return used + more >= most;
+}
+
+static LimitKind limit_reached(const Engine *engine) {
         const EngineConfig *config = engine->config;
-        /* Only the limit that stopped it asks for more than a place: the others may be just below.
-         */
-        LimitKind by = engine->reading ? LIMIT_NONE : engine->stopped_by;
-        size_t free_count = by == LIMIT_COUNT ? config->in_flight / RESUME_SHARE : 0;
-        size_t free_bytes = by == LIMIT_BYTES ? config->in_flight_bytes / RESUME_SHARE : 0;
-        bool count = engine->in_flight + free_count < config->in_flight;
-        bool bytes = engine->in_flight_bytes + free_bytes < config->in_flight_bytes;
-        size_t free_waiting = by == LIMIT_WAITING ? config->waiting / RESUME_SHARE : 0;
-        bool waiting = engine->waiting + free_waiting < config->waiting;
-        bool want = count && bytes && waiting && !engine->stopping;
-        if (want == engine->reading) {
+        if (is_reached(engine, LIMIT_COUNT, engine->in_flight, config->in_flight)) {
+                return LIMIT_COUNT;
+        }
+        if (is_reached(engine, LIMIT_BYTES, engine->in_flight_bytes, config->in_flight_bytes)) {
+                return LIMIT_BYTES;
+        }
+        return is_reached(engine, LIMIT_WAITING, engine->waiting, config->waiting) ? LIMIT_WAITING
+                                                                                   : LIMIT_NONE;
+}
+
+static int intake_dispatch(Engine *engine) {
+        LimitKind limit = limit_reached(engine);
+        bool want = limit == LIMIT_NONE && !engine->stopping;
+        bool changes = want != engine->reading;
+        if (!changes && (want || limit == engine->stopped_by)) {
                 return 0;
         }
         engine->reading = want;
-        engine->stopped_by = !count ? LIMIT_COUNT : !bytes ? LIMIT_BYTES : LIMIT_WAITING;
-        int r = engine_act(engine, &(EngineAction){.type = ENGINE_READ, .on = want});
+        engine->stopped_by = limit;
+        int r = changes ? engine_act(engine, &(EngineAction){.type = ENGINE_READ, .on = want}) : 0;
         if (r != 0 || engine->stopping) {
                 return r;
         }
         return engine_act(engine,
                           &(EngineAction){.type = ENGINE_NOTE,
                                           .note = want ? NOTE_INTAKE_RESUMED : NOTE_INTAKE_PAUSED,
-                                          .reason = !count   ? "in_flight"
-                                                    : !bytes ? "in_flight_bytes"
-                                                             : "waiting"});
+                                          .reason = limit_name(limit)});
 }
 
 static int engine_dispatch(Engine *engine) {
@@ -379,6 +403,29 @@ size_t engine_running(const Engine *engine) {
 
 bool engine_is_reading(const Engine *engine) {
         return engine->reading;
+}
+
+const char *engine_paused_by(const Engine *engine) {
+        return engine->reading ? NULL : limit_name(engine->stopped_by);
+}
+
+const char *partition_paused_by(const Partition *partition) {
+        switch (partition->state) {
+        case PARTITION_LOOKING_UP:
+        case PARTITION_READING:
+        case PARTITION_ADOPTING:
+        case PARTITION_COMMITTING:
+        case PARTITION_SEEKING:
+                return "starting";
+        case PARTITION_STOPPED:
+                return "stopped";
+        case PARTITION_ACTIVE:
+                return partition->held ? partition->held_for : engine_paused_by(partition->engine);
+        case PARTITION_DRAINING:
+        case PARTITION_GONE:
+                break;
+        }
+        return NULL;
 }
 
 const List *engine_partitions(const Engine *engine) {

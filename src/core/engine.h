@@ -139,6 +139,7 @@ struct Message {
         bool saved;       /* its row was written by this process: the payload can be read back */
         bool waits;       /* counts in `waiting`, not in `in_flight` */
         bool shares;      /* its run counts by another message */
+        bool retries;     /* it failed before: counts in Engine.retrying */
         Host *target;     /* in the engine, while its restart waits or runs */
         size_t bytes;     /* what it counts against in_flight_bytes */
         List link;        /* Partition.messages, in offset order */
@@ -185,7 +186,8 @@ struct Partition {
         bool cancelling;       /* its messages are being cancelled, piece by piece */
         unsigned cancel_reach; /* how far, see core/state.h */
         int64_t cancel_from;   /* the next piece begins at this offset */
-        bool held;             /* ack_gap is reached: nothing more of it is read */
+        bool held;             /* nothing more of it is read, for this reason: */
+        const char *held_for;  /* "ack_gap" or "vanished", static */
         bool doubted;          /* held until Kafka has said whether it is still the same one */
         bool lost;             /* its position is not in the log */
         bool resuming;         /* the driver was asked to read it again */
@@ -222,6 +224,7 @@ struct Batch {
         size_t n_parts;
         BatchPart *parts; /* ordered by source, as the fences are locked */
         unsigned failures;
+        int64_t sent_us;  /* last */
         int64_t retry_us; /* INT64_MAX: it is under way */
         bool read_fences; /* what became of it is not known: the fences are read before it is sent
                              again */
@@ -232,6 +235,7 @@ struct Run {
         Host *host;
         uint64_t id; /* unique in this process */
         int attempt; /* 1 for the first of this group of messages */
+        bool again;  /* one of its messages has failed before */
         int64_t started_us;
         List messages; /* Message.host_link; the first lends its id and payload to the templates */
         void *handle;  /* the driver's */
@@ -276,9 +280,11 @@ typedef enum EngineNote {
         NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */
         NOTE_INTAKE_PAUSED,       /* reason: "in_flight", "in_flight_bytes" or "waiting" */
         NOTE_INTAKE_RESUMED,
-        NOTE_PARTITION_HELD,    /* partition: ack_gap is reached */
-        NOTE_PARTITION_RESUMED, /* partition */
+        NOTE_PARTITION_HELD,    /* partition: see Partition.held_for */
+        NOTE_PARTITION_RESUMED, /* partition: the same */
         NOTE_RETRY,             /* message, handler, delay_us */
+        NOTE_RETRIES_CROWD,     /* offset: messages that are retried; nothing fresh starts */
+        NOTE_RETRIES_THIN,      /* the same; it does again */
         NOTE_DRAIN_TIMEOUT,     /* partition: revoked with a batch still at the database */
 } EngineNote;
 
@@ -398,6 +404,10 @@ typedef enum BatchEnd {
 } BatchEnd;
 MUST_CHECK int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now);
 
+/* PostgreSQL is there again, perhaps another one, or restored to an older state: what waits is
+ * tried at once, and each fence is looked at, also of a partition that has nothing to save. */
+MUST_CHECK int engine_database_up(Engine *engine, int64_t now);
+
 /* One fence for each of Batch.parts, in their order; -1: there is no such source. NULL: outage. */
 MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int64_t now);
 
@@ -407,8 +417,8 @@ typedef struct RefusedRow {
         char detail[MESSAGE_DETAIL_MAX];
 } RefusedRow;
 /* The batch went row by row: what was refused is in `rejected`, the rest in `messages`, and the
- * fences moved. @end as above; REFUSED here: every one of several rows was refused, which is not
- * their fault (nothing was committed). */
+ * fences moved. @end as above; REFUSED here: PostgreSQL refuses any row, which is the fault of none
+ * (nothing was committed). */
 MUST_CHECK int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end,
                                  const RefusedRow *refused, size_t n_refused, int64_t now);
 
@@ -453,6 +463,12 @@ size_t engine_waiting(const Engine *engine);
 size_t engine_in_flight_bytes(const Engine *engine);
 size_t engine_running(const Engine *engine); /* runs under way */
 bool engine_is_reading(const Engine *engine);
+/* Why the partition is not read: "starting", "stopped", Partition.held_for, or the limit that has
+ * stopped the intake; NULL: it is read. Static. */
+const char *partition_paused_by(const Partition *partition);
+/* The limit that has stopped the intake: "in_flight", "in_flight_bytes" or "waiting"; NULL: none.
+ * Static. */
+const char *engine_paused_by(const Engine *engine);
 /* The partitions, Partition.link. */
 const List *engine_partitions(const Engine *engine);
 

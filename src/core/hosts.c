@@ -5,8 +5,18 @@
  * host while it waits share the next run; those that come while it runs wait for the one after it.
  * Hosts start in the order in which they became ready, so no host holds up another.
  *
+ * What failed before stands in a queue of its own. While fresh hosts wait it gets one part in 32 of
+ * the slots and of their time, so 10,000 restarts that keep failing cost the good ones next to
+ * nothing. Time, since a command that fails may take its whole timeout to do so.
+ *
+ * The other way round, what is being retried may fill at most half of `waiting` and of
+ * `in_flight_bytes`. With that much of it nothing fresh starts until some of it is resolved:
+ * otherwise each restart that fails would add one, until nothing but failures was in memory and the
+ * intake stood still.
+ *
  * Invariants: a host is in the table exactly while it has waiting messages or a run; it is in
- * Engine.ready exactly while it has waiting messages and no run.
+ * Engine.fresh or Engine.again exactly while it has waiting messages and no run, in the second one
+ * when a message that failed is among them.
  */
 
 #include <stdlib.h>
@@ -16,6 +26,9 @@
 
 enum {
         BUCKETS_MIN = 64,
+        AGAIN_SHARE = 32, /* one slot of so many, and of their time, is a retry's */
+        CROWD_SHARE = 2,  /* one place of so many is the most that retries fill */
+        RESUME_SHARE = 8, /* fresh work starts again when one place of so many of these is free */
 };
 
 /* FNV-1a: names are short, and a bucket's chain is compared by name anyway. */
@@ -86,7 +99,7 @@ static void host_settle(Engine *engine, Host *host) {
         }
         if (!list_is_empty(&host->waiting)) {
                 if (!list_is_linked(&host->link)) {
-                        list_push_back(&engine->ready, &host->link);
+                        list_push_back(host->again ? &engine->again : &engine->fresh, &host->link);
                 }
                 return;
         }
@@ -110,6 +123,10 @@ int hosts_add(Message *message) {
         message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
         message->target = host;
         list_push_back(&host->waiting, &message->host_link);
+        if (message->handlers[HANDLER_RESTART].attempts > 0 && !host->again) {
+                host->again = true;
+                list_unlink(&host->link);
+        }
         host_settle(engine, host);
         return 0;
 }
@@ -131,6 +148,8 @@ static int host_run(Engine *engine, Host *host) {
         run->host = host;
         run->id = ++engine->run_ids;
         run->started_us = engine->now;
+        run->again = host->again;
+        host->again = false;
         list_init(&run->messages);
         list_splice_back(&run->messages, &host->waiting);
         list_unlink(&host->link);
@@ -147,8 +166,67 @@ static int host_run(Engine *engine, Host *host) {
         host->run = run;
         list_push_back(&engine->runs, &run->link);
         engine->n_runs++;
+        engine->n_runs_again += run->again;
         engine->totals.runs++;
         return engine_act(engine, &(EngineAction){.type = ENGINE_RESTART, .run = run});
+}
+
+/* --- whose turn it is --------------------------------------------------------------------- */
+
+void retries_count(Message *message, bool retries) {
+        Engine *engine = message->partition->engine;
+        if (message->retries == retries) {
+                return;
+        }
+        message->retries = retries;
+        engine->retrying += retries ? 1 : (size_t)-1;
+        engine->retrying_bytes += retries ? message->bytes : -message->bytes;
+}
+
+static int crowd_dispatch(Engine *engine) {
+        size_t most = engine->config->waiting / CROWD_SHARE;
+        size_t most_bytes = engine->config->in_flight_bytes / CROWD_SHARE;
+        if (engine->retries_crowd) {
+                most -= most / RESUME_SHARE;
+                most_bytes -= most_bytes / RESUME_SHARE;
+        }
+        bool crowd = (engine->retries_crowd || !list_is_empty(&engine->fresh)) &&
+                     (engine->retrying > most || engine->retrying_bytes > most_bytes);
+        if (crowd == engine->retries_crowd) {
+                return 0;
+        }
+        engine->retries_crowd = crowd;
+        return engine_act(engine,
+                          &(EngineAction){.type = ENGINE_NOTE,
+                                          .note = crowd ? NOTE_RETRIES_CROWD : NOTE_RETRIES_THIN,
+                                          .offset = (int64_t)engine->retrying});
+}
+
+static bool again_may_start(const Engine *engine) {
+        size_t slots = engine->config->concurrency / AGAIN_SHARE;
+        return engine->debt_us <= 0 && engine->n_runs_again < (slots > 0 ? slots : 1);
+}
+
+/* NULL: nobody's. */
+static Host *next_host(Engine *engine) {
+        Host *fresh = list_first(&engine->fresh, Host, link);
+        Host *again = list_first(&engine->again, Host, link);
+        if (fresh == NULL) {
+                engine->debt_us = 0; /* nobody was kept waiting */
+                return again;
+        }
+        if (engine->retries_crowd) {
+                return again;
+        }
+        return again != NULL && again_may_start(engine) ? again : fresh;
+}
+
+/* The slots' time that a run took, while others waited for a slot. */
+static void run_account(Engine *engine, const Run *run) {
+        int64_t took = engine->now - run->started_us;
+        took = took > 0 ? took : 1;
+        engine->debt_us += run->again ? took * (AGAIN_SHARE - 1) : -took;
+        engine->debt_us = engine->debt_us > 0 ? engine->debt_us : 0;
 }
 
 int hosts_dispatch(Engine *engine) {
@@ -162,9 +240,13 @@ int hosts_dispatch(Engine *engine) {
                 r = hosts_add(container_of(first, Message, retry));
         }
         size_t limit = engine->config->concurrency;
-        while (r == 0 && !engine->stopping && !list_is_empty(&engine->ready) &&
-               (limit == 0 || engine->n_runs < limit)) {
-                r = host_run(engine, container_of(engine->ready.next, Host, link));
+        r = r == 0 && !engine->stopping ? crowd_dispatch(engine) : r;
+        while (r == 0 && !engine->stopping && (limit == 0 || engine->n_runs < limit)) {
+                Host *host = next_host(engine);
+                if (host == NULL) {
+                        break;
+                }
+                r = host_run(engine, host);
         }
         return r;
 }
@@ -175,6 +257,7 @@ static void run_free(Engine *engine, Run *run) {
         host->run = NULL;
         list_unlink(&run->link);
         engine->n_runs--;
+        engine->n_runs_again -= run->again;
         free(run);
         host_settle(engine, host);
 }
@@ -212,6 +295,7 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
                 one = one == 0 ? message_settle(message) : one;
                 r = r == 0 ? one : r; /* none may stay in this list */
         }
+        run_account(engine, run);
         run_free(engine, run);
         return r;
 }

@@ -20,6 +20,13 @@
 #include "core/backoff.h"
 #include "core/state.h"
 
+enum {
+        /* Between two tries of a batch. Not `retry.backoff`, which is for what a person would wait
+         * for: an outage is over sooner than five minutes later. */
+        BACKOFF_US = 100 * 1000,
+        BACKOFF_MAX_US = 5 * 1000000,
+};
+
 void batch_free(Batch *batch) {
         if (batch == NULL) {
                 return;
@@ -50,6 +57,7 @@ static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
         }
         batch->kind = kind;
         batch->retry_us = INT64_MAX;
+        batch->sent_us = engine->now;
         list_init(&batch->messages);
         batch->parts = parts > 0 ? calloc(parts, sizeof(*batch->parts)) : NULL;
         if (parts > 0 && batch->parts == NULL) {
@@ -89,9 +97,24 @@ int lane_saved_below(Partition *partition, int64_t fence) {
 
 /* --- forming ------------------------------------------------------------------------------ */
 
+/* Whether nothing of it is at the database. */
+static bool fence_is_idle(const Partition *partition) {
+        return partition->state == PARTITION_ACTIVE && partition->batch == NULL;
+}
+
 static bool lane_is_ready(const Partition *partition) {
-        return partition->state == PARTITION_ACTIVE && partition->batch == NULL &&
-               !list_is_empty(&partition->lane);
+        return fence_is_idle(partition) && !list_is_empty(&partition->lane);
+}
+
+/* Parts stand by source, the order in which fences are locked. */
+static void batch_add_part(Batch *batch, const BatchPart *part) {
+        partition_ref(part->partition);
+        part->partition->batch = batch;
+        size_t at = batch->n_parts++;
+        for (; at > 0 && batch->parts[at - 1].partition->source > part->partition->source; at--) {
+                batch->parts[at] = batch->parts[at - 1];
+        }
+        batch->parts[at] = *part;
 }
 
 /* Takes what fits from the front of the partition's lane. */
@@ -111,16 +134,9 @@ static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
                 part.rows++;
                 part.next = message->offset + 1;
         }
-        if (part.rows == 0) {
-                return;
+        if (part.rows > 0) {
+                batch_add_part(batch, &part);
         }
-        partition_ref(partition);
-        partition->batch = batch;
-        size_t at = batch->n_parts++;
-        for (; at > 0 && batch->parts[at - 1].partition->source > partition->source; at--) {
-                batch->parts[at] = batch->parts[at - 1];
-        }
-        batch->parts[at] = part;
 }
 
 static int save_begin(Engine *engine, bool *begun) {
@@ -175,6 +191,7 @@ static int reject_begin(Engine *engine) {
 
 static int batch_again(Engine *engine, Batch *batch) {
         batch->retry_us = INT64_MAX;
+        batch->sent_us = engine->now;
         list_for_each(link, &batch->messages) {
                 container_of(link, Message, lane_link)->fault_sent = batch->kind == BATCH_REJECT;
         }
@@ -201,12 +218,22 @@ int lanes_dispatch(Engine *engine) {
         if (engine->now < engine->database_us) {
                 return 0;
         }
-        while (r == 0 && engine->n_batches < engine->config->batches &&
-               !list_is_empty(&engine->rejects)) {
+        /* One at a time, and none has a connection while it waits: what cannot be rejected holds up
+         * nothing that can be saved. */
+        bool rejecting = false;
+        size_t free_batches = engine->config->batches;
+        list_for_each(link, &engine->batches) {
+                const Batch *batch = container_of(link, Batch, link);
+                bool rejects = batch->kind == BATCH_REJECT;
+                rejecting = rejecting || rejects;
+                free_batches -= free_batches > 0 && (!rejects || batch->retry_us == INT64_MAX);
+        }
+        if (!rejecting && free_batches > 0 && !list_is_empty(&engine->rejects)) {
                 r = reject_begin(engine);
+                free_batches--;
         }
         bool begun = true;
-        while (r == 0 && begun && engine->n_batches < engine->config->batches) {
+        for (; r == 0 && begun && free_batches > 0; free_batches--) {
                 r = save_begin(engine, &begun);
         }
         return r;
@@ -247,7 +274,7 @@ static bool part_is_current(const BatchPart *part) {
 
 static int batch_saved(Engine *engine, Batch *batch) {
         int r = 0;
-        engine->mixed = 0;
+        engine->database_us = engine->saved_us = engine->now;
         for (size_t i = 0; i < batch->n_parts; i++) {
                 BatchPart *part = &batch->parts[i];
                 if (part_is_current(part)) {
@@ -300,17 +327,19 @@ static int batch_failed(Engine *engine, Batch *batch, bool read_fences, bool at_
         if (r != 0 || gone) {
                 return r;
         }
-        const EngineConfig *config = engine->config;
         int64_t delay = at_once ? 0
-                                : backoff_delay(config->backoff_us, config->backoff_max_us,
-                                                batch->failures, &engine->random);
+                                : backoff_delay(BACKOFF_US, BACKOFF_MAX_US, batch->failures,
+                                                &engine->random);
         batch->failures++;
         list_for_each(link, &batch->messages) {
                 container_of(link, Message, lane_link)->fault_sent = false;
         }
         batch->read_fences = read_fences && batch->kind == BATCH_SAVE;
         batch->retry_us = engine->now + delay;
-        if (delay > 0 && engine->database_us < batch->retry_us) {
+        /* What was saved since it was sent shows that the trouble is this batch's own: a lock on
+         * one of its fences, say. */
+        if (batch->kind == BATCH_SAVE && engine->saved_us < batch->sent_us &&
+            engine->database_us < batch->retry_us) {
                 engine->database_us = batch->retry_us;
         }
         return engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
@@ -367,39 +396,11 @@ static int row_refused(Batch *batch, const RefusedRow *refused) {
         return 0;
 }
 
-/* Every row refused is nobody's own fault: an outage. But a few bad rows alone would keep a batch
- * of their own for ever, so they go back to their lanes and meet others in the next. */
-static int batch_mix(Engine *engine, Batch *batch) {
-        bool gone = false;
-        int r = batch_prune(engine, batch, &gone);
-        if (r != 0 || gone) {
-                return r;
-        }
-        int64_t delay = backoff_delay(engine->config->backoff_us, engine->config->backoff_max_us,
-                                      engine->mixed++, &engine->random);
-        engine->database_us = engine->now + delay;
-        r = engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
-                                               .note = NOTE_BATCH_RETRY,
-                                               .offset = (int64_t)batch->rows,
-                                               .delay_us = delay});
-        while (!list_is_empty(&batch->messages)) {
-                Message *message = container_of(batch->messages.prev, Message, lane_link);
-                list_unlink(&message->lane_link);
-                list_push_front(&message->partition->lane, &message->lane_link);
-                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
-        }
-        batch_end(engine, batch);
-        return r;
-}
-
 int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedRow *refused,
                       size_t n_refused, int64_t now) {
         engine->now = now;
-        if (end == BATCH_REFUSED) {
-                return batch_mix(engine, batch);
-        }
         if (end != BATCH_SAVED) {
-                return batch_failed(engine, batch, true, false);
+                return batch_failed(engine, batch, end != BATCH_REFUSED, false);
         }
         for (size_t i = 0; i < n_refused; i++) {
                 int r = row_refused(batch, &refused[i]);
@@ -464,6 +465,35 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int6
                 batch->failures = 0;
         }
         return batch_again(engine, batch);
+}
+
+int engine_database_up(Engine *engine, int64_t now) {
+        size_t n = 0;
+        engine->now = engine->database_us = now;
+        list_for_each(link, &engine->batches) {
+                Batch *batch = container_of(link, Batch, link);
+                batch->retry_us = batch->retry_us != INT64_MAX ? now : INT64_MAX;
+        }
+        list_for_each(link, &engine->partitions) {
+                n += fence_is_idle(container_of(link, Partition, link)) ? 1 : 0;
+        }
+        if (n == 0 || engine->stopping) {
+                return 0;
+        }
+        Batch *batch = batch_new(engine, BATCH_SAVE, n);
+        if (batch == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        list_for_each(link, &engine->partitions) {
+                Partition *partition = container_of(link, Partition, link);
+                if (fence_is_idle(partition)) {
+                        batch_add_part(batch, &(BatchPart){.partition = partition,
+                                                           .epoch = partition->epoch,
+                                                           .expected = partition->fence,
+                                                           .next = partition->fence});
+                }
+        }
+        return engine_act(engine, &(EngineAction){.type = ENGINE_READ_FENCES, .batch = batch});
 }
 
 int lane_abandon_retry(Partition *partition) {

@@ -296,14 +296,19 @@ int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now) {
         return partition_set_state(partition, PARTITION_ACTIVE);
 }
 
+static int partition_hold(Partition *partition, const char *reason) {
+        partition->held = true;
+        partition->held_for = reason;
+        int r = engine_act(partition->engine,
+                           &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+        return r != 0 ? r : partition_note(partition, NOTE_PARTITION_HELD, partition->next, 0);
+}
+
 int partition_admitted(Partition *partition) {
         if (offsets_gap(&partition->offsets) < partition->engine->config->ack_gap) {
                 return 0;
         }
-        partition->held = true;
-        int r = engine_act(partition->engine,
-                           &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
-        return r != 0 ? r : partition_note(partition, NOTE_PARTITION_HELD, partition->next, 0);
+        return partition_hold(partition, "ack_gap");
 }
 
 static int partition_resume(Partition *partition) {
@@ -404,9 +409,7 @@ static int partition_doubt(Partition *partition) {
         }
         partition->doubted = true;
         if (!partition->held) {
-                partition->held = true;
-                r = engine_act(partition->engine,
-                               &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
+                r = partition_hold(partition, "vanished");
         }
         return r != 0 ? r
                       : engine_act(partition->engine,

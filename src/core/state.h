@@ -19,7 +19,8 @@ struct Host {
         struct Host *next; /* in its bucket */
         Run *run;          /* the restart under way, or NULL */
         List waiting;      /* Message.host_link */
-        List link;         /* Engine.ready, while it has waiting messages and no run */
+        List link;         /* Engine.fresh or .again, while it has waiting messages and no run */
+        bool again;        /* one of those that wait has failed before */
         size_t hash;
         char name[];
 };
@@ -48,9 +49,14 @@ struct Engine {
         size_t n_batches;
         Host **buckets;
         size_t n_buckets, n_hosts;
-        List ready; /* Host.link */
+        List fresh; /* Host.link: to be restarted, in the order in which they became ready */
+        List again; /* Host.link: the same, but restarting failed before */
         List runs;  /* Run.link */
-        size_t n_runs;
+        size_t n_runs, n_runs_again;
+        int64_t debt_us; /* of slots' time that retries owe to fresh work, see hosts.c */
+        size_t retrying; /* messages that failed and are not resolved */
+        size_t retrying_bytes;
+        bool retries_crowd; /* they have their share: nothing fresh starts */
         uint64_t run_ids;
         size_t in_flight, in_flight_bytes, waiting;
         LimitKind stopped_by;
@@ -64,8 +70,8 @@ struct Engine {
         bool draining;      /* a revoke is being answered */
         bool drain_hurried; /* its bound is over, only a last commit is waited for */
         int64_t drain_until_us;
-        unsigned mixed;      /* batches in a row of which PostgreSQL refused every row */
         int64_t database_us; /* no batch begins before: PostgreSQL refused one for no row's fault */
+        int64_t saved_us;    /* when one was saved last */
         Partition *held;     /* of the newest action: a reference until the next is taken */
         EngineTotals totals;
 };
@@ -150,6 +156,8 @@ MUST_CHECK int hosts_add(Message *message);
 /* Takes a message out of Host.waiting or Run.messages. */
 void hosts_remove(Message *message);
 MUST_CHECK int hosts_dispatch(Engine *engine);
+/* Whether the message counts as one that is retried. */
+void retries_count(Message *message, bool retries);
 /* Whether somebody still waits for its outcome. */
 bool run_is_wanted(const Run *run);
 void hosts_free(Engine *engine);

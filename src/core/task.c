@@ -71,6 +71,7 @@ static void message_let_go(Message *message) {
                 return;
         }
         engine->in_flight_bytes -= message->bytes;
+        engine->retrying_bytes -= message->retries ? message->bytes : 0;
         message->bytes = 0;
         free(steal(message->body));
 }
@@ -291,6 +292,7 @@ static int message_retry(Message *message) {
                 int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
                                               &engine->random);
                 message_set_state(message, (HandlerId)i, HANDLER_WAITING);
+                retries_count(message, true);
                 int r = heap_insert(&engine->retries, &message->retry, engine->now + delay);
                 if (r != 0) {
                         return r;
@@ -383,6 +385,7 @@ int message_finish(Message *message, Finish finish) {
         heap_remove(&engine->retries, &message->retry);
         list_unlink(&message->lane_link);
         list_unlink(&message->link);
+        retries_count(message, false);
         if (message->waits) {
                 engine->waiting--;
         } else {

@@ -28,6 +28,7 @@ typedef enum MetricsFamily {
         METRICS_IN_FLIGHT_BYTES,
         METRICS_PARTITION_LAG,     /* topic, partition */
         METRICS_PARTITION_ACK_GAP, /* topic, partition */
+        METRICS_PAUSED_PARTITIONS, /* reason */
         METRICS_OLDEST_IN_FLIGHT,  /* seconds since 1970; 0: none */
         METRICS_LAST_PROGRESS,     /* seconds since 1970 */
         METRICS_COMMITS,           /* result */

@@ -3,7 +3,7 @@
  * group that loses and gets back its partitions, other members that work meanwhile, stops and
  * crashes.
  *
- *   engine-random [--seeds N] [--first S] [--seed S] [--steps N] [--trace] [--oom] [--strict]
+ *   engine-random [--seeds N] [--first S] [--seed S] [--steps N] [--trace] [--oom]
  *
  * Everything follows from the seed. The driver does what app/pipeline.c does: events come in
  * bursts, then a turn takes all actions; what a question or an order points to is looked at only
@@ -21,7 +21,8 @@
  *
  * The database is a list of rows and a fence a partition. An order is applied as one transaction:
  * all or nothing, under its fences. A reply can be lost before the transaction, after it, or while
- * it still goes on: a ghost, which is applied later, when somebody else may already be at work.
+ * it still goes on: a ghost, which is applied later, when somebody else may already be at work. For
+ * a while the table may refuse every row, good or bad.
  */
 
 #include <assert.h>
@@ -155,9 +156,10 @@ typedef struct Pending {
 
 typedef struct World {
         uint64_t seed, random;
-        bool trace, oom, faults, stopping, dead, partial, strict;
+        bool trace, oom, faults, stopping, dead, partial;
         int64_t now, wall;
         int64_t kafka_back, database_back; /* away until then */
+        int64_t table_back;                /* refuses every row until then */
         EngineConfig config;
         Engine *engine;
         bool reading;
@@ -190,7 +192,6 @@ static const char *const allow[] = {"*", NULL};
 static const char *const deny[] = {"bad-*", NULL};
 
 static World world;
-static bool strict; /* also what is known and waits for a decision */
 
 /* --- telling ------------------------------------------------------------------------------ */
 
@@ -528,10 +529,8 @@ static BatchEnd transaction_apply(Transaction *transaction) {
                         rows++;
                 }
         }
-        /* All of several refused is an outage, for ever if nothing else joins them: a finding of
-         * its own, so not while healing. */
-        bool outage = poison == rows && rows > 1 && (world.faults || world.strict);
-        if ((transaction->type == ENGINE_SAVE && poison > 0) || outage) {
+        bool broken_table = world.now < world.table_back && rows > 0;
+        if ((transaction->type == ENGINE_SAVE && poison > 0) || broken_table) {
                 return BATCH_REFUSED;
         }
         for (size_t i = 0; i < transaction->n_rows; i++) {
@@ -1575,8 +1574,9 @@ static void operator_acts(Log *log) {
 static void heal(void) {
         coverage.heals++;
         world.faults = false;
-        world.kafka_back = world.database_back = 0;
+        world.kafka_back = world.database_back = world.table_back = 0;
         trace("HEAL");
+        ENGINE(engine_database_up(world.engine, world.now));
         for (int i = 0; i < LOGS; i++) {
                 world.logs[i].snapshot = -1;
         }
@@ -1683,7 +1683,12 @@ static void step(void) {
         } else if (dice < 759) {
                 int64_t back = world.now + (int64_t)below(30 * SECOND);
                 trace("AWAY");
-                *(chance(50) ? &world.kafka_back : &world.database_back) = back;
+                *(chance(50)   ? &world.kafka_back
+                  : chance(60) ? &world.database_back
+                               : &world.table_back) = back;
+        } else if (dice == 761 && !database_is_away()) {
+                trace("EVENT the database is up");
+                ENGINE(engine_database_up(world.engine, world.now));
         } else if (dice < 760 && log->part != NULL && !log->part->paused && !log->part->revoked) {
                 bool lost = chance(30);
                 trace("EVENT %s %d", lost ? "out of range" : "vanished", log->index);
@@ -1702,11 +1707,7 @@ static void step(void) {
 
 static void run_seed(uint64_t seed, uint64_t steps, bool tracing, bool oom) {
         LogRecord *records[LOGS];
-        world = (World){.seed = seed,
-                        .random = seed * 7919 + 1,
-                        .trace = tracing,
-                        .oom = oom,
-                        .strict = strict};
+        world = (World){.seed = seed, .random = seed * 7919 + 1, .trace = tracing, .oom = oom};
         world.now = world.wall = 1000 * (int64_t)SECOND;
         world.faults = true;
         for (int i = 0; i < LOGS; i++) {
@@ -1759,8 +1760,6 @@ int main(int argc, char **argv) {
                         steps = strtoull(value, NULL, 10), i++;
                 } else if (strcmp(argv[i], "--trace") == 0) {
                         tracing = true;
-                } else if (strcmp(argv[i], "--strict") == 0) {
-                        strict = true;
                 } else if (strcmp(argv[i], "--oom") == 0) {
                         oom = true;
                 }

@@ -247,6 +247,111 @@ static void test_a_failure_is_retried_alone_and_then_rejected(void **state) {
         assert_string_equal(world->finished, "J");
 }
 
+/* The only restart among the actions taken last, or NULL. */
+static Run *started(World *world) {
+        return count(world, ENGINE_RESTART) > 0 ? only(world, ENGINE_RESTART)->run : NULL;
+}
+
+/* @n requests for hosts of their own, whose names begin with @letter; they are saved. Returns the
+ * restart that starts, or NULL. */
+static Run *fetch_hosts(World *world, Partition *partition, char letter, int n) {
+        char host[16];
+        for (int i = 0; i < n; i++) {
+                snprintf(host, sizeof(host), "%c%d", letter, i);
+                fetch(world, partition, partition->next, host);
+        }
+        take(world);
+        Run *run = started(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        return run != NULL ? run : started(world);
+}
+
+/* Restarts of hosts with an f fail after @fails_us, all others are done after a second. Until
+ * @until fresh ones are done; returns how many were tried again meanwhile. */
+static int work(World *world, Run *run, int64_t fails_us, int until) {
+        int again = 0;
+        while (until > 0) {
+                if (run == NULL) {
+                        tick(world, SECOND);
+                } else {
+                        bool fails = run_host(run)[0] == 'f';
+                        again += run->again;
+                        until -= !run->again;
+                        world->now += fails ? fails_us : SECOND;
+                        restarted(world, run, fails ? OUTCOME_FAILED : OUTCOME_DONE);
+                }
+                run = started(world);
+        }
+        return again;
+}
+
+static void retries_beside_fresh_ones(World *world, int64_t fails_us, int expected) {
+        enum { GOOD = 640 };
+        world->config.concurrency = 1;
+        world->config.attempts = 1000;
+        world->config.in_flight = world->config.waiting = 10000;
+        world->config.ack_gap = world->config.batch_rows = 10000;
+        world->config.backoff_max_us = SECOND;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = fetch_hosts(world, partition, 'f', 10);
+        for (int i = 0; i < 10; i++) {
+                restarted(world, run, OUTCOME_FAILED);
+                run = started(world);
+        }
+        assert_null(run);
+        run = fetch_hosts(world, partition, 'g', GOOD);
+        int again = work(world, run, fails_us, GOOD);
+        assert_in_range(again, expected - 2, expected + 2);
+}
+
+static void test_retries_have_one_part_in_32_of_the_slots(void **state) {
+        retries_beside_fresh_ones(*state, SECOND, 640 / 31);
+}
+
+static void test_retries_have_one_part_in_32_of_the_time(void **state) {
+        retries_beside_fresh_ones(*state, 4 * SECOND, 640 / 31 / 4);
+}
+
+static void test_retries_fill_half_of_what_may_wait(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.waiting = 20;
+        world->config.batch_rows = 20;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = fetch_hosts(world, partition, 'f', 11);
+        fetch_hosts(world, partition, 'g', 1);
+        for (int i = 0; i < 11; i++) {
+                assert_int_equal(run->attempt, 1);
+                restarted(world, run, OUTCOME_FAILED);
+                run = started(world);
+        }
+        assert_null(run); /* the good one waits, and it is said */
+        bool said = false;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                said = said || (world->taken[i].type == ENGINE_NOTE &&
+                                world->taken[i].note == NOTE_RETRIES_CROWD);
+        }
+        assert_true(said);
+        assert_true(engine_is_reading(world->engine));
+        while (run == NULL || run_host(run)[0] == 'f') {
+                if (run != NULL) {
+                        restarted(world, run, OUTCOME_FAILED);
+                        if (count(world, ENGINE_REJECT) > 0) {
+                                run = started(world);
+                                saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
+                                run = run != NULL ? run : started(world);
+                                continue;
+                        }
+                } else {
+                        tick(world, SECOND);
+                }
+                run = started(world);
+        }
+        /* An eighth of the share is free again; one more ran when it became so. */
+        assert_string_equal(world->finished, "JJJ");
+        assert_string_equal(run_host(run), "g0");
+}
+
 static void test_what_cannot_be_read_is_rejected_with_its_fence(void **state) {
         World *world = *state;
         Partition *partition = activate(world, 0, 0, 0);
@@ -535,31 +640,133 @@ static void test_a_refused_row_is_rejected_and_its_neighbours_saved(void **state
         assert_int_equal(partition->offsets.watermark, 3);
 }
 
-static void test_bad_rows_alone_meet_others(void **state) {
+static void test_a_table_that_refuses_every_row_is_an_outage(void **state) {
         World *world = *state;
         world->config.restart = false;
         Partition *partition = activate(world, 0, 0, 0);
         fetch(world, partition, 0, "a");
-        fetch(world, partition, 1, "a");
         take(world);
         Batch *batch = only(world, ENGINE_SAVE)->batch;
-        saved(world, batch, BATCH_REFUSED);
-        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_REFUSED, NULL, 0,
-                                           world->now),
-                         0);
-        fetch(world, partition, 2, "a");
-        take(world);
-        assert_int_equal(count(world, ENGINE_SAVE), 0);
-        tick(world, 2 * SECOND);
-        batch = only(world, ENGINE_SAVE)->batch;
-        assert_int_equal(batch->rows, 3);
-        assert_int_equal(batch->parts[0].expected, 0);
-        int64_t offset = 0;
-        list_for_each(link, &batch->messages) {
-                assert_int_equal(container_of(link, Message, lane_link)->offset, offset++);
+        for (int i = 0; i < 20; i++) {
+                saved(world, batch, BATCH_REFUSED);
+                assert_ptr_equal(only(world, ENGINE_SAVE_EACH)->batch, batch);
+                assert_int_equal(engine_saved_each(world->engine, batch, BATCH_REFUSED, NULL, 0,
+                                                   world->now),
+                                 0);
+                take(world);
+                assert_int_equal(count(world, ENGINE_SAVE), 0);
+                tick(world,
+                     5 * SECOND); /* five minutes of retry.backoff_max would be far too long */
+                assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
         }
         saved(world, batch, BATCH_SAVED);
-        assert_string_equal(world->finished, "AAA");
+        assert_string_equal(world->finished, "A");
+        assert_int_equal(engine_totals(world->engine)->finished[FINISH_REJECTED], 0);
+}
+
+/* Two batches, of two partitions; the first one is at the database with the first partition. */
+static void two_batches(World *world, Partition *partitions[2], Batch *batches[2]) {
+        world->config.restart = false;
+        world->config.batches = 2;
+        for (int i = 0; i < 2; i++) {
+                partitions[i] = activate(world, i, 0, 0);
+        }
+        for (int i = 0; i < 2; i++) {
+                fetch(world, partitions[i], 0, "a");
+                take(world);
+                batches[i] = only(world, ENGINE_SAVE)->batch;
+        }
+}
+
+static void test_a_success_ends_the_wait_for_the_database(void **state) {
+        World *world = *state;
+        Partition *partitions[2];
+        Batch *batches[2];
+        two_batches(world, partitions, batches);
+        for (int i = 0; i < 10; i++) {
+                saved(world, batches[0], BATCH_OUTAGE);
+                tick(world, 5 * SECOND);
+        }
+        saved(world, batches[0], BATCH_OUTAGE);
+        saved(world, batches[1], BATCH_SAVED);
+        fetch(world, partitions[1], 1, "a");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 1);
+}
+
+static void test_a_batch_in_trouble_of_its_own_holds_up_no_other(void **state) {
+        World *world = *state;
+        Partition *partitions[2];
+        Batch *batches[2];
+        two_batches(world, partitions, batches);
+        world->now += SECOND;
+        saved(world, batches[1], BATCH_SAVED);
+        for (int64_t offset = 1; offset < 20; offset++) {
+                saved(world, batches[0], BATCH_OUTAGE); /* its fence is locked */
+                fetch(world, partitions[1], offset, "a");
+                take(world);
+                EngineAction *action = NULL;
+                for (size_t i = 0; i < world->n_taken; i++) {
+                        action = world->taken[i].type == ENGINE_SAVE &&
+                                                 world->taken[i].batch != batches[0]
+                                         ? &world->taken[i]
+                                         : action;
+                }
+                assert_non_null(action);
+                world->now += 5 * SECOND;
+                saved(world, action->batch, BATCH_SAVED);
+        }
+}
+
+static void
+test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back(void **state) {
+        World *world = *state;
+        world->config.batches = 2;
+        Partition *busy = activate(world, 0, 0, 0);
+        Partition *quiet = activate(world, 1, 50, 50);
+        Partition *old = activate(world, 2, 50, 50);
+        fetch(world, busy, 0, "bad-1");
+        take(world);
+        Batch *waits = only(world, ENGINE_SAVE)->batch;
+        saved(world, waits, BATCH_UNKNOWN);
+        assert_int_equal(engine_database_up(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_READ_FENCES), 2);
+        Batch *look = NULL;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                Batch *batch = world->taken[i].batch;
+                look = batch != NULL && batch != waits ? batch : look;
+        }
+        assert_int_equal(look->n_parts, 2);
+        assert_ptr_equal(look->parts[0].partition, quiet);
+        /* What comes meanwhile waits for the answer. */
+        fetch(world, quiet, 50, "bad-1");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        assert_int_equal(engine_fences_read(world->engine, look, (int64_t[]){50, 40}, world->now),
+                         0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_SAVE)->batch->parts[0].expected, 50);
+        assert_ptr_equal(only(world, ENGINE_LOOK_UP)->partition, old);
+        assert_int_equal(old->state, PARTITION_LOOKING_UP);
+}
+
+static void test_what_cannot_be_rejected_holds_up_no_saving(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "bad-1");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        Batch *rejects = only(world, ENGINE_REJECT)->batch;
+        for (int64_t offset = 1; offset < 10; offset++) {
+                saved(world, rejects, BATCH_REFUSED);
+                fetch(world, partition, offset, "bad-1");
+                take(world);
+                saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+                tick(world, 5 * SECOND);
+                /* One at a time. */
+                assert_ptr_equal(only(world, ENGINE_REJECT)->batch, rejects);
+        }
 }
 
 /* --- limits ------------------------------------------------------------------------------- */
@@ -643,6 +850,27 @@ static void test_reading_stops_when_too_many_wait(void **state) {
         assert_string_equal(only(world, ENGINE_NOTE)->reason, "waiting");
         restarted(world, run, OUTCOME_DONE);
         assert_true(only(world, ENGINE_READ)->on);
+}
+
+static void test_the_reason_of_a_pause_follows_the_limits(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.in_flight = 16;
+        world->config.batch_rows = 16;
+        world->config.waiting = 15;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 16; i++) {
+                fetch(world, partition, i, (char[]){(char)('a' + i), 0});
+        }
+        take(world);
+        assert_string_equal(only(world, ENGINE_NOTE)->reason, "in_flight");
+        assert_string_equal(engine_paused_by(world->engine), "in_flight");
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_int_equal(engine_waiting(world->engine), 15);
+        assert_int_equal(count(world, ENGINE_READ), 0);
+        assert_string_equal(only(world, ENGINE_NOTE)->reason, "waiting");
+        assert_string_equal(engine_paused_by(world->engine), "waiting");
+        assert_string_equal(partition_paused_by(partition), "waiting");
 }
 
 static void test_only_the_limit_that_stopped_it_asks_for_more_room(void **state) {
@@ -994,6 +1222,9 @@ int main(void) {
                 TEST(test_accepts_when_both_are_done),
                 TEST(test_nothing_unfinished_is_below_a_commit),
                 TEST(test_a_failure_is_retried_alone_and_then_rejected),
+                TEST(test_retries_have_one_part_in_32_of_the_slots),
+                TEST(test_retries_have_one_part_in_32_of_the_time),
+                TEST(test_retries_fill_half_of_what_may_wait),
                 TEST(test_what_cannot_be_read_is_rejected_with_its_fence),
                 TEST(test_a_denied_host_is_saved_and_rejected),
                 TEST(test_below_the_fence_only_the_restart_runs),
@@ -1009,11 +1240,16 @@ int main(void) {
                 TEST(test_a_fence_that_went_back_starts_the_partition_anew),
                 TEST(test_an_outage_charges_nobody_and_holds_back_the_rest),
                 TEST(test_a_refused_row_is_rejected_and_its_neighbours_saved),
-                TEST(test_bad_rows_alone_meet_others),
+                TEST(test_a_table_that_refuses_every_row_is_an_outage),
+                TEST(test_a_success_ends_the_wait_for_the_database),
+                TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),
+                TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
+                TEST(test_what_cannot_be_rejected_holds_up_no_saving),
                 TEST(test_reading_stops_at_the_limit_and_goes_on),
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
                 TEST(test_reading_stops_when_too_many_wait),
+                TEST(test_the_reason_of_a_pause_follows_the_limits),
                 TEST(test_only_the_limit_that_stopped_it_asks_for_more_room),
                 TEST(test_a_pinned_partition_alone_is_held),
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
