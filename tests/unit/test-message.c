@@ -374,6 +374,27 @@ static void test_lookup_in_broken_text(void **state) {
         }
 }
 
+static void refused_text(const char *text, const char *reason, const char *part) {
+        refused(text, strlen(text), reason, part);
+}
+
+/* jansson sees them without the content of plain strings. */
+static void test_what_strings_hold_changes_nothing(void **state) {
+        (void)state;
+        taken("{\"host\":\"web1\",\"x\":\"{[,:\",\"y\" : \"}]\"}", "web1", "", -1);
+        taken("{\"x\":\"host\",\"host\":\"web1\",\"y\":[\"\",\"\"]}", "web1", "", -1);
+        taken("{\"x\":\"a\\\"b\\\\\",\"host\":\"web1\",\"y\":\"\\\\\\\"\"}", "web1", "", -1);
+        /* Keys are looked at, and each place is one in the message. */
+        refused_text("{\"a\":\"0123456789\",\"a\" :\"0123456789\"}", "duplicate_key", "byte 21");
+        refused_text("{\"a\":\"0123456789\",\"b\":\"0123456789\" oops}", "not_json", "byte 39");
+        refused_text("{\"a\":\"0123456789\",\"b\":\"01234\t6789\"}", "not_json", "byte 28");
+        refused_text("{\"a\":\"0123456789\",\"b\":\"\\x\"}", "not_json", "byte 25");
+        refused_text("{\"a\":\"0123456789", "not_json", "byte 16");
+        refused_text("{\"a\":\"0123456789\\", "not_json", "byte 17");
+        refused_text("{\"a\":\"0123456789\"} x", "trailing_bytes", "byte 20");
+        refused_text("\"0123456789\"", "not_object", "a string");
+}
+
 /* Its tree does not fit into what is kept for jansson, and must not stay behind. */
 static void test_a_long_message_leaves_nothing_behind(void **state) {
         enum { VALUES = 20000 };
@@ -406,6 +427,7 @@ int main(void) {
                 cmocka_unit_test(test_paths),
                 cmocka_unit_test(test_lookup),
                 cmocka_unit_test(test_lookup_in_broken_text),
+                cmocka_unit_test(test_what_strings_hold_changes_nothing),
                 cmocka_unit_test(test_a_long_message_leaves_nothing_behind),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
