@@ -65,6 +65,11 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->fresh);
         list_init(&engine->again);
         list_init(&engine->runs);
+        int r = hosts_init(engine);
+        if (r != 0) {
+                free(engine);
+                return r;
+        }
         *enginep = engine;
         return 0;
 }

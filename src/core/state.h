@@ -48,10 +48,10 @@ struct Engine {
         List batches; /* Batch.link: under way, or waiting to be tried again */
         size_t n_batches;
         Host **buckets;
-        size_t n_buckets, n_hosts;
-        List fresh; /* Host.link: to be restarted, in the order in which they became ready */
-        List again; /* Host.link: the same, but restarting failed before */
-        List runs;  /* Run.link */
+        size_t n_buckets; /* a power of two */
+        List fresh;       /* Host.link: to be restarted, in the order in which they became ready */
+        List again;       /* Host.link: the same, but restarting failed before */
+        List runs;        /* Run.link */
         size_t n_runs, n_runs_again;
         int64_t debt_us; /* of slots' time that retries owe to fresh work, see hosts.c */
         size_t retrying; /* messages that failed and are not resolved */
@@ -152,6 +152,7 @@ MUST_CHECK int lane_abandon_retry(Partition *partition);
 
 /* --- hosts.c --- */
 
+MUST_CHECK int hosts_init(Engine *engine);
 MUST_CHECK int hosts_add(Message *message);
 /* Takes a message out of Host.waiting or Run.messages. */
 void hosts_remove(Message *message);
