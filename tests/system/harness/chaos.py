@@ -496,7 +496,7 @@ def partition(world):
 
 
 def waiting(world):
-    """100,000 messages whose commands do not end."""
+    """100,000 messages whose commands do not end, and the shutdown."""
     n = world.count(100_000)
     site = world.site
     site.create_topic(6)
@@ -518,9 +518,9 @@ def waiting(world):
     time.sleep(3)
     metrics = daemon.metrics()
     peak = faults.peak_mib(daemon.process.pid)
-    slow = [line.get("msg") for line in daemon.find(event="loop.slow")]
     status = daemon.stop()
     assert status == 75, f"exit status {status}"  # running work was killed
+    slow = [line.get("msg") for line in daemon.find(event="loop.slow")]
     check_saved = site.saved()
     assert check_saved.keys() == site.produced.keys()
     assert len(set(site.restarter.hosts())) == 16
