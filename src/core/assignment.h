@@ -13,6 +13,7 @@
  */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What is found about a partition when it is assigned. */
@@ -27,6 +28,10 @@ typedef struct PartitionFacts {
         bool topic_known; /* the group has a source of another partition of this topic */
         bool is_decided;  /* the operator has said where it goes on (`ackd partition`): */
         int64_t decided;  /* here */
+        /* The offsets from the committed one on that have a row in `rejected`, rising; borrowed for
+         * the length of a call. */
+        const int64_t *rejected;
+        size_t n_rejected;
 } PartitionFacts;
 
 typedef enum AssignmentStep {

@@ -320,6 +320,9 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
                 return 0;
         }
         partition->next = record->offset + 1;
+        if (partition_has_rejected(partition, record->offset)) {
+                return partition_pass(partition, record->offset);
+        }
         int r = message_admit(partition, record, wall);
         r = r != 0 ? r : partition_admitted(partition);
         /* At once, not with the other actions: whoever reads asks after every message. */

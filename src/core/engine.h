@@ -177,6 +177,8 @@ struct Partition {
         int64_t next;      /* the lowest offset that is admitted */
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
+        int64_t *rejected; /* as PartitionFacts.rejected; those before rejected_at are passed */
+        size_t n_rejected, rejected_at;
         Offsets offsets;
         List messages;         /* Message.link: in flight, in offset order */
         List lane;             /* Message.lane_link: waiting to be saved, in offset order */
@@ -292,7 +294,8 @@ typedef enum Finish {
         FINISH_ACCEPTED,
         FINISH_REJECTED,
         FINISH_RELEASED,
-        FINISH_DUPLICATE, /* below the next expected offset; never a Message, only counted */
+        FINISH_DUPLICATE, /* below the next expected offset, or rejected by an earlier owner of the
+                             partition; never a Message, only counted */
         FINISH_TOMBSTONE,
         FINISH_COUNT,
 } Finish;

@@ -46,6 +46,7 @@ void partition_unref(Partition *partition) {
                 return;
         }
         offsets_deinit(&partition->offsets);
+        free(partition->rejected);
         free(partition);
 }
 
@@ -209,6 +210,44 @@ int partition_stop(Partition *partition, const char *reason) {
         return partition_set_state(partition, PARTITION_STOPPED);
 }
 
+/* Keeps a copy of what is rejected already. */
+static int partition_set_rejected(Partition *partition, const PartitionFacts *facts) {
+        int64_t *rejected = malloc(facts->n_rejected * sizeof(*rejected) + 1);
+        if (rejected == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        for (size_t i = 0; i < facts->n_rejected; i++) {
+                rejected[i] = facts->rejected[i];
+        }
+        free(partition->rejected);
+        partition->rejected = rejected;
+        partition->n_rejected = facts->n_rejected;
+        partition->rejected_at = 0;
+        return 0;
+}
+
+bool partition_has_rejected(Partition *partition, int64_t offset) {
+        while (partition->rejected_at < partition->n_rejected &&
+               partition->rejected[partition->rejected_at] < offset) {
+                partition->rejected_at++;
+        }
+        /* Above the fence it has to go to the database all the same, so that the fence moves. */
+        return partition->rejected_at < partition->n_rejected &&
+               partition->rejected[partition->rejected_at] == offset && offset < partition->fence;
+}
+
+int partition_pass(Partition *partition, int64_t offset) {
+        uint64_t sequence;
+        int r = offsets_admit(&partition->offsets, offset, &sequence);
+        if (r != 0) {
+                return r;
+        }
+        offsets_resolve(&partition->offsets, sequence);
+        partition->engine->totals.finished[FINISH_DUPLICATE]++;
+        commit_schedule(partition);
+        return partition_admitted(partition);
+}
+
 int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
                        int64_t now) {
         engine->now = now;
@@ -235,7 +274,10 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
         AssignmentPlan plan = assignment_plan(known, engine->config->start_latest);
         partition->start = plan.offset;
         partition->decided = plan.decided;
-        int r = 0;
+        int r = partition_set_rejected(partition, facts);
+        if (r != 0) {
+                return r;
+        }
         if (plan.went_back) {
                 r = partition_note(partition, NOTE_PARTITION_WENT_BACK, plan.offset, 0);
         } else if (plan.skipped) {

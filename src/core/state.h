@@ -120,6 +120,11 @@ MUST_CHECK int partition_restart(Partition *partition);
 void partition_cancel(Partition *partition, unsigned reach);
 MUST_CHECK int cancel_dispatch(Engine *engine);
 
+/* Whether the offset, which is higher than any asked for before, has its row in `rejected`. */
+bool partition_has_rejected(Partition *partition, int64_t offset);
+/* Resolves what has it without handling it. */
+MUST_CHECK int partition_pass(Partition *partition, int64_t offset);
+
 /* A message was admitted: whether its partition has to wait. */
 MUST_CHECK int partition_admitted(Partition *partition);
 

@@ -61,10 +61,11 @@ typedef struct LogRecord {
         int64_t offset;
         RecordKind kind;
         int host;
-        int rows;      /* in `messages` */
-        bool rejected; /* has its row */
-        int restarts;  /* that ended well with this message among those that asked */
-        bool excused;  /* PostgreSQL lost what was known of it */
+        int rows;       /* in `messages` */
+        bool rejected;  /* has its row */
+        int restarts;   /* that ended well with this message among those that asked */
+        bool excused;   /* PostgreSQL lost what was known of it */
+        uint64_t epoch; /* of the assignment that was told that it is rejected */
 } LogRecord;
 
 /* A partition, at the broker and at the database. */
@@ -867,15 +868,28 @@ static void answer_look_up(Pending *pending) {
 }
 
 static void answer_source(Pending *pending) {
+        static int64_t rejected[RECORDS_MAX];
         Log *log = pending->log;
+        const Partition *partition = pending->partition;
+        bool lost = fault(15);
+        size_t n = 0;
+        for (size_t i = 0; i < log->n && log->has_source; i++) {
+                LogRecord *record = &log->records[i];
+                if (record->rejected && record->offset >= partition->facts.committed) {
+                        rejected[n++] = record->offset;
+                        record->epoch = lost || record->offset >= log->fence ? 0 : partition->epoch;
+                }
+        }
         PartitionFacts facts = {.has_source = log->has_source,
                                 .source = log->source,
                                 .fence = log->fence,
                                 .fence_moved = log->fence_moved,
                                 .topic_known = true,
                                 .is_decided = log->is_decided,
-                                .decided = log->decided_from};
-        ENGINE(engine_source_read(world.engine, pending->partition, fault(15) ? NULL : &facts,
+                                .decided = log->decided_from,
+                                .rejected = rejected,
+                                .n_rejected = n};
+        ENGINE(engine_source_read(world.engine, pending->partition, lost ? NULL : &facts,
                                   world.now));
 }
 
@@ -1197,6 +1211,11 @@ static void start_run(Run *run) {
         list_for_each(link, &run->messages) {
                 const Message *message = container_of(link, Message, host_link);
                 const HandlerTask *task = &message->handlers[HANDLER_RESTART];
+                const LogRecord *record = find_record(log_of(message->partition), message->offset);
+                if (record != NULL && record->epoch == message->partition->epoch) {
+                        broken(3, "%" PRId64 " was rejected before and is handled again",
+                               message->offset);
+                }
                 if (task->charged >= world.config.attempts) {
                         broken(11, "an attempt too many");
                 }
@@ -1409,6 +1428,9 @@ static void life_end(void) {
         world.engine = NULL;
         world.n_look_ups = 0;
         for (int i = 0; i < LOGS; i++) {
+                for (size_t k = 0; k < world.logs[i].n; k++) {
+                        world.logs[i].records[k].epoch = 0; /* the next life counts from 1 again */
+                }
                 free(world.logs[i].part);
                 world.logs[i].part = NULL;
         }
