@@ -343,7 +343,8 @@ static int ask_source(Pipeline *pipeline, const EngineAction *action) {
                 return r;
         }
         if (action->type == ENGINE_READ_SOURCE) {
-                r = sources_read(pipeline->sources, &name, on_source_read, call);
+                r = sources_read(pipeline->sources, &name, partition->facts.committed,
+                                 on_source_read, call);
         } else if (action->type == ENGINE_ADOPT) {
                 r = sources_adopt(pipeline->sources, &name, action->offset, on_adopted, call);
         } else {

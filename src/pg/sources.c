@@ -9,7 +9,7 @@
 #include "pg/sqlstate.h"
 
 enum {
-        SQL_MAX = 1024,
+        SQL_MAX = 2048,
         PARAMETERS_MAX = 6,
         NUMBER_MAX = 24,
 };
@@ -39,6 +39,7 @@ typedef struct Question {
         int32_t source;
         int64_t from, to;
         PartitionFacts facts; /* the answer */
+        int64_t *rejected;    /* PartitionFacts.rejected */
         bool answered;
         const char *topic; /* in text */
         const char *cluster;
@@ -47,12 +48,15 @@ typedef struct Question {
 
 /* $1 cluster, $2 group, $3 topic, $4 partition. A row whether there is a source or not. A topic is
  * known by a source of another partition that is a minute old: those of a group that starts for the
- * first time are made one after the other, by several daemons, and none of them was "added". */
+ * first time are made one after the other, by several daemons, and none of them was "added".
+ * $5: rejected messages from this offset on, or from the fence on when that is lower. */
 static const char read_sql[] =
         "SELECT p.id, p.next_offset, p.updated_at <> p.created_at, p.decided_from,"
         " EXISTS (SELECT FROM \"%1$s\".partitions o WHERE o.cluster_id = $1 AND o.group_id = $2"
         " AND o.topic = $3 AND o.partition <> $4::int"
-        " AND o.created_at < clock_timestamp() - interval '1 minute')"
+        " AND o.created_at < clock_timestamp() - interval '1 minute'),"
+        " (SELECT array_agg(r.\"offset\" ORDER BY r.\"offset\") FROM \"%1$s\".rejected r"
+        " WHERE r.source = p.id AND r.\"offset\" >= least($5::bigint, p.next_offset))"
         " FROM (SELECT) one LEFT JOIN \"%1$s\".partitions p ON p.cluster_id = $1"
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";
@@ -72,7 +76,7 @@ static int question_begin(PgOperation *operation, PGconn *connection, const Buff
         switch (question->kind) {
         case QUESTION_READ:
                 format = read_sql;
-                n = 4;
+                n = 5;
                 break;
         case QUESTION_ADOPT:
                 format = adopt_sql;
@@ -102,6 +106,27 @@ static int question_begin(PgOperation *operation, PGconn *connection, const Buff
         return sent == 1 ? 0 : PG_E_SEND;
 }
 
+/* "{1,2}"; -ENOMEM. */
+static int read_rejected(Question *question, const char *text) {
+        size_t n = 0;
+        for (const char *p = text; *p != '\0'; p++) {
+                n += *p == ',' || *p == '{';
+        }
+        free(question->rejected);
+        question->rejected = malloc(n * sizeof(*question->rejected) + 1);
+        if (question->rejected == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        char *end = NULL;
+        for (size_t i = 0; i < n; i++) {
+                question->rejected[i] = strtoll(text + 1, &end, 10);
+                text = end;
+        }
+        question->facts.rejected = question->rejected;
+        question->facts.n_rejected = n;
+        return 0;
+}
+
 static void question_result(PgOperation *operation, const PGresult *result) {
         Question *question = container_of(operation, Question, operation);
         PartitionFacts *facts = &question->facts;
@@ -124,6 +149,7 @@ static void question_result(PgOperation *operation, const PGresult *result) {
                         facts->fence = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
                         facts->fence_moved = PQgetvalue(result, 0, 2)[0] == 't';
                 }
+                question->answered = read_rejected(question, PQgetvalue(result, 0, 5)) == 0;
                 return;
         case QUESTION_ADOPT:
                 facts->has_source = !is_null;
@@ -179,6 +205,7 @@ static void question_end(PgOperation *operation, PgEnd end, const PgFailure *fai
                 question->adopted(question->user, adopt,
                                   adopt == ADOPT_OK ? question->facts.source : 0);
         }
+        free(question->rejected);
         free(question);
 }
 
@@ -226,13 +253,15 @@ void sources_free(Sources *sources) {
         free(sources);
 }
 
-int sources_read(Sources *sources, const SourceName *name, SourceRead answer, void *user) {
+int sources_read(Sources *sources, const SourceName *name, int64_t committed, SourceRead answer,
+                 void *user) {
         Question *question;
         int r = question_new(&question, sources, QUESTION_READ, name, user);
         if (r != 0) {
                 return r;
         }
         question->read = answer;
+        question->to = committed >= 0 ? committed : INT64_MAX;
         pg_pool_submit(sources->pool, &question->operation, true);
         return 0;
 }

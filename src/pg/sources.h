@@ -24,8 +24,8 @@ typedef struct SourceName {
         int32_t partition;
 } SourceName;
 
-/* has_source, source, fence, fence_moved and topic_known are filled; NULL: it could not be
- * answered. Valid during the call. */
+/* What `partitions` and `rejected` know is filled; NULL: it could not be answered. Valid during the
+ * call. */
 typedef void (*SourceRead)(void *user, const PartitionFacts *facts);
 /* @source is set with ADOPT_OK. */
 typedef void (*SourceAdopted)(void *user, AdoptEnd end, int32_t source);
@@ -36,9 +36,10 @@ MUST_CHECK int sources_new(Sources **sourcesp, PgPool *pool, Log *log, const cha
 /* After the pool: freeing that answers what is open. NULL is allowed. */
 void sources_free(Sources *sources);
 
-/* @name is copied. -ENOMEM. */
-MUST_CHECK int sources_read(Sources *sources, const SourceName *name, SourceRead answer,
-                            void *user);
+/* @name is copied. @committed: the group's offset, from which on it is told what was rejected; -1:
+ * none. -ENOMEM. */
+MUST_CHECK int sources_read(Sources *sources, const SourceName *name, int64_t committed,
+                            SourceRead answer, void *user);
 
 /* Makes the row with @next as its fence. ADOPT_CHANGED: there is one already. */
 MUST_CHECK int sources_adopt(Sources *sources, const SourceName *name, int64_t next,

@@ -206,6 +206,23 @@ def test_a_crash_loses_nothing_and_saves_nothing_twice(site):
     assert len(set(site.restarter.hosts())) == 3000
 
 
+def test_what_was_rejected_before_a_crash_is_not_handled_again(site):
+    site.create_topic(1)
+    pin = site.restarter.hold("hold-1.example.com")
+    site.produce(pin, "exit3-a.example.com", "fine.example.com")
+    daemon = site.start(retry={"attempts": 2})
+    until(lambda: site.rejected())
+    assert site.committed() in ({}, {0: 0})  # the first one pins it
+    daemon.kill()
+    site.restarter.release(pin)
+    daemon = site.start(retry={"attempts": 2})
+    site.wait_drained()
+    assert daemon.stop() == 0
+    assert site.restarter.hosts().count("exit3-a.example.com") == 2
+    assert list(site.rejected()) == [(0, 1)]
+    check_resolved(site)
+
+
 def test_daemons_share_the_partitions_and_hand_them_over(site):
     site.create_topic(6)
     site.produce(*(f"n{i}.example.com" for i in range(2000)))

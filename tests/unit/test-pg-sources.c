@@ -12,6 +12,7 @@ typedef struct Answer {
         int n;
         bool has_facts;
         PartitionFacts facts;
+        int64_t rejected[8]; /* the facts' own are borrowed */
         AdoptEnd end;
         int32_t source;
 } Answer;
@@ -22,6 +23,8 @@ static void on_read(void *user, const PartitionFacts *facts) {
         answer->has_facts = facts != NULL;
         if (facts != NULL) {
                 answer->facts = *facts;
+                assert_true(facts->n_rejected <= 8);
+                memcpy(answer->rejected, facts->rejected, facts->n_rejected * sizeof(int64_t));
         }
 }
 
@@ -52,14 +55,18 @@ static int teardown(void **state) {
         return 0;
 }
 
-static Answer read_source(const char *topic, int32_t partition) {
+static Answer read_from(const char *topic, int32_t partition, int64_t committed) {
         Answer answer = {0};
         SourceName name = {"cluster", topic, partition};
-        assert_int_equal(sources_read(sources, &name, on_read, &answer), 0);
+        assert_int_equal(sources_read(sources, &name, committed, on_read, &answer), 0);
         assert_int_equal(answer.n, 0);
         assert_true(pg_test_until(&test, is_answered, &answer));
         assert_int_equal(answer.n, 1);
         return answer;
+}
+
+static Answer read_source(const char *topic, int32_t partition) {
+        return read_from(topic, partition, -1);
 }
 
 static Answer adopt(const char *topic, int32_t partition, int64_t next) {
@@ -137,6 +144,29 @@ static void test_changed(void **state) {
         assert_int_not_equal(answer.source, source);
 }
 
+static void test_what_was_rejected(void **state) {
+        (void)state;
+        int32_t source = adopt("rejected", 0, 10).source;
+        char sql[256];
+        snprintf(sql, sizeof(sql),
+                 "INSERT INTO rejected (source, \"offset\", reason) VALUES (%d, 9, 'x'), (%d, 3, "
+                 "'x'), "
+                 "(%d, 7, 'x'), (%d, 8, 'x')",
+                 source, source, source, source + 1000);
+        pg_test_exec(test.sql, sql);
+        assert_int_equal(read_source("rejected", 0).facts.n_rejected, 0);
+        assert_int_equal(read_from("rejected", 0, 10).facts.n_rejected, 0);
+        Answer answer = read_from("rejected", 0, 4);
+        assert_int_equal(answer.facts.n_rejected, 2);
+        assert_int_equal(answer.rejected[0], 7);
+        assert_int_equal(answer.rejected[1], 9);
+        assert_int_equal(read_from("rejected", 0, 0).facts.n_rejected, 3);
+        assert_int_equal(read_from("rejected", 1, 0).facts.n_rejected, 0);
+        /* PostgreSQL went back: it is read again from the fence on. */
+        pg_test_exec(test.sql, "UPDATE partitions SET next_offset = 8 WHERE topic = 'rejected'");
+        assert_int_equal(read_from("rejected", 0, 10).facts.n_rejected, 1);
+}
+
 static void test_outage(void **state) {
         (void)state;
         pg_test_exec(test.sql, "ALTER TABLE partitions RENAME TO elsewhere");
@@ -157,7 +187,7 @@ static void test_close(void **state) {
         (void)state;
         Answer answer = {0}, adopted = {0};
         SourceName name = {"cluster", "close", 0};
-        assert_int_equal(sources_read(sources, &name, on_read, &answer), 0);
+        assert_int_equal(sources_read(sources, &name, -1, on_read, &answer), 0);
         assert_int_equal(sources_adopt(sources, &name, 0, on_adopted, &adopted), 0);
         pg_test_close(&test);
         assert_int_equal(answer.n, 1);
@@ -171,6 +201,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_story),
                 cmocka_unit_test(test_changed),
+                cmocka_unit_test(test_what_was_rejected),
                 cmocka_unit_test(test_outage),
                 cmocka_unit_test(test_close),
         };
