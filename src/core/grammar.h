@@ -1,0 +1,32 @@
+#pragma once
+
+/*
+ * Whether a message is one JSON object that PostgreSQL can keep. For core/message alone.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/message.h"
+#include "util/error.h"
+
+/* 0 with *@rootp the first byte of the object; MESSAGE_E_POISON with @fault; -ENOMEM. What is
+ * refused is listed at message_decode(). */
+MUST_CHECK int grammar_check(const uint8_t *value, size_t size, size_t *rootp, MessageFault *fault);
+
+/* Fills @fault. @byte counts from 1; 0: no place. Always MESSAGE_E_POISON, so that the caller can
+ * return it. */
+int grammar_fault_set(MessageFault *fault, const char *reason, size_t byte, const char *format, ...)
+        __attribute__((format(printf, 4, 5)));
+
+/* "an object", "a string", …: of a valid value, by its first byte. */
+const char *grammar_type(char first);
+
+/* jansson tells of a failed allocation only by saying nothing. */
+bool grammar_is_no_memory(const json_error_t *error);
+
+static inline bool grammar_is_space(char c) {
+        return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
