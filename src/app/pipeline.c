@@ -12,7 +12,8 @@
 enum {
         /* How long a turn carries out actions: a spawn takes 0.5 ms, and there may be many. */
         TURN_US = 2000,
-        TURN_ACTIONS = 64, /* between two looks at the clock, but after each restart */
+        TURN_ACTIONS = 64, /* between two looks at the clock; */
+        TURN_RESTART = 16, /* a restart counts as so many */
 };
 
 /* What an answer from PostgreSQL about a partition is given with. */
@@ -458,15 +459,19 @@ static void on_soon(LoopSoon *soon) {
         EngineAction action;
         bool taken = true;
         int r = 0;
-        for (unsigned n = 1; r >= 0 && taken; n++) {
+        unsigned n = 0;
+        while (r >= 0 && taken) {
                 r = engine_next_action(pipeline->engine, &action, &taken);
                 if (r == 0 && taken) {
                         r = carry_out(pipeline, &action);
                 }
-                if (taken && (n % TURN_ACTIONS == 0 || action.type == ENGINE_RESTART) &&
-                    loop_now() - began > TURN_US) {
-                        loop_soon_set(soon); /* the rest in the next turn */
-                        break;
+                n += action.type == ENGINE_RESTART ? TURN_RESTART : 1;
+                if (taken && n >= TURN_ACTIONS) {
+                        n = 0;
+                        if (loop_now() - began > TURN_US) {
+                                loop_soon_set(soon); /* the rest in the next turn */
+                                break;
+                        }
                 }
         }
         if (r >= 0) {

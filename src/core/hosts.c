@@ -14,8 +14,9 @@
  * otherwise each restart that fails would add one, until nothing but failures was in memory and the
  * intake stood still.
  *
- * The table has a bucket for each message that may be inside: making it larger with 65,536 hosts in
- * it would hold up the loop for 8 ms, and what is never touched of it takes no memory.
+ * The table grows by a bucket at a time (linear hashing): doubling it with 65,536 hosts inside
+ * would hold up the loop for 8 ms, and one that is large from the start misses the cache with every
+ * host.
  *
  * Invariants: a host is in the table exactly while it has waiting messages or a run; it is in
  * Engine.fresh or Engine.again exactly while it has waiting messages and no run, in the second one
@@ -43,23 +44,57 @@ static size_t host_hash(const char *name) {
         return (size_t)(hash ^ (hash >> 32));
 }
 
+static Host **bucket_of(Engine *engine, size_t hash) {
+        size_t at = hash & engine->mask;
+        return &engine->buckets[at < engine->n_buckets ? at : at & engine->mask >> 1];
+}
+
 int hosts_init(Engine *engine) {
-        size_t most = engine->config->in_flight + engine->config->waiting;
         engine->n_buckets = BUCKETS_MIN;
-        while (engine->n_buckets < most) {
-                engine->n_buckets *= 2;
-        }
-        engine->buckets = calloc(engine->n_buckets, sizeof(*engine->buckets));
+        engine->mask = BUCKETS_MIN - 1;
+        engine->buckets = calloc(BUCKETS_MIN, sizeof(*engine->buckets));
         return engine->buckets == NULL ? error_origin(-ENOMEM) : 0;
+}
+
+/* Adds one bucket, which takes its share of the hosts of one other. */
+static int hosts_grow(Engine *engine) {
+        if (engine->n_buckets > engine->mask) {
+                Host **buckets = realloc(engine->buckets, 2 * engine->n_buckets * sizeof(*buckets));
+                if (buckets == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                engine->buckets = buckets;
+                engine->mask = 2 * engine->n_buckets - 1;
+        }
+        Host **mine = &engine->buckets[engine->n_buckets];
+        Host **from = &engine->buckets[engine->n_buckets & engine->mask >> 1];
+        engine->n_buckets++;
+        *mine = NULL;
+        while (*from != NULL) {
+                Host *host = *from;
+                if (bucket_of(engine, host->hash) != mine) {
+                        from = &host->next;
+                        continue;
+                }
+                *from = host->next;
+                host->next = *mine;
+                *mine = host;
+        }
+        return 0;
 }
 
 static int host_find(Engine *engine, const char *name, Host **hostp) {
         size_t hash = host_hash(name);
-        for (Host *host = engine->buckets[hash & (engine->n_buckets - 1)]; host != NULL;
-             host = host->next) {
+        for (Host *host = *bucket_of(engine, hash); host != NULL; host = host->next) {
                 if (host->hash == hash && strcmp(host->name, name) == 0) {
                         *hostp = host;
                         return 0;
+                }
+        }
+        if (engine->n_hosts >= engine->n_buckets) {
+                int r = hosts_grow(engine);
+                if (r != 0) {
+                        return r;
                 }
         }
         size_t size = strlen(name) + 1;
@@ -71,8 +106,10 @@ static int host_find(Engine *engine, const char *name, Host **hostp) {
         host->hash = hash;
         list_init(&host->waiting);
         list_init(&host->link);
-        host->next = engine->buckets[hash & (engine->n_buckets - 1)];
-        engine->buckets[hash & (engine->n_buckets - 1)] = host;
+        Host **bucket = bucket_of(engine, hash);
+        host->next = *bucket;
+        *bucket = host;
+        engine->n_hosts++;
         *hostp = host;
         return 0;
 }
@@ -88,11 +125,12 @@ static void host_settle(Engine *engine, Host *host) {
                 }
                 return;
         }
-        Host **at = &engine->buckets[host->hash & (engine->n_buckets - 1)];
+        Host **at = bucket_of(engine, host->hash);
         while (*at != host) {
                 at = &(*at)->next;
         }
         *at = host->next;
+        engine->n_hosts--;
         list_unlink(&host->link);
         free(host);
 }

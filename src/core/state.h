@@ -48,10 +48,11 @@ struct Engine {
         List batches; /* Batch.link: under way, or waiting to be tried again */
         size_t n_batches;
         Host **buckets;
-        size_t n_buckets; /* a power of two */
-        List fresh;       /* Host.link: to be restarted, in the order in which they became ready */
-        List again;       /* Host.link: the same, but restarting failed before */
-        List runs;        /* Run.link */
+        size_t n_buckets, mask; /* mask + 1: a power of two, for so many is room */
+        size_t n_hosts;
+        List fresh; /* Host.link: to be restarted, in the order in which they became ready */
+        List again; /* Host.link: the same, but restarting failed before */
+        List runs;  /* Run.link */
         size_t n_runs, n_runs_again;
         int64_t debt_us; /* of slots' time that retries owe to fresh work, see hosts.c */
         size_t retrying; /* messages that failed and are not resolved */
