@@ -274,6 +274,7 @@ static bool part_is_current(const BatchPart *part) {
 
 static int batch_saved(Engine *engine, Batch *batch) {
         int r = 0;
+        engine->mixed = 0;
         engine->database_us = engine->saved_us = engine->now;
         for (size_t i = 0; i < batch->n_parts; i++) {
                 BatchPart *part = &batch->parts[i];
@@ -396,11 +397,39 @@ static int row_refused(Batch *batch, const RefusedRow *refused) {
         return 0;
 }
 
+/* A table that refuses every row is nobody's own fault: an outage. But a few bad rows alone would
+ * keep a batch of their own for ever, so they go back to their lanes and meet others in the next.
+ */
+static int batch_mix(Engine *engine, Batch *batch) {
+        bool gone = false;
+        int r = batch_prune(engine, batch, &gone);
+        if (r != 0 || gone) {
+                return r;
+        }
+        int64_t delay = backoff_delay(BACKOFF_US, BACKOFF_MAX_US, engine->mixed++, &engine->random);
+        engine->database_us = engine->now + delay;
+        r = engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
+                                               .note = NOTE_BATCH_RETRY,
+                                               .offset = (int64_t)batch->rows,
+                                               .delay_us = delay});
+        while (!list_is_empty(&batch->messages)) {
+                Message *message = container_of(batch->messages.prev, Message, lane_link);
+                list_unlink(&message->lane_link);
+                list_push_front(&message->partition->lane, &message->lane_link);
+                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
+        }
+        batch_end(engine, batch);
+        return r;
+}
+
 int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedRow *refused,
                       size_t n_refused, int64_t now) {
         engine->now = now;
+        if (end == BATCH_REFUSED) {
+                return batch_mix(engine, batch);
+        }
         if (end != BATCH_SAVED) {
-                return batch_failed(engine, batch, end != BATCH_REFUSED, false);
+                return batch_failed(engine, batch, true, false);
         }
         for (size_t i = 0; i < n_refused; i++) {
                 int r = row_refused(batch, &refused[i]);

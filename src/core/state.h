@@ -71,6 +71,7 @@ struct Engine {
         bool draining;      /* a revoke is being answered */
         bool drain_hurried; /* its bound is over, only a last commit is waited for */
         int64_t drain_until_us;
+        unsigned mixed;      /* batches in a row of which PostgreSQL refused every row */
         int64_t database_us; /* no batch begins before: PostgreSQL refused one for no row's fault */
         int64_t saved_us;    /* when one was saved last */
         Partition *held;     /* of the newest action: a reference until the next is taken */

@@ -55,6 +55,12 @@ static const char *next_step(SavesKind kind, BatchEnd end) {
         return "";
 }
 
+/* Both a constraint that somebody added, which is the row's fault, and a missing partition, which
+ * is nobody's. save_each() knows by the constraint's name. */
+static bool is_perhaps_a_row(const char *sqlstate) {
+        return strcmp(sqlstate, SQLSTATE_NO_PARTITION) == 0;
+}
+
 static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
         const PgFailure *failure = answer->failure;
         const char *sqlstate = failure->sqlstate;
@@ -68,7 +74,9 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
         if (answer->kind == SAVES_EACH && end == BATCH_REFUSED) {
                 level = LOG_ERROR;
         }
-        if (strcmp(save->said, sqlstate) == 0 && loop_now() - save->said_us < SAY_AGAIN_US) {
+        if (answer->kind == SAVES_BATCH && is_perhaps_a_row(sqlstate)) {
+                level = LOG_DEBUG; /* row by row will tell */
+        } else if (strcmp(save->said, sqlstate) == 0 && loop_now() - save->said_us < SAY_AGAIN_US) {
                 save->unsaid++;
                 level = LOG_DEBUG;
         } else {
@@ -106,6 +114,9 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         Save *save = user;
         const char *sqlstate = answer->end == PG_OK ? "" : answer->failure->sqlstate;
         BatchEnd end = sqlstate_batch_end(answer->end, sqlstate);
+        if (answer->kind == SAVES_BATCH && end == BATCH_OUTAGE && is_perhaps_a_row(sqlstate)) {
+                end = BATCH_REFUSED;
+        }
         if (end != BATCH_SAVED) {
                 log_failure(save, end, answer);
         } else if (save->said[0] != '-') {

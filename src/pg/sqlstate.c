@@ -40,7 +40,7 @@ static const struct {
         const char *prefix;
         const char *remedy;
 } remedies[] = {
-        {"23514", "check constraint or missing monthly partition: run: ackd init-db"},
+        {"23514", "this month's partition of messages is missing: run: ackd init-db"},
         {"25006", "the server is read-only: check the failover, or default_transaction_read_only"},
         {"28", "check user and password (postgres.password_file) and pg_hba.conf"},
         {"3D000", "make the database (createdb --encoding=UTF8), then run: ackd init-db"},

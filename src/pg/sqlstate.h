@@ -4,11 +4,12 @@
  * What an SQLSTATE means. One rule: only what is known to be a row's own fault is that row's fault;
  * everything else is an outage, so that a wrong schema or a full disk never rejects a message.
  *
- *   22, 23, 54    the row's, without 23514, which is also "no partition of relation found for row"
+ *   22, 23, 54    the row's, without 23514, which is also "no partition of relation found for row":
+ *                 save_each() lets it out only for that
  *                 (23503 too: no foreign key is ours, so one that refuses single rows was added for
  *                 the sake of rows, and one that refuses all of them is AK002)
  *   AK001         a fence was not where it was expected (ours, from move_fence)
- *   AK002         every one of several rows was refused: not their fault (ours, from save_each)
+ *   AK002         the table refuses every row: not their fault (ours, from save_each)
  *   the rest      an outage: waited out, nobody is charged
  *
  * Pure; any thread.

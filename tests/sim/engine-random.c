@@ -531,6 +531,8 @@ static BatchEnd transaction_apply(Transaction *transaction) {
                 }
         }
         bool broken_table = world.now < world.table_back && rows > 0;
+        /* Of several, for ever if nothing else joins them: not while healing. */
+        broken_table |= poison == rows && rows > 1 && world.faults;
         if ((transaction->type == ENGINE_SAVE && poison > 0) || broken_table) {
                 return BATCH_REFUSED;
         }

@@ -646,8 +646,8 @@ static void test_a_table_that_refuses_every_row_is_an_outage(void **state) {
         Partition *partition = activate(world, 0, 0, 0);
         fetch(world, partition, 0, "a");
         take(world);
-        Batch *batch = only(world, ENGINE_SAVE)->batch;
         for (int i = 0; i < 20; i++) {
+                Batch *batch = only(world, ENGINE_SAVE)->batch;
                 saved(world, batch, BATCH_REFUSED);
                 assert_ptr_equal(only(world, ENGINE_SAVE_EACH)->batch, batch);
                 assert_int_equal(engine_saved_each(world->engine, batch, BATCH_REFUSED, NULL, 0,
@@ -657,11 +657,37 @@ static void test_a_table_that_refuses_every_row_is_an_outage(void **state) {
                 assert_int_equal(count(world, ENGINE_SAVE), 0);
                 tick(world,
                      5 * SECOND); /* five minutes of retry.backoff_max would be far too long */
-                assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
         }
-        saved(world, batch, BATCH_SAVED);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         assert_string_equal(world->finished, "A");
         assert_int_equal(engine_totals(world->engine)->finished[FINISH_REJECTED], 0);
+}
+
+static void test_bad_rows_alone_meet_others(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_REFUSED);
+        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_REFUSED, NULL, 0,
+                                           world->now),
+                         0);
+        fetch(world, partition, 2, "a");
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        tick(world, 2 * SECOND);
+        batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(batch->rows, 3);
+        assert_int_equal(batch->parts[0].expected, 0);
+        int64_t offset = 0;
+        list_for_each(link, &batch->messages) {
+                assert_int_equal(container_of(link, Message, lane_link)->offset, offset++);
+        }
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "AAA");
 }
 
 /* Two batches, of two partitions; the first one is at the database with the first partition. */
@@ -1241,6 +1267,7 @@ int main(void) {
                 TEST(test_an_outage_charges_nobody_and_holds_back_the_rest),
                 TEST(test_a_refused_row_is_rejected_and_its_neighbours_saved),
                 TEST(test_a_table_that_refuses_every_row_is_an_outage),
+                TEST(test_bad_rows_alone_meet_others),
                 TEST(test_a_success_ends_the_wait_for_the_database),
                 TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),

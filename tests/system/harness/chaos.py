@@ -409,6 +409,7 @@ POISON = {
     "22012": ("CREATE INDEX ON messages ((1 / (payload->>'z')::integer))", {"z": "0"}),
     "23502": ("ALTER TABLE messages ALTER key SET NOT NULL", {}),  # and the message has none
     "23505": ("CREATE UNIQUE INDEX ON {month} (request_id)", {"id": "plug"}),
+    "23514": ("ALTER TABLE messages ADD CHECK (payload->>'site' <> 'nowhere')", {"site": "nowhere"}),
     "54000": ("CREATE INDEX ON messages ((payload->>'long'))", {"long": None}),
 }
 BATCH = 5
