@@ -51,12 +51,13 @@ void report_finished(Report *report, const Message *message, Finish finish) {
                 }
         }
         if (finish == FINISH_REJECTED && message->fault != NULL) {
+                HandlerId at = message->fault_handler; /* HANDLER_COUNT: the message itself */
+                const HandlerTask *handler = at < HANDLER_COUNT ? &message->handlers[at] : NULL;
                 log_warning(report->log, "message.rejected",
                             FIELDS(.topic = partition->topic, .partition = partition->partition,
                                    .offset = message->offset, .host = message->host,
-                                   .handler = message->fault_handler < HANDLER_COUNT
-                                                      ? handler_name(message->fault_handler)
-                                                      : NULL),
+                                   .handler = handler != NULL ? handler_name(at) : NULL,
+                                   .attempt = handler != NULL ? handler->attempts : 0),
                             "rejected (%s): %s; kept in the table rejected", message->fault->reason,
                             message->fault->detail);
         }

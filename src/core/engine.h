@@ -89,7 +89,6 @@ struct MessageBody {
         size_t key_size;
         const uint8_t *value; /* NULL: a tombstone */
         size_t value_size;    /* of what is kept: 64 KiB of a value over `message_bytes` */
-        size_t full_size;     /* as Kafka delivered it */
         const char *headers;  /* JSON text, see Record; NULL: none */
         size_t headers_size;
         uint8_t data[];

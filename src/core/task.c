@@ -16,6 +16,7 @@
 
 #include "core/backoff.h"
 #include "core/state.h"
+#include "util/sha256.h"
 
 enum {
         /* What is kept of a value that is over `message_bytes`. */
@@ -34,18 +35,20 @@ void message_free(Message *message) {
         free(message);
 }
 
+static size_t value_kept(const Record *record, size_t limit) {
+        return record->value_size <= limit || record->value_size < KEPT_BYTES ? record->value_size
+                                                                              : KEPT_BYTES;
+}
+
 static MessageBody *body_new(const Record *record, size_t limit) {
-        size_t value_size = record->value_size;
-        if (value_size > limit) {
-                value_size = limit < KEPT_BYTES ? limit : KEPT_BYTES;
-        }
+        size_t value_size = value_kept(record, limit);
         size_t size = record->key_size + value_size + record->headers_size;
         MessageBody *body = malloc(sizeof(*body) + size);
         if (body == NULL) {
                 return NULL;
         }
         uint8_t *data = body->data;
-        *body = (MessageBody){.full_size = record->value_size};
+        *body = (MessageBody){0};
         if (record->key != NULL) {
                 body->key = memcpy(data, record->key, record->key_size);
                 body->key_size = record->key_size;
@@ -128,10 +131,17 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         if (record->value == NULL) {
                 /* A tombstone: nothing to read. */
         } else if (record->value_size > config->message_bytes) {
+                char sha256[SHA256_TEXT_SIZE];
+                int r = sha256_text(record->value, record->value_size, sha256);
+                if (r != 0) {
+                        return r;
+                }
                 fault.reason = "too_large";
                 snprintf(fault.detail, sizeof(fault.detail),
-                         "%zu bytes are over limits.message_bytes (%zu); the first %d are kept",
-                         record->value_size, config->message_bytes, (int)KEPT_BYTES);
+                         "%zu bytes are over limits.message_bytes (%zu); the first %zu are kept, "
+                         "the SHA-256 of all is %s",
+                         record->value_size, config->message_bytes,
+                         value_kept(record, config->message_bytes), sha256);
         } else {
                 int r = message_decode(&config->format, record->value, record->value_size, &request,
                                        &fault);

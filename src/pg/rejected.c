@@ -44,21 +44,6 @@ int rejected_append_done(Buffer *sql, const Message *message) {
         return r != 0 ? r : buffer_append_char(sql, '\'');
 }
 
-/* The detail, and how much of a value that is too large was kept. */
-static int append_detail(Buffer *sql, const Message *message) {
-        const MessageBody *body = message->body;
-        char detail[MESSAGE_DETAIL_MAX + 80];
-        snprintf(detail, sizeof(detail), "%s",
-                 message->fault != NULL ? message->fault->detail : "");
-        if (body != NULL && body->value != NULL && body->full_size > body->value_size) {
-                size_t n = strlen(detail);
-                snprintf(detail + n, sizeof(detail) - n,
-                         "%s%zu bytes, of which the first %zu are kept", n > 0 ? "; " : "",
-                         body->full_size, body->value_size);
-        }
-        return literal_append_string(sql, detail[0] != '\0' ? detail : NULL);
-}
-
 /* host, handler, reason, detail, attempts, handlers_done, produced_at; each with its type, since
  * the rows of VALUES decide it. */
 static int append_rest(Buffer *sql, const Message *message) {
@@ -74,7 +59,8 @@ static int append_rest(Buffer *sql, const Message *message) {
                    : literal_append_string(sql, message->fault != NULL ? message->fault->reason
                                                                        : "internal");
         r = r != 0 ? r : buffer_append_string(sql, "::text, ");
-        r = r != 0 ? r : append_detail(sql, message);
+        const char *detail = message->fault != NULL ? message->fault->detail : "";
+        r = r != 0 ? r : literal_append_string(sql, detail[0] != '\0' ? detail : NULL);
         r = r != 0 ? r
                    : buffer_printf(sql, "::text, %d, string_to_array(",
                                    task != NULL ? task->attempts : 0);

@@ -1,5 +1,6 @@
 """Every kind of message that cannot be handled, between good ones."""
 
+import hashlib
 import os
 import re
 
@@ -31,7 +32,7 @@ BAD = {
     "string": (b'"a.example.com"', "not_object", None),
     "empty object": (b"{}", None, None),
     # 23: huge
-    "huge": (request("a.example.com", pad="x" * MESSAGE_BYTES), "too_large", r"\d"),
+    "huge": (request("a.example.com", pad="x" * MESSAGE_BYTES), "too_large", r"^\d+ bytes are over limits.message_bytes \(262144\); the first 65536 are kept"),
     # 24: NUL
     "escaped NUL": (b'{"host": "a.example.com", "why": "a\\u0000b"}', None, "(?i)nul|u0000"),
     "raw NUL": (b'{"host": "a.example.com", "why": "a\x00b"}', None, None),
@@ -126,6 +127,9 @@ def test_a_bad_message_leaves_its_bytes_and_the_reason(run, name):
         assert row["reason"] == reason
     if detail:
         assert re.search(detail, row["detail"])
+    if reason == "too_large":
+        assert row["detail"].startswith(f"{len(value)} bytes")
+        assert row["detail"].endswith(f"the SHA-256 of all is {hashlib.sha256(value).hexdigest()}")
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -102,7 +102,11 @@ def test_a_command_that_fails_is_tried_again_and_then_rejected(site):
     assert row["handler"] == "restart-host"
     assert row["attempts"] == 3
     assert row["handlers_done"] == ["save"]
-    assert "3" in row["detail"]
+    assert row["reason"] == "failed"
+    assert row["detail"] == "exit status 3"
+    assert row["value"] == site.produced[(0, 0)].value  # it had been let go while it waited
+    [line] = daemon.find(event="message.rejected")
+    assert (line["host"], line["handler"], line["attempt"]) == ("exit3-a.example.com", "restart-host", 3)
     check_resolved(site)
 
 

@@ -62,7 +62,7 @@ static inline MessageBody *test_body_new(const void *value, size_t size) {
                 memcpy(body->data, value, size);
         }
         body->value = value != NULL ? body->data : NULL;
-        body->value_size = body->full_size = size;
+        body->value_size = size;
         return body;
 }
 

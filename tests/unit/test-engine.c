@@ -797,6 +797,28 @@ static void test_what_cannot_be_rejected_holds_up_no_saving(void **state) {
 
 /* --- limits ------------------------------------------------------------------------------- */
 
+static void test_what_is_too_large_is_kept_in_part(void **state) {
+        World *world = *state;
+        static char value[70 * 1024];
+        world->config.restart = false;
+        world->config.message_bytes = 100;
+        Partition *partition = activate(world, 0, 0, 0);
+        memset(value, 'x', sizeof(value) - 1);
+        fetch_bytes(world, partition, 0, value);
+        value[200] = '\0';
+        fetch_bytes(world, partition, 1, value);
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        const Message *first = container_of(batch->messages.next, Message, lane_link);
+        const Message *second = container_of(batch->messages.prev, Message, lane_link);
+        assert_int_equal(first->body->value_size, 64 * 1024);
+        assert_int_equal(second->body->value_size, 200); /* the limit may be lower than 64 KiB */
+        assert_string_equal(second->fault->detail,
+                            "200 bytes are over limits.message_bytes (100); the first 200 are "
+                            "kept, the SHA-256 of all is "
+                            "aa20c23e3201834050679e1d88941b9a6fed0557c9a705cb2c315e2e63fd486d");
+}
+
 static void test_reading_stops_at_the_limit_and_goes_on(void **state) {
         World *world = *state;
         world->config.restart = false;
@@ -1272,6 +1294,7 @@ int main(void) {
                 TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
+                TEST(test_what_is_too_large_is_kept_in_part),
                 TEST(test_reading_stops_at_the_limit_and_goes_on),
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
