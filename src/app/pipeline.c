@@ -237,10 +237,11 @@ static void on_saved_each(void *user, Batch *batch, BatchEnd end, const RefusedR
                        "save row by row");
 }
 
-static void on_fences_read(void *user, Batch *batch, const int64_t *fences) {
+static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
+                           const RefusedRow *refused, size_t n_refused) {
         Pipeline *pipeline = user;
         pipeline_after(pipeline,
-                       engine_fences_read(pipeline->engine, batch, fences,
+                       engine_fences_read(pipeline->engine, batch, fences, refused, n_refused,
                                           loop_time(pipeline->loop)),
                        "reading the fences");
 }

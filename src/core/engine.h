@@ -410,14 +410,16 @@ MUST_CHECK int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t 
  * tried at once, and each fence is looked at, also of a partition that has nothing to save. */
 MUST_CHECK int engine_database_up(Engine *engine, int64_t now);
 
-/* One fence for each of Batch.parts, in their order; -1: there is no such source. NULL: outage. */
-MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int64_t now);
-
 typedef struct RefusedRow {
         int32_t source;
         int64_t offset;
         char detail[MESSAGE_DETAIL_MAX];
 } RefusedRow;
+/* One fence for each of Batch.parts, in their order; -1: there is no such source. NULL: outage.
+ * @refused: rows of the batch that were refused when it, or a predecessor's, went row by row. */
+MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
+                                  const RefusedRow *refused, size_t n_refused, int64_t now);
+
 /* The batch went row by row: what was refused is in `rejected`, the rest in `messages`, and the
  * fences moved. @end as above; REFUSED here: PostgreSQL refuses any row, which is the fault of none
  * (nothing was committed). */

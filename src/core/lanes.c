@@ -440,12 +440,37 @@ int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedR
         return batch_saved(engine, batch);
 }
 
-int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences, int64_t now) {
+/* What was refused before the reply was lost: otherwise it would be told as saved. */
+static int batch_refused_below(Batch *batch, const int64_t *fences, const RefusedRow *refused,
+                               size_t n_refused) {
+        for (size_t i = 0; i < n_refused; i++) {
+                size_t part = 0;
+                while (part < batch->n_parts &&
+                       batch->parts[part].partition->source != refused[i].source) {
+                        part++;
+                }
+                int r = part < batch->n_parts && part_is_current(&batch->parts[part]) &&
+                                        refused[i].offset < fences[part]
+                                ? row_refused(batch, &refused[i])
+                                : 0;
+                if (r != 0) {
+                        return r;
+                }
+        }
+        return 0;
+}
+
+int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
+                       const RefusedRow *refused, size_t n_refused, int64_t now) {
         engine->now = now;
         if (fences == NULL) {
                 return batch_failed(engine, batch, true, false);
         }
         bool changed = false;
+        int told = batch_refused_below(batch, fences, refused, n_refused);
+        if (told != 0) {
+                return told;
+        }
         for (size_t i = batch->n_parts; i-- > 0;) {
                 BatchPart *part = &batch->parts[i];
                 Partition *partition = part->partition;

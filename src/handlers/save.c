@@ -133,7 +133,8 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
                                          answer->n_refused);
                 return;
         case SAVES_FENCES:
-                save->events->fences_read(save->user, batch, answer->fences);
+                save->events->fences_read(save->user, batch, answer->fences, answer->refused,
+                                          answer->n_refused);
                 return;
         }
 }

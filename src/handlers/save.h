@@ -28,8 +28,9 @@ typedef struct SaveEvents {
         /* ENGINE_SAVE_EACH -> engine_saved_each(); @refused is valid during the call */
         void (*saved_each)(void *user, Batch *batch, BatchEnd end, const RefusedRow *refused,
                            size_t n_refused);
-        /* ENGINE_READ_FENCES -> engine_fences_read(); @fences as there */
-        void (*fences_read)(void *user, Batch *batch, const int64_t *fences);
+        /* ENGINE_READ_FENCES -> engine_fences_read(), as there; valid during the call */
+        void (*fences_read)(void *user, Batch *batch, const int64_t *fences,
+                            const RefusedRow *refused, size_t n_refused);
 } SaveEvents;
 
 /* @schema and @events are borrowed. SCHEMA_E_NAME of pg/schema.h, -ENOMEM. */

@@ -322,6 +322,25 @@ static int job_build_each(Job *job) {
         return r != 0 ? r : job_append_fences(job);
 }
 
+/* What was refused row by row before the reply was lost, ours or a predecessor's. The detail begins
+ * with the SQLSTATE. */
+static int job_append_refused(Job *job) {
+        const Batch *batch = job->batch;
+        int r = buffer_printf(
+                &job->sql,
+                "; SELECT source, \"offset\", left(detail, 5), substr(detail, 8) FROM "
+                "%s.rejected WHERE handler = 'save' AND (false",
+                job->saves->schema);
+        for (size_t i = 0; i < batch->n_parts && r == 0; i++) {
+                const BatchPart *part = &batch->parts[i];
+                r = buffer_printf(&job->sql,
+                                  " OR (source = %" PRId32 " AND \"offset\" >= %" PRId64
+                                  " AND \"offset\" < %" PRId64 ")",
+                                  part->partition->source, part->expected, part->next);
+        }
+        return r != 0 ? r : buffer_append_char(&job->sql, ')');
+}
+
 static int job_build_fences(Job *job) {
         const Batch *batch = job->batch;
         int r = buffer_append_string(&job->sql,
@@ -330,11 +349,12 @@ static int job_build_fences(Job *job) {
                 r = buffer_printf(&job->sql, "%s%" PRId32, i > 0 ? "," : "",
                                   batch->parts[i].partition->source);
         }
-        return r != 0 ? r
-                      : buffer_printf(&job->sql,
-                                      "}'::int[]) WITH ORDINALITY f(id, i) LEFT JOIN %s.partitions "
-                                      "p ON p.id = f.id AND p.retired_at IS NULL ORDER BY f.i",
-                                      job->saves->schema);
+        r = r != 0 ? r
+                   : buffer_printf(&job->sql,
+                                   "}'::int[]) WITH ORDINALITY f(id, i) LEFT JOIN %s.partitions "
+                                   "p ON p.id = f.id AND p.retired_at IS NULL ORDER BY f.i",
+                                   job->saves->schema);
+        return r != 0 ? r : job_append_refused(job);
 }
 
 /* Of what has its body. */
@@ -418,7 +438,6 @@ static void job_take_fences(Job *job, const PGresult *result) {
         if ((size_t)PQntuples(result) != n) {
                 return;
         }
-        free(job->fences);
         job->fences = malloc((n > 0 ? n : 1) * sizeof(*job->fences));
         for (size_t i = 0; i < n && job->fences != NULL; i++) {
                 job->fences[i] = strtoll(PQgetvalue(result, (int)i, 0), NULL, 10);
@@ -454,7 +473,11 @@ static void job_result(PgOperation *operation, const PGresult *result) {
         }
         switch (job->kind) {
         case SAVES_FENCES:
-                job_take_fences(job, result);
+                if (job->fences == NULL) {
+                        job_take_fences(job, result);
+                } else {
+                        job_take_refused(job, result);
+                }
                 break;
         case SAVES_EACH:
                 job_take_refused(job, result);

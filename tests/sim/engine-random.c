@@ -416,6 +416,11 @@ static void check_finished(const Message *message, Finish finish) {
                 broken(1, "partition %d, %" PRId64 " is rejected without its row", log->index,
                        record->offset);
         }
+        if (finish == FINISH_ACCEPTED && !record->excused && record->kind == POISON &&
+            world.config.save) {
+                broken(12, "partition %d, %" PRId64 " is refused and told as accepted", log->index,
+                       record->offset);
+        }
         if (finish == FINISH_ACCEPTED && !record->excused && !is_resolved(record)) {
                 broken(12, "partition %d, %" PRId64 " is accepted: rows %d restarts %d", log->index,
                        record->offset, record->rows, record->restarts);
@@ -943,6 +948,25 @@ static size_t at_the_database(void) {
         return n;
 }
 
+/* As the table `rejected` tells it: of handler save. */
+static size_t refused_before(const Batch *batch, RefusedRow *refused) {
+        size_t n = 0;
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                const BatchPart *part = &batch->parts[i];
+                const Log *log = log_of(part->partition);
+                for (size_t k = 0; k < log->n && log->source == part->partition->source; k++) {
+                        const LogRecord *record = &log->records[k];
+                        if (record->kind == POISON && record->rejected &&
+                            record->offset >= part->expected && record->offset < part->next) {
+                                refused[n++] = (RefusedRow){.source = log->source,
+                                                            .offset = record->offset,
+                                                            .detail = "22P05: poison"};
+                        }
+                }
+        }
+        return n;
+}
+
 static void answer_batch(Pending *pending) {
         Transaction *transaction = &pending->transaction;
         BatchEnd end = BATCH_SAVED;
@@ -979,8 +1003,11 @@ static void answer_batch(Pending *pending) {
                                                                                         : -1;
                         trace("      fence of %d is %" PRId64, log->index, fences[i]);
                 }
+                static RefusedRow refused[RECORDS_MAX];
+                n = refused_before(pending->batch, refused);
                 ENGINE(engine_fences_read(world.engine, pending->batch,
-                                          end == BATCH_SAVED ? fences : NULL, world.now));
+                                          end == BATCH_SAVED ? fences : NULL, refused, n,
+                                          world.now));
         } else if (pending->type == ENGINE_SAVE_EACH) {
                 ENGINE(engine_saved_each(world.engine, pending->batch, end, transaction->refused,
                                          end == BATCH_SAVED ? transaction->n_refused : 0,

@@ -563,7 +563,7 @@ static void test_an_unknown_end_is_settled_by_the_fence(void **state) {
         assert_ptr_equal(only(world, ENGINE_READ_FENCES)->batch, batch);
         /* Half of it was saved by somebody: only the rest is sent. */
         int64_t fence = 2;
-        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, NULL, 0, world->now), 0);
         take(world);
         assert_string_equal(world->finished, "AA");
         assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
@@ -572,7 +572,7 @@ static void test_an_unknown_end_is_settled_by_the_fence(void **state) {
         saved(world, batch, BATCH_UNKNOWN);
         tick(world, 100 * SECOND);
         fence = 4;
-        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, NULL, 0, world->now), 0);
         take(world);
         assert_string_equal(world->finished, "AAAA");
         assert_int_equal(partition->fence, 4);
@@ -590,7 +590,7 @@ static void test_a_fence_that_went_back_starts_the_partition_anew(void **state) 
         /* Read at once the first time. */
         only(world, ENGINE_READ_FENCES);
         int64_t fence = 7;
-        assert_int_equal(engine_fences_read(world->engine, batch, &fence, world->now), 0);
+        assert_int_equal(engine_fences_read(world->engine, batch, &fence, NULL, 0, world->now), 0);
         take(world);
         assert_string_equal(world->finished, "L");
         only(world, ENGINE_LOOK_UP);
@@ -661,6 +661,29 @@ static void test_a_table_that_refuses_every_row_is_an_outage(void **state) {
         saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         assert_string_equal(world->finished, "A");
         assert_int_equal(engine_totals(world->engine)->finished[FINISH_REJECTED], 0);
+}
+
+static void test_a_lost_reply_hides_no_refused_row(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "b");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_REFUSED);
+        only(world, ENGINE_SAVE_EACH);
+        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_UNKNOWN, NULL, 0,
+                                           world->now),
+                         0);
+        tick(world, SECOND);
+        only(world, ENGINE_READ_FENCES);
+        RefusedRow refused = {.source = 1, .offset = 1, .detail = "22P05: no"};
+        assert_int_equal(engine_fences_read(world->engine, batch, (int64_t[]){2}, &refused, 1,
+                                            world->now),
+                         0);
+        take(world);
+        assert_string_equal(world->finished, "JA");
 }
 
 static void test_bad_rows_alone_meet_others(void **state) {
@@ -769,7 +792,8 @@ test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back(void 
         fetch(world, quiet, 50, "bad-1");
         take(world);
         assert_int_equal(count(world, ENGINE_SAVE), 0);
-        assert_int_equal(engine_fences_read(world->engine, look, (int64_t[]){50, 40}, world->now),
+        assert_int_equal(engine_fences_read(world->engine, look, (int64_t[]){50, 40}, NULL, 0,
+                                            world->now),
                          0);
         take(world);
         assert_int_equal(only(world, ENGINE_SAVE)->batch->parts[0].expected, 50);
@@ -1289,6 +1313,7 @@ int main(void) {
                 TEST(test_an_outage_charges_nobody_and_holds_back_the_rest),
                 TEST(test_a_refused_row_is_rejected_and_its_neighbours_saved),
                 TEST(test_a_table_that_refuses_every_row_is_an_outage),
+                TEST(test_a_lost_reply_hides_no_refused_row),
                 TEST(test_bad_rows_alone_meet_others),
                 TEST(test_a_success_ends_the_wait_for_the_database),
                 TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),

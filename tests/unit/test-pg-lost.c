@@ -143,9 +143,15 @@ static void on_saved_each(void *user, Batch *ended, BatchEnd end, const RefusedR
         on_saved(user, ended, end);
 }
 
-static void on_fences_read(void *user, Batch *ended, const int64_t *fences) {
+static size_t lost; /* rows that were refused before the reply was lost */
+static RefusedRow lost_first;
+
+static void on_fences_read(void *user, Batch *ended, const int64_t *fences,
+                           const RefusedRow *refused, size_t n_refused) {
         assert_non_null(fences);
         fence = fences[0];
+        lost = n_refused;
+        lost_first = n_refused > 0 ? refused[0] : (RefusedRow){0};
         on_saved(user, ended, BATCH_SAVED);
 }
 
@@ -229,6 +235,24 @@ static void test_reply_lost(void **state) {
         expect_rows("100");
 }
 
+/* So it went row by row, and the table tells which were refused. */
+static void test_reply_lost_row_by_row(void **state) {
+        (void)state;
+        test_batch_add_json(&batch, 0, "nonsense");
+        test_batch_add_json(&batch, 0, "{}");
+        atomic_store(&proxy.mode, PROXY_CUT_REPLY);
+        run(save_batch_each);
+        assert_int_equal(saved_end, BATCH_UNKNOWN);
+        atomic_store(&proxy.mode, PROXY_PASS);
+        run(save_read_fences);
+        assert_int_equal(fence, 102);
+        assert_int_equal(lost, 1);
+        assert_int_equal(lost_first.source, partition->source);
+        assert_int_equal(lost_first.offset, 100);
+        assert_memory_equal(lost_first.detail, "22P02: invalid", 14);
+        expect_rows("101");
+}
+
 /* It never arrived whole, and the fence tells that as well. */
 static void test_query_lost(void **state) {
         (void)state;
@@ -294,6 +318,7 @@ static void test_silent_while_connecting(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_reply_lost),
+                TEST(test_reply_lost_row_by_row),
                 TEST(test_query_lost),
                 TEST(test_reply_swallowed),
                 TEST(test_silent_while_connecting),

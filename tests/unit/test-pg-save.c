@@ -48,8 +48,9 @@ static void on_saved_each(void *user, Batch *ended, BatchEnd end, const RefusedR
         }
 }
 
-static void on_fences_read(void *user, Batch *ended, const int64_t *fences) {
-        on_saved(user, ended, BATCH_SAVED);
+static void on_fences_read(void *user, Batch *ended, const int64_t *fences,
+                           const RefusedRow *refused, size_t n_refused) {
+        on_saved_each(user, ended, BATCH_SAVED, refused, n_refused);
         answer.has_fences = fences != NULL;
         for (size_t i = 0; fences != NULL && i < ended->n_parts; i++) {
                 answer.fences[i] = fences[i];
@@ -208,8 +209,7 @@ static void test_faulty_and_no_row(void **state) {
                "produced_at = 'epoch'::timestamptz + interval '1700000000 s 100 us' AND "
                "rejected_at > now() - interval '1 min'",
                "1");
-        expect("SELECT detail FROM rejected WHERE source = 2",
-               "too large");
+        expect("SELECT detail FROM rejected WHERE source = 2", "too large");
         expect("SELECT headers IS NULL AND host = 'web100' FROM rejected WHERE source = 2", "t");
 }
 
