@@ -89,8 +89,7 @@ static const char *stopped_remedy(const char *reason) {
         }
         if (strcmp(reason, "out_of_range") == 0) {
                 return "the next message to read is not in the topic (see where the log begins and "
-                       "ends: retention, or a topic made again); restart this daemon after the "
-                       "decision";
+                       "ends: retention, or a topic made again)";
         }
         if (strcmp(reason, "decided_out_of_range") == 0) {
                 return "the offset that was decided on is not in the topic";

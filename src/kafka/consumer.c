@@ -235,6 +235,78 @@ static int open_handle(Consumer *consumer, const ConsumerOptions *options, char 
         return r;
 }
 
+/* --- a fetcher that has ended -------------------------------------------------------------- */
+
+static Part *part_of(ConsumerPartition *partition) {
+        return container_of(partition, Part, partition);
+}
+
+static rd_kafka_topic_partition_list_t *list_of_one(const Part *part, int64_t offset) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, part->topic, part->partition.partition)->offset =
+                offset;
+        return list;
+}
+
+/* All partitions, each where it is. */
+static rd_kafka_topic_partition_list_t *list_of_all(const Consumer *consumer) {
+        rd_kafka_topic_partition_list_t *list =
+                rd_kafka_topic_partition_list_new((int)consumer->parts.n);
+        for (size_t i = 0; i < consumer->parts.n; i++) {
+                const Part *part = consumer->parts.all[i];
+                rd_kafka_topic_partition_list_add(list, part->topic, part->partition.partition)
+                        ->offset = part->next;
+        }
+        return list;
+}
+
+/* Stopping a fetch clears the forward of its queue, some time after the assign has returned. The
+ * answer to a seek comes behind the stop; a fetcher that has begun again seeks to where it is, one
+ * that has not refuses, and both are right. */
+static void gather(Consumer *consumer) {
+        rd_kafka_topic_partition_list_t *list = list_of_all(consumer);
+        rd_kafka_error_t *error = rd_kafka_seek_partitions(consumer->rk, list, CONSUMER_SEEK_MS);
+
+        consumer->scattered = error != NULL; /* timed out: the timer gathers again */
+        for (int i = 0; error == NULL && i < list->cnt; i++) {
+                consumer_forward(consumer, &list->elems[i]);
+        }
+        if (error != NULL) {
+                rd_kafka_error_destroy(error);
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+}
+
+/*
+ * Starts a fetcher that has ended. At an offset that is not in the log librdkafka ends it for good
+ * (auto.offset.reset=error), and no seek moves it any more: the partition must leave the assignment
+ * and come back. The eager protocol takes nothing smaller than the whole assignment; the others go
+ * on where they are, and what was prefetched of them is fetched again.
+ */
+static void revive(Consumer *consumer, Part *part) {
+        /* A rebalance that waits to be told is answered first: its answer is the next assign. */
+        if (consumer->state != CONSUMER_OPEN || consumer->revoking != NULL ||
+            rd_kafka_queue_length(consumer->main.queue) > 0) {
+                return;
+        }
+        bool cooperative = consumer_is_cooperative(consumer);
+        consumer_pause(consumer, &part->partition);
+        part->next = 0; /* any number will do, see on_assign() */
+        rd_kafka_topic_partition_list_t *list =
+                cooperative ? list_of_one(part, part->next) : list_of_all(consumer);
+        if (!cooperative ||
+            consumer_went_well(consumer, rd_kafka_incremental_unassign(consumer->rk, list),
+                               "cannot let go of a partition to read it again")) {
+                consumer_went_well(consumer, consumer_assign(consumer, list),
+                                   "cannot take a partition again");
+        }
+        rd_kafka_topic_partition_list_destroy(list);
+        gather(consumer);
+        log_info(consumer->log, "kafka.revived",
+                 FIELDS(.topic = part->topic, .partition = part->partition.partition),
+                 "librdkafka had given it up for its offset; it was assigned once more");
+}
+
 /* --- timers ------------------------------------------------------------------------------- */
 
 void consumer_probe(Consumer *consumer) {
@@ -255,6 +327,9 @@ static void on_timer(LoopTimer *timer) {
         loop_timer_set(timer,
                        consumer->state == CONSUMER_OPEN ? CONSUMER_TICK_US : CONSUMER_TICK_END_US);
         consumer_probe(consumer);
+        if (consumer->scattered) {
+                gather(consumer);
+        }
         /* In case a descriptor was not made readable, and so that the consumer queue is polled
          * within max.poll.interval.ms when nothing happens. */
         queue_serve(&consumer->lines);
@@ -455,17 +530,6 @@ void consumer_close(Consumer *consumer) {
 
 /* --- what the application asks for -------------------------------------------------------- */
 
-static Part *part_of(ConsumerPartition *partition) {
-        return container_of(partition, Part, partition);
-}
-
-static rd_kafka_topic_partition_list_t *list_of_one(const Part *part, int64_t offset) {
-        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(list, part->topic, part->partition.partition)->offset =
-                offset;
-        return list;
-}
-
 void consumer_read(Consumer *consumer, bool on) {
         queue_read(&consumer->messages, on);
 }
@@ -508,8 +572,13 @@ int consumer_start(Consumer *consumer, ConsumerPartition *partition, int64_t off
         if (error != NULL) {
                 rd_kafka_error_destroy(error);
         }
+        if (err == RD_KAFKA_RESP_ERR__STATE && part->refused++ >= CONSUMER_REFUSED_MAX) {
+                part->refused = 0;
+                revive(consumer, part);
+        }
         if (err == 0) {
                 part->next = offset;
+                part->refused = 0;
                 /* Resuming what is not paused makes 2.0.2 deliver its prefetch a second time. */
                 if (part->paused) {
                         rd_kafka_resume_partitions(consumer->rk, list);

@@ -131,8 +131,8 @@ MUST_CHECK int consumer_look_committed(Consumer *consumer, ConsumerPartition *co
                                        size_t n);
 
 /* Seeks to @offset and resumes; waits for librdkafka's own thread, which takes microseconds.
- * CONSUMER_E_SEEK: not now; try again later. After `out_of_range` it is the answer until the
- * partition is assigned anew. */
+ * CONSUMER_E_SEEK: not now; try again later. After `out_of_range` it is the first answer, and the
+ * fetchers begin anew: all of them with the eager protocol. */
 enum {
         CONSUMER_E_SEEK = 2,
 };

@@ -35,6 +35,7 @@ typedef enum ConsumerReach {
 
 enum {
         CONSUMER_QUEUED_MIN = 20000, /* messages; above it 2.0.2's fetcher sleeps up to a second */
+        CONSUMER_REFUSED_MAX = 4,    /* starts; a fetcher that begins refuses one or two */
 };
 
 struct Consumer {
@@ -58,7 +59,8 @@ struct Consumer {
         bool probing; /* a HELPER_PROBE is under way */
         int silent;   /* probes without an answer since the newest answer */
         bool joined;
-        bool fatal; /* told */
+        bool fatal;     /* told */
+        bool scattered; /* the partitions' queues are to be forwarded anew */
         /* The revoke that waits for consumer_unassign(); NULL: none. */
         rd_kafka_topic_partition_list_t *revoking;
         bool committing;
@@ -100,3 +102,14 @@ void consumer_reply(Consumer *consumer, rd_kafka_resp_err_t error,
 
 /* Answers librdkafka's revoke. */
 int consumer_let_go(Consumer *consumer);
+
+bool consumer_is_cooperative(const Consumer *consumer);
+
+/* Adds to the assignment, or replaces it, as the group's protocol wants it. NULL: it went well. */
+rd_kafka_error_t *consumer_assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list);
+
+/* Forwards the queue of a partition to the one that is read. */
+void consumer_forward(Consumer *consumer, const rd_kafka_topic_partition_t *one);
+
+/* Logs and forgets; true: there was none. */
+bool consumer_went_well(Consumer *consumer, rd_kafka_error_t *error, const char *what);

@@ -45,12 +45,11 @@ static void no_broker_answered(Consumer *consumer) {
 
 /* --- rebalances --------------------------------------------------------------------------- */
 
-static bool is_cooperative(const Consumer *consumer) {
+bool consumer_is_cooperative(const Consumer *consumer) {
         return strcmp(rd_kafka_rebalance_protocol(consumer->rk), "COOPERATIVE") == 0;
 }
 
-/* Logs and forgets; true: there was none. */
-static bool went_well(Consumer *consumer, rd_kafka_error_t *error, const char *what) {
+bool consumer_went_well(Consumer *consumer, rd_kafka_error_t *error, const char *what) {
         if (error == NULL) {
                 return true;
         }
@@ -60,16 +59,15 @@ static bool went_well(Consumer *consumer, rd_kafka_error_t *error, const char *w
         return false;
 }
 
-static rd_kafka_error_t *assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
-        if (is_cooperative(consumer)) {
+rd_kafka_error_t *consumer_assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
+        if (consumer_is_cooperative(consumer)) {
                 return rd_kafka_incremental_assign(consumer->rk, list);
         }
         rd_kafka_resp_err_t err = rd_kafka_assign(consumer->rk, list);
         return err == 0 ? NULL : rd_kafka_error_new(err, "%s", rd_kafka_err2str(err));
 }
 
-/* Forwards the queue of a partition to the one that is read. */
-static void forward(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
+void consumer_forward(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
         rd_kafka_queue_t *queue =
                 rd_kafka_queue_get_partition(consumer->rk, one->topic, one->partition);
         if (queue != NULL) {
@@ -87,7 +85,8 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
         if (consumer->state != CONSUMER_OPEN) {
                 /* It crossed our leaving. It must be answered all the same; what it brings is
                  * revoked at once, and its messages belong to no partition here. */
-                went_well(consumer, assign(consumer, list), "an assignment while leaving");
+                consumer_went_well(consumer, consumer_assign(consumer, list),
+                                   "an assignment while leaving");
                 free(partitions);
                 return;
         }
@@ -104,7 +103,7 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                         partitions[n++] = &part->partition;
                         /* Before every assign: stopping a fetch cleared the forward, and the next
                          * assign does not set it again. */
-                        forward(consumer, one);
+                        consumer_forward(consumer, one);
                         /* Any number that is none of librdkafka's words: nothing is fetched from
                          * it. A stored offset would end in an error with auto.offset.reset=error.
                          * END is asked of the broker, and an answer that crosses the seek is asked
@@ -120,7 +119,8 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
         }
         /* Before it is assigned, so that nothing is ever fetched from there. */
         rd_kafka_pause_partitions(consumer->rk, list);
-        consumer->joined = went_well(consumer, assign(consumer, list), "cannot take an assignment");
+        consumer->joined = consumer_went_well(consumer, consumer_assign(consumer, list),
+                                              "cannot take an assignment");
         if (!consumer->joined) {
                 for (size_t i = 0; i < n; i++) {
                         container_of(partitions[i], Part, partition)->revoked = true;
@@ -135,17 +135,18 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
 
 int consumer_let_go(Consumer *consumer) {
         rd_kafka_topic_partition_list_t *list = steal(consumer->revoking);
-        bool some = is_cooperative(consumer);
+        bool some = consumer_is_cooperative(consumer);
 
         parts_remove(&consumer->parts, !some);
         if (some) {
-                went_well(consumer, rd_kafka_incremental_unassign(consumer->rk, list),
-                          "cannot let go of partitions");
+                consumer_went_well(consumer, rd_kafka_incremental_unassign(consumer->rk, list),
+                                   "cannot let go of partitions");
         } else {
                 rd_kafka_resp_err_t err = rd_kafka_assign(consumer->rk, NULL);
                 if (err != 0) {
-                        went_well(consumer, rd_kafka_error_new(err, "%s", rd_kafka_err2str(err)),
-                                  "cannot let go of partitions");
+                        consumer_went_well(consumer,
+                                           rd_kafka_error_new(err, "%s", rd_kafka_err2str(err)),
+                                           "cannot let go of partitions");
                 }
         }
         rd_kafka_topic_partition_list_destroy(list);
@@ -157,7 +158,7 @@ int consumer_let_go(Consumer *consumer) {
 
 static void on_revoke(Consumer *consumer, rd_kafka_topic_partition_list_t *list) {
         bool lost = rd_kafka_assignment_lost(consumer->rk);
-        bool cooperative = is_cooperative(consumer);
+        bool cooperative = consumer_is_cooperative(consumer);
         size_t n = 0;
         ConsumerPartition **partitions = calloc(consumer->parts.n + 1, sizeof(*partitions));
 
@@ -212,6 +213,9 @@ static void on_rebalance(Consumer *consumer, rd_kafka_event_t *event) {
 
 static void on_out_of_range(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
         Part *part = parts_find(&consumer->parts, one->topic, one->partition);
+        if (part != NULL) {
+                part->refused = CONSUMER_REFUSED_MAX; /* its fetcher has ended, heard or not */
+        }
         /* One from before a pause or a seek carries no version and is not dropped by librdkafka. */
         if (part == NULL || part->paused || part->revoked ||
             (one->offset >= 0 && one->offset < part->next)) {

@@ -22,6 +22,7 @@ typedef struct Part {
         int64_t committing;          /* the offset in the commit under way; -1: not in it */
         bool paused;                 /* by us: only then is it resumed */
         bool revoked;                /* named by the revoke that waits for its answer */
+        unsigned refused;            /* starts in a row, for want of a fetcher */
         char topic[];
 } Part;
 

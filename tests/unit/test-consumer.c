@@ -6,7 +6,7 @@ enum {
         MANY = 20000, /* messages of the test of back-pressure */
 };
 
-static Client messages, many, seeks, range;
+static Client messages, many, seeks, range, sticky;
 
 static void test_settings(void **state) {
         (void)state;
@@ -195,23 +195,48 @@ static void test_pause(void **state) {
         assert_int_equal(seen->first, 2990);
 }
 
+/* librdkafka gives the partition up; it is read again all the same, and of its neighbour, which
+ * reads on meanwhile, nothing is lost and nothing comes twice (on_fetched() looks). */
+static void revive(Client *client, const char *topic) {
+        wait_for(client->n_assigned == 2 && client->looked_up > 0, 15);
+        Seen *lost = seen_of(client, topic, 0), *neighbour = seen_of(client, topic, 1);
+        produce(topic, 0, 5);
+        produce(topic, 1, 2000);
+        start(client, neighbour, 0);
+        for (int round = 1; round <= 3; round++) {
+                start(client, lost, 1000);
+                wait_for(lost->out_of_range == round, 10);
+                wait_ms(100);
+                assert_int_equal(lost->out_of_range, round);
+                assert_int_equal(lost->received, 5 * (round - 1));
+                produce(topic, 1, 500);
+                assert_int_equal(consumer_start(client->consumer, lost->partition, 0),
+                                 CONSUMER_E_SEEK);
+                produce(topic, 1, 500);
+                start(client, lost, 0);
+                wait_for(lost->received == 5 * round, 10);
+                assert_int_equal(lost->first, 0);
+        }
+        produce(topic, 0, 1);
+        wait_for(lost->next == 6 && neighbour->next == 5000, 10);
+        wait_ms(200);
+        assert_int_equal(received(client), 16 + 5000);
+        assert_int_equal(client->revokes, 0);
+        close_client(client, 10);
+}
+
 static void test_out_of_range(void **state) {
         (void)state;
-        Client *client = &range;
-        wait_for(client->n_assigned == 1 && client->looked_up > 0, 15);
         /* See setup(): a commit as an operator's tool makes it, which is not ours. */
-        assert_true(client->look.ok);
-        assert_int_equal(client->look.committed, 3);
-        assert_false(client->look.ours);
-        produce("range", 0, 5);
-        start(client, &client->seen[0], 1000);
-        wait_for(client->seen[0].out_of_range == 1, 10);
-        wait_ms(300);
-        assert_int_equal(client->seen[0].out_of_range, 1);
-        assert_int_equal(client->seen[0].received, 0);
-        assert_int_equal(consumer_start(client->consumer, client->seen[0].partition, 0),
-                         CONSUMER_E_SEEK);
-        close_client(client, 10);
+        wait_for(range.looked_up > 0, 15);
+        assert_true(range.look.ok);
+        assert_false(range.look.ours);
+        revive(&range, "range");
+}
+
+static void test_out_of_range_cooperative(void **state) {
+        (void)state;
+        revive(&sticky, "sticky");
 }
 
 static void test_regex(void **state) {
@@ -262,16 +287,19 @@ static int setup(void **state) {
         make_topic("messages", 1);
         make_topic("many", 6);
         make_topic("seeks", 1);
-        make_topic("range", 1);
+        make_topic("range", 2);
+        make_topic("sticky", 2);
         make_topic("slow", 1);
         make_topic("regex.requests", 1);
         make_topic("regex.dead-letters", 1);
         commit_as_a_tool("range", "range", 3);
-        range.no_start = true;
+        range.no_start = sticky.no_start = true;
         open_client(&messages, world.servers, "messages", "messages", NULL, NULL);
         open_client(&many, world.servers, "many", "many", NULL, NULL);
         open_client(&seeks, world.servers, "seeks", "seeks", NULL, NULL);
         open_client(&range, world.servers, "range", "range", NULL, NULL);
+        open_client(&sticky, world.servers, "sticky", "sticky", "partition.assignment.strategy",
+                    "cooperative-sticky");
         return 0;
 }
 
@@ -286,10 +314,15 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_settings),      cmocka_unit_test(test_message),
-                cmocka_unit_test(test_commit),        cmocka_unit_test(test_back_pressure),
-                cmocka_unit_test(test_seek),          cmocka_unit_test(test_pause),
-                cmocka_unit_test(test_out_of_range),  cmocka_unit_test(test_regex),
+                cmocka_unit_test(test_settings),
+                cmocka_unit_test(test_message),
+                cmocka_unit_test(test_commit),
+                cmocka_unit_test(test_back_pressure),
+                cmocka_unit_test(test_seek),
+                cmocka_unit_test(test_pause),
+                cmocka_unit_test(test_out_of_range),
+                cmocka_unit_test(test_out_of_range_cooperative),
+                cmocka_unit_test(test_regex),
                 cmocka_unit_test(test_start_at_once),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
