@@ -78,26 +78,6 @@ void report_finished(Report *report, const Message *message, Finish finish) {
                   (double)(now - message->received_us) / 1e6);
 }
 
-/* What a person can do about a partition that stands still. */
-static const char *stopped_remedy(const char *reason) {
-        if (strcmp(reason, "database_lost") == 0) {
-                return "the group has commits of ours, but this database has no row for the "
-                       "partition; look whether postgres.dsn is the right database";
-        }
-        if (strcmp(reason, "log_ends_below_fence") == 0) {
-                return "the topic has fewer messages than were saved from it: it was made again";
-        }
-        if (strcmp(reason, "out_of_range") == 0) {
-                return "the next message to read is not in the topic (see where the log begins and "
-                       "ends: retention, or a topic made again)";
-        }
-        if (strcmp(reason, "decided_out_of_range") == 0) {
-                return "the offset that was decided on is not in the topic";
-        }
-        return "messages were saved from it, but the group has no commit: the topic was made "
-               "again, or the group's offsets expired";
-}
-
 static void note_partition(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const PartitionFacts *facts = &partition->facts;
@@ -105,7 +85,7 @@ static void note_partition(Report *report, const EngineAction *action) {
                                    .offset = action->offset);
 
         if (action->note == NOTE_PARTITION_STARTED) {
-                if (facts->committed < 0) {
+                if (facts->committed < 0 && !partition->decided) {
                         log_info(report->log, "partition.started", fields,
                                  "the group has no past here: reading from offset %lld, %lld "
                                  "messages lie ahead (consume.start)",
@@ -115,7 +95,7 @@ static void note_partition(Report *report, const EngineAction *action) {
                 }
                 log_info(report->log, "partition.started", fields,
                          "reading from offset %lld (committed %lld, saved below %lld)",
-                         (long long)partition->start, (long long)facts->committed,
+                         (long long)partition->start, (long long)partition->committed,
                          (long long)partition->fence);
         } else if (action->note == NOTE_PARTITION_STOPPED) {
                 fields->offset = -1;
@@ -124,7 +104,7 @@ static void note_partition(Report *report, const EngineAction *action) {
                           "PostgreSQL: saved below %lld. Nothing of it is read until you decide: "
                           "ackd partition %s/%d --from OFFSET (or --new-topic) --why TEXT; other "
                           "partitions go on",
-                          partition->stopped, stopped_remedy(partition->stopped),
+                          partition->stopped, assignment_explain(partition->stopped),
                           (long long)facts->committed, (long long)facts->low,
                           (long long)facts->high, (long long)partition->fence, partition->topic,
                           (int)partition->partition);
@@ -134,6 +114,18 @@ static void note_partition(Report *report, const EngineAction *action) {
                           "reading again from %lld, restarts may be repeated",
                           (long long)facts->fence, (long long)facts->committed,
                           (long long)action->offset);
+        } else if (action->note == NOTE_DECISION_MOOT) {
+                log_warning(report->log, "partition.decision_dropped", fields,
+                            "it was decided that it goes on at offset %lld, but nothing is in "
+                            "dispute (committed %lld, saved below %lld): the decision is dropped",
+                            (long long)facts->decided, (long long)facts->committed,
+                            (long long)facts->fence);
+        } else if (action->note == NOTE_PARTITION_DECIDED) {
+                log_warning(report->log, "partition.decided", fields,
+                            "goes on at offset %lld, as was decided (committed %lld, saved below "
+                            "%lld, log from %lld to %lld)",
+                            (long long)action->offset, (long long)facts->committed,
+                            (long long)facts->fence, (long long)facts->low, (long long)facts->high);
         } else {
                 log_warning(report->log, "partition.skipped", fields,
                             "somebody moved the committed offset from %lld to %lld: what lies "
@@ -221,6 +213,8 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_PARTITION_STOPPED:
         case NOTE_PARTITION_WENT_BACK:
         case NOTE_PARTITION_SKIPPED:
+        case NOTE_PARTITION_DECIDED:
+        case NOTE_DECISION_MOOT:
                 note_partition(report, action);
                 return;
         case NOTE_LOOK_UP_FAILED:

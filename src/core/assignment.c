@@ -1,6 +1,7 @@
 #include "core/assignment.h"
 
 #include <stddef.h>
+#include <string.h>
 
 static AssignmentPlan plan_stop(const char *reason) {
         return (AssignmentPlan){.step = ASSIGNMENT_STOP, .offset = -1, .stopped = reason};
@@ -85,10 +86,32 @@ static AssignmentPlan plan_with_both(const PartitionFacts *facts) {
         };
 }
 
-/* The operator has said where it goes on, whatever else is found: a fence below it moves there, one
- * above it stays, so that what is saved is not saved again. */
-static AssignmentPlan plan_decided(const PartitionFacts *facts) {
-        if (!in_log(facts, facts->decided) || facts->fence > facts->high) {
+static AssignmentPlan plan_undecided(const PartitionFacts *facts, bool start_latest) {
+        if (facts->committed < 0) {
+                return plan_without_commit(facts, start_latest);
+        }
+        if (!facts->has_source) {
+                return plan_without_source(facts);
+        }
+        return plan_with_both(facts);
+}
+
+/* The operator has said where it goes on: a fence below it moves there, one above it stays, so that
+ * what is saved is not saved again. @plan: without him. */
+static AssignmentPlan plan_decided(const PartitionFacts *facts, const AssignmentPlan *plan) {
+        /* Its commit is made and its end was not: a crash in between. */
+        bool begun = facts->ours && facts->committed == facts->decided;
+        /* The row was made for it, and without a fence of its own it disputes nothing. */
+        bool made = !facts->fence_moved && facts->fence == facts->decided;
+        if (plan->step != ASSIGNMENT_STOP && !begun && !made) {
+                AssignmentPlan moot = *plan;
+                moot.moot = true;
+                return moot;
+        }
+        if (facts->fence > facts->high) {
+                return *plan; /* no offset helps: only a new source does */
+        }
+        if (!in_log(facts, facts->decided)) {
                 return plan_stop("decided_out_of_range");
         }
         return (AssignmentPlan){
@@ -100,14 +123,26 @@ static AssignmentPlan plan_decided(const PartitionFacts *facts) {
 }
 
 AssignmentPlan assignment_plan(const PartitionFacts *facts, bool start_latest) {
-        if (facts->has_source && facts->is_decided) {
-                return plan_decided(facts);
+        AssignmentPlan plan = plan_undecided(facts, start_latest);
+        return facts->has_source && facts->is_decided ? plan_decided(facts, &plan) : plan;
+}
+
+const char *assignment_explain(const char *stopped) {
+        if (strcmp(stopped, "database_lost") == 0) {
+                return "the group has commits of ours, but this database has no row for the "
+                       "partition; look whether postgres.dsn is the right database";
         }
-        if (facts->committed < 0) {
-                return plan_without_commit(facts, start_latest);
+        if (strcmp(stopped, "log_ends_below_fence") == 0) {
+                return "the topic has fewer messages than were saved from it: it was made again, "
+                       "or lost its end";
         }
-        if (!facts->has_source) {
-                return plan_without_source(facts);
+        if (strcmp(stopped, "out_of_range") == 0) {
+                return "the next message to read is not in the topic (see where the log begins and "
+                       "ends: retention, or a topic made again)";
         }
-        return plan_with_both(facts);
+        if (strcmp(stopped, "decided_out_of_range") == 0) {
+                return "the offset that was decided on is not in the topic any more";
+        }
+        return "messages were saved from it, but the group has no commit: the topic was made "
+               "again, or the group's offsets expired";
 }

@@ -50,9 +50,14 @@ typedef struct AssignmentPlan {
         bool went_back;      /* PostgreSQL lost rows that were committed as handled: alarm */
         bool skipped;        /* somebody moved the committed offset past the fence */
         bool decided;        /* `offset` is the operator's: once committed, the decision is done */
+        bool moot;           /* he had decided, but nothing is in dispute (any more): his decision
+                                is cleared, or it would fire at a later dispute */
         bool commit_now;     /* `offset` is committed before reading, so that the next assignment
                                 never finds "none" for a partition that was begun */
 } AssignmentPlan;
 
 /* @start_latest: the key `consume.start`. Pure. */
 AssignmentPlan assignment_plan(const PartitionFacts *facts, bool start_latest);
+
+/* What a reason word of AssignmentPlan.stopped means, for people. Static. */
+const char *assignment_explain(const char *stopped);

@@ -172,7 +172,7 @@ struct Partition {
         PartitionFacts facts;
         int32_t source;
         int64_t start;     /* where reading begins */
-        bool decided;      /* start is the operator's: done with when it is committed */
+        bool decided;      /* the operator's decision is to be cleared, once `start` is committed */
         int64_t next;      /* the lowest offset that is admitted */
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
@@ -276,6 +276,8 @@ typedef enum EngineNote {
         NOTE_PARTITION_WENT_BACK, /* partition, offset: PostgreSQL lost rows, read again from here
                                    */
         NOTE_PARTITION_SKIPPED,   /* partition, offset: somebody moved the committed offset ahead */
+        NOTE_PARTITION_DECIDED,   /* partition, offset: it goes on where the operator wants it */
+        NOTE_DECISION_MOOT,       /* partition: what the operator decided is dropped */
         NOTE_LOOK_UP_FAILED,      /* partition, delay_us: tried again after it */
         NOTE_BATCH_RETRY,         /* offset: how many rows; delay_us: when they are tried again */
         NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */

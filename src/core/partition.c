@@ -273,8 +273,13 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
 
         AssignmentPlan plan = assignment_plan(known, engine->config->start_latest);
         partition->start = plan.offset;
-        partition->decided = plan.decided;
+        partition->decided = plan.decided || plan.moot;
         int r = partition_set_rejected(partition, facts);
+        if (r == 0 && (plan.decided || plan.moot)) {
+                r = partition_note(partition,
+                                   plan.moot ? NOTE_DECISION_MOOT : NOTE_PARTITION_DECIDED,
+                                   plan.offset, 0);
+        }
         if (r != 0) {
                 return r;
         }
@@ -289,6 +294,7 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
         switch (plan.step) {
         case ASSIGNMENT_START:
                 return partition_set_state(partition, plan.commit_now ? PARTITION_COMMITTING
+                                                      : plan.moot     ? PARTITION_ADOPTING
                                                                       : PARTITION_SEEKING);
         case ASSIGNMENT_ADOPT:
         case ASSIGNMENT_MOVE_FENCE:

@@ -112,17 +112,36 @@ static const Row rows[] = {
          {START(30), .went_back = true}},
 
         /* the operator has decided */
-        {"go on ahead", {OURS(20), LOG(10, 90), FENCE(30), WANTED(40)}, false, {DECIDED(40)}},
-        {"handle some again", {OURS(20), LOG(10, 90), FENCE(30), WANTED(10)}, false, {DECIDED(10)}},
+        {"go on ahead", {OURS(5), LOG(10, 90), FENCE(30), WANTED(40)}, false, {DECIDED(40)}},
+        {"handle some again", {OURS(5), LOG(10, 90), FENCE(30), WANTED(10)}, false, {DECIDED(10)}},
         {"the old one expired", {OURS(5), LOG(10, 90), FENCE(9), WANTED(10)}, false, {DECIDED(10)}},
         {"offsets expired, and he knows",
          {NONE, LOG(0, 90), FENCE(10), WANTED(8)},
          false,
          {DECIDED(8)}},
+        {"made again, and nobody had read of it",
+         {NONE, LOG(0, 90), FRESH(0), WANTED(0)},
+         false,
+         {DECIDED(0)}},
+        {"another database, further on",
+         {OURS(20), LOG(10, 90), FRESH(40), WANTED(40)},
+         false,
+         {DECIDED(40)}},
+        {"another database, back",
+         {OURS(20), LOG(10, 90), FRESH(10), WANTED(10)},
+         false,
+         {DECIDED(10)}},
         {"made again, all of it", {OURS(50), LOG(0, 7), FRESH(0), WANTED(0)}, false, {DECIDED(0)}},
-        {"a foreign commit", {FOREIGN(50), LOG(0, 90), FRESH(0), WANTED(0)}, false, {DECIDED(0)}},
+        {"crash before it is done",
+         {OURS(40), LOG(10, 90), FENCE(30), WANTED(40)},
+         false,
+         {DECIDED(40)}},
+        {"the same, below the fence",
+         {OURS(20), LOG(10, 90), FENCE(30), WANTED(20)},
+         false,
+         {DECIDED(20)}},
         {"outside the log",
-         {OURS(50), LOG(0, 7), FRESH(8), WANTED(8)},
+         {OURS(50), LOG(0, 7), FRESH(6), WANTED(8)},
          false,
          {STOP("decided_out_of_range")}},
         {"expired again",
@@ -132,7 +151,29 @@ static const Row rows[] = {
         {"an old fence beyond the log",
          {NONE, LOG(0, 7), FENCE(30), WANTED(0)},
          false,
-         {STOP("decided_out_of_range")}},
+         {STOP(GONE)}},
+        {"a log that lost its end",
+         {OURS(20), LOG(0, 25), FENCE(30), WANTED(5)},
+         false,
+         {STOP(BELOW)}},
+
+        /* the operator has decided, and nothing is in dispute */
+        {"everyday life, decided",
+         {OURS(20), LOG(10, 90), FENCE(30), WANTED(40)},
+         false,
+         {START(20), .moot = true}},
+        {"crash before the first commit, decided",
+         {NONE, LOG(0, 90), FRESH(5), WANTED(0)},
+         false,
+         {START(5), .commit_now = true, .moot = true}},
+        {"went back, decided",
+         {OURS(50), LOG(10, 90), FENCE(30), WANTED(40)},
+         false,
+         {START(30), .went_back = true, .moot = true}},
+        {"skipped by a tool, decided",
+         {FOREIGN(50), LOG(10, 90), FENCE(30), WANTED(40)},
+         false,
+         {MOVE_FENCE(50), .moot = true}},
 
         /* both, the commit above the fence, not ours */
         {"the operator skipped", {FOREIGN(50), LOG(10, 90), FENCE(30)}, false, {MOVE_FENCE(50)}},
@@ -157,9 +198,60 @@ static void test_the_table(void **state) {
                 if (plan.step != row->plan.step || plan.offset != row->plan.offset ||
                     strcmp(stopped, expected) != 0 || plan.went_back != row->plan.went_back ||
                     plan.skipped != row->plan.skipped || plan.decided != row->plan.decided ||
-                    plan.commit_now != row->plan.commit_now) {
+                    plan.moot != row->plan.moot || plan.commit_now != row->plan.commit_now) {
                         fail_msg("%s: step %d at %ld, %s", row->name, (int)plan.step,
                                  (long)plan.offset, stopped);
+                }
+        }
+}
+
+/* A decision changes nothing unless without it the partition stands still, or it is under way. */
+static void test_decisions_of_a_small_world(void **state) {
+        (void)state;
+        for (unsigned bits = 0; bits < 4; bits++) {
+                for (int n = 0; n < 6 * 6 * 6 * 6 * 6; n++) {
+                        PartitionFacts f = {
+                                .committed = n % 6 - 1,
+                                .low = n / 6 % 6,
+                                .high = n / 36 % 6,
+                                .fence = n / 216 % 6,
+                                .ours = bits & 1,
+                                .has_source = true,
+                                .fence_moved = bits & 2,
+                        };
+                        if (f.low > f.high) {
+                                continue;
+                        }
+                        AssignmentPlan without = assignment_plan(&f, false);
+                        f.is_decided = true;
+                        f.decided = n / 1296;
+                        AssignmentPlan plan = assignment_plan(&f, false);
+                        bool begun = f.ours && f.committed == f.decided;
+                        bool made = !f.fence_moved && f.fence == f.decided;
+                        if (without.step != ASSIGNMENT_STOP && !begun && !made) {
+                                assert_true(plan.moot && !plan.decided);
+                                assert_int_equal(plan.step, without.step);
+                                assert_int_equal(plan.offset, without.offset);
+                                continue;
+                        }
+                        assert_false(plan.moot);
+                        if (plan.step != ASSIGNMENT_STOP) {
+                                assert_true(plan.decided && plan.commit_now);
+                                assert_int_equal(plan.offset, f.decided);
+                                assert_in_range(plan.offset, f.low, f.high);
+                                assert_true(f.fence <= f.high);
+                        }
+                }
+        }
+}
+
+static void test_explanations(void **state) {
+        (void)state;
+        static const char *const words[] = {GONE, DATABASE, BELOW, RANGE, "decided_out_of_range"};
+        for (size_t i = 0; i < 5; i++) {
+                for (size_t j = 0; j < i; j++) {
+                        assert_string_not_equal(assignment_explain(words[i]),
+                                                assignment_explain(words[j]));
                 }
         }
 }
@@ -209,6 +301,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_the_table),
                 cmocka_unit_test(test_all_of_a_small_world),
+                cmocka_unit_test(test_decisions_of_a_small_world),
+                cmocka_unit_test(test_explanations),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

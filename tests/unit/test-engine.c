@@ -1084,6 +1084,31 @@ static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
         assert_int_equal(partition->fence, 500);
 }
 
+/* One that was written down for a dispute that is over must not fire at the next one. */
+static void test_a_decision_about_nothing_is_dropped(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = 10, .ours = true, .low = 0, .high = 90};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        facts = (PartitionFacts){.has_source = true,
+                                 .source = 1,
+                                 .fence = 20,
+                                 .fence_moved = true,
+                                 .is_decided = true,
+                                 .decided = 50};
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_DECISION_MOOT);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        /* The fence stays where it is: it is only how a decision is cleared. */
+        assert_int_equal(only(world, ENGINE_MOVE_FENCE)->offset, 20);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 1, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_SEEK)->offset, 10);
+        assert_int_equal(partition->fence, 20);
+}
+
 static void test_a_partition_that_vanishes_is_read_no_further_until_it_is_known(void **state) {
         World *world = *state;
         Partition *partition = activate(world, 0, 10, 10);
@@ -1330,6 +1355,7 @@ int main(void) {
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
                 TEST(test_a_look_up_that_fails_is_tried_again),
                 TEST(test_a_commit_that_is_gone_stops_the_partition),
+                TEST(test_a_decision_about_nothing_is_dropped),
                 TEST(test_a_partition_that_vanishes_is_read_no_further_until_it_is_known),
                 TEST(test_out_of_range_stops_with_what_is_there_now),
                 TEST(test_one_commit_is_in_flight_and_a_failed_one_is_made_again),
