@@ -1,6 +1,9 @@
 /*
  * ackd partition: what to do with a partition that stopped because Kafka and PostgreSQL disagree.
  *
+ * It looks at both sides as a daemon does when the partition is assigned, and decides about nothing
+ * that a daemon would not stop for: it would lie there and fire at the next dispute.
+ *
  * The decision is written to PostgreSQL, never to Kafka: a group with members refuses commits from
  * outside, and the daemon that has the partition finds the row by itself.
  */
@@ -12,6 +15,7 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "core/assignment.h"
 #include "kafka/query.h"
 #include "pg/decision.h"
 #include "pg/schema.h"
@@ -45,7 +49,11 @@ static const char help[] =
         "/etc/ackd/ackd.yaml)\n"
         "  -o, --option KEY=VALUE  override one key; can be repeated\n"
         "  -h, --help              this help\n\n"
-        "Exit status 0, or 69 when Kafka or PostgreSQL cannot be reached.\n";
+        "What was saved, was never acked and is read no more is kept in the table rejected\n"
+        "(restart-host, expired).\n\n"
+        "Exit status 0; 64 when the partition is not stopped or cannot go on there (nothing is\n"
+        "written, and what both sides say is printed); 69 when Kafka or PostgreSQL cannot be\n"
+        "reached.\n";
 
 static const struct option long_options[] = {{"from", required_argument, NULL, 'f'},
                                              {"new-topic", no_argument, NULL, 'n'},
@@ -123,34 +131,157 @@ static int fail(int status, char *error) {
         return status;
 }
 
-static int write_decision(const Config *config, const PartitionCommand *command,
-                          const QueryPartition *kafka, int64_t from) {
-        char who[NAME_MAX_BYTES], host[NAME_MAX_BYTES] = "?";
+/* user@host, for those who ask later who decided. */
+static void name_who(char *who, size_t size) {
+        char host[NAME_MAX_BYTES] = "?";
         const char *user = getlogin();
+        gethostname(host, sizeof(host) - 1);
+        if (user != NULL) {
+                snprintf(who, size, "%.100s@%.100s", user, host);
+        } else {
+                snprintf(who, size, "uid %u@%.100s", (unsigned)getuid(), host);
+        }
+}
+
+static void print_sides(FILE *file, const PartitionFacts *facts) {
+        fprintf(file, "  Kafka:      ");
+        if (facts->committed < 0) {
+                fprintf(file, "the group has no commit");
+        } else {
+                fprintf(file, "committed %lld by %s", (long long)facts->committed,
+                        facts->ours ? "ackd" : "another program");
+        }
+        fprintf(file, ", the log holds %lld to %lld\n", (long long)facts->low,
+                (long long)facts->high);
+        if (facts->has_source) {
+                fprintf(file, "  PostgreSQL: source %d, saved below %lld\n", (int)facts->source,
+                        (long long)facts->fence);
+        } else {
+                fprintf(file, "  PostgreSQL: no row for it\n");
+        }
+}
+
+/* Whether there is something to decide. If so says why, else what a daemon does by itself. */
+static bool is_stopped(const PartitionCommand *command, const PartitionFacts *facts) {
+        PartitionFacts undecided = *facts;
+        undecided.is_decided = false;
+        AssignmentPlan plan = assignment_plan(&undecided, false);
+        if (plan.step == ASSIGNMENT_STOP) {
+                printf("%s/%ld is stopped (%s): %s\n", command->topic, command->partition,
+                       plan.stopped, assignment_explain(plan.stopped));
+                print_sides(stdout, facts);
+                return true;
+        }
+        if (facts->is_decided && assignment_plan(facts, false).decided) {
+                printf("%s/%ld: it was decided that it goes on at offset %lld, and no daemon has "
+                       "taken that up yet\n",
+                       command->topic, command->partition, (long long)facts->decided);
+                print_sides(stdout, facts);
+                return true;
+        }
+        fprintf(stderr, "ackd partition: %s/%ld is not stopped; nothing is to be decided:\n",
+                command->topic, command->partition);
+        print_sides(stderr, facts);
+        fprintf(stderr, "A daemon that is assigned it %s %lld by itself.\n",
+                facts->has_source || facts->committed >= 0 ? "goes on at offset"
+                                                           : "begins at (consume.start) offset",
+                (long long)plan.offset);
+        return false;
+}
+
+/* Whether it can go on there; if not, says why. */
+static bool is_possible(const PartitionCommand *command, const PartitionFacts *facts,
+                        int64_t from) {
+        if (from < facts->low || from > facts->high) {
+                fprintf(stderr, "ackd partition: offset %lld is not in %s/%ld\n", (long long)from,
+                        command->topic, command->partition);
+                return false;
+        }
+        if (!command->anew && facts->fence > facts->high) {
+                fprintf(stderr,
+                        "ackd partition: what is written to %s/%ld from now on would be taken for "
+                        "saved, up to offset %lld: it needs --new-topic\n",
+                        command->topic, command->partition, (long long)facts->fence);
+                return false;
+        }
+        return true;
+}
+
+static void print_effect(const PartitionCommand *command, const PartitionFacts *facts, int64_t from,
+                         int64_t kept) {
+        long long fence = facts->fence, to = from;
+        printf("It goes on at offset %lld, within seconds where a daemon has it.\n", to);
+        if (command->anew && facts->has_source) {
+                printf("  source %d is retired: everything in the log is saved and handled anew\n",
+                       (int)facts->source);
+        } else if (facts->has_source && to > fence) {
+                printf("  skipped: %lld to %lld, which were never saved\n", fence, to - 1);
+        } else if (facts->has_source && to < fence) {
+                printf("  handled again: %lld to %lld, which are saved and not saved again; was "
+                       "the topic made again, they are not the saved ones, and it needs "
+                       "--new-topic\n",
+                       to, fence - 1);
+        }
+        if (kept > 0) {
+                printf("  kept in rejected (restart-host, expired): %lld that were saved and never "
+                       "acked\n",
+                       (long long)kept);
+        }
+        if (facts->has_source && facts->committed < 0) {
+                printf("  with the commit gone, nobody knows which of the saved messages were "
+                       "restarted\n");
+        }
+}
+
+static int decide_with(Decider *decider, const Config *config, const PartitionCommand *command,
+                       const QueryPartition *kafka) {
+        PartitionFacts facts;
+        char who[NAME_MAX_BYTES];
+        char *error = NULL;
+        int64_t kept = 0;
+        SourceName name = {kafka->cluster_id, command->topic, (int32_t)command->partition};
+        if (decider_read(decider, &name, &facts, &error) != 0) {
+                return fail(EXIT_UNREACHABLE, error);
+        }
+        facts.committed = kafka->committed;
+        facts.ours = kafka->ours;
+        facts.low = kafka->low;
+        facts.high = kafka->high;
+        int64_t from = command->anew ? facts.low : command->from;
+        if (!is_stopped(command, &facts) || !is_possible(command, &facts, from)) {
+                return EXIT_USAGE;
+        }
+        name_who(who, sizeof(who));
+        Decision decision = {.from = from,
+                             .anew = command->anew,
+                             .who = who,
+                             .why = command->why,
+                             .expires = config->handlers.restart.enabled};
+        if (decider_write(decider, &name, &facts, &decision, &kept, &error) != 0) {
+                return fail(EXIT_UNREACHABLE, error);
+        }
+        print_effect(command, &facts, from, kept);
+        return EXIT_OK;
+}
+
+static int decide_about(const Config *config, const PartitionCommand *command,
+                        const QueryPartition *kafka) {
         char *error = NULL;
         bool failed = false;
         char *password = read_password(config->postgres.password_file, &failed);
         if (failed) {
                 return EXIT_CONFIG;
         }
-        gethostname(host, sizeof(host) - 1);
-        if (user != NULL) {
-                snprintf(who, sizeof(who), "%.100s@%.100s", user, host);
-        } else {
-                snprintf(who, sizeof(who), "uid %u@%.100s", (unsigned)getuid(), host);
-        }
-        Decision decision = {.cluster = kafka->cluster_id,
-                             .group = config_group(config),
-                             .topic = command->topic,
-                             .partition = (int32_t)command->partition,
-                             .from = from,
-                             .anew = command->anew,
-                             .who = who,
-                             .why = command->why};
-        int r = decision_write(config->postgres.dsn, password, config->postgres.schema, &decision,
-                               &error);
+        Decider *decider = NULL;
+        int r = decider_open(&decider, config->postgres.dsn, password, config->postgres.schema,
+                             config_group(config), &error);
         free(password);
-        return r != 0 ? fail(EXIT_UNREACHABLE, error) : EXIT_OK;
+        if (r != 0) {
+                return fail(EXIT_UNREACHABLE, error);
+        }
+        int status = decide_with(decider, config, command, kafka);
+        decider_close(decider);
+        return status;
 }
 
 static int decide(const Config *config, const PartitionCommand *command) {
@@ -166,22 +297,7 @@ static int decide(const Config *config, const PartitionCommand *command) {
         if (r != 0) {
                 return fail(r == QUERY_E_CONFIG ? EXIT_CONFIG : EXIT_UNREACHABLE, error);
         }
-        int64_t from = command->anew ? kafka.low : command->from;
-        int status = EXIT_USAGE;
-        if (from < kafka.low || from > kafka.high) {
-                fprintf(stderr,
-                        "ackd partition: offset %lld is not in %s/%ld, which holds %lld to %lld\n",
-                        (long long)from, command->topic, command->partition, (long long)kafka.low,
-                        (long long)kafka.high);
-        } else {
-                status = write_decision(config, command, &kafka, from);
-        }
-        if (status == EXIT_OK) {
-                printf("%s/%ld goes on at offset %lld, within seconds where a daemon has it; it "
-                       "holds %lld to %lld\n",
-                       command->topic, command->partition, (long long)from, (long long)kafka.low,
-                       (long long)kafka.high);
-        }
+        int status = decide_about(config, command, &kafka);
         free(kafka.cluster_id);
         return status;
 }

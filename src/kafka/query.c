@@ -4,8 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kafka/settings.h"
+
+enum {
+        QUERY_PAUSE_MS = 100,
+};
 
 /* What librdkafka would log is in the error that the command prints. */
 static void ignore_line(const rd_kafka_t *rk, int level, const char *facility, const char *line) {
@@ -15,11 +20,41 @@ static void ignore_line(const rd_kafka_t *rk, int level, const char *facility, c
         (void)line;
 }
 
+/* A group's coordinator is being found, or has just begun. */
+static bool is_passing(rd_kafka_resp_err_t err) {
+        return err == RD_KAFKA_RESP_ERR_NOT_COORDINATOR ||
+               err == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
+               err == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+}
+
+static rd_kafka_resp_err_t ask_committed(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                         int limit_ms, QueryPartition *answer) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        const rd_kafka_topic_partition_t *one =
+                rd_kafka_topic_partition_list_add(list, topic, partition);
+        rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+        for (int left = limit_ms / QUERY_PAUSE_MS; is_passing(err) && left > 0; left--) {
+                err = rd_kafka_committed(rk, list, limit_ms);
+                err = err != 0 ? err : one->err;
+                if (is_passing(err)) {
+                        usleep(QUERY_PAUSE_MS * 1000);
+                }
+        }
+        answer->committed = one->offset >= 0 ? one->offset : -1;
+        answer->ours = one->metadata_size == strlen(CONSUMER_METADATA) &&
+                       memcmp(one->metadata, CONSUMER_METADATA, one->metadata_size) == 0;
+        rd_kafka_topic_partition_list_destroy(list);
+        return err;
+}
+
 static int ask(rd_kafka_t *rk, const char *topic, int32_t partition, int limit_ms,
                QueryPartition *answer, char **errorp) {
         rd_kafka_resp_err_t err =
                 rd_kafka_query_watermark_offsets(rk, topic, partition, &answer->low, &answer->high,
                                                  limit_ms);
+        if (err == 0) {
+                err = ask_committed(rk, topic, partition, limit_ms, answer);
+        }
         char *cluster = err == 0 ? rd_kafka_clusterid(rk, limit_ms) : NULL;
         if (cluster == NULL) {
                 const char *why = err != 0 ? rd_kafka_err2str(err) : "no answer";
@@ -38,11 +73,10 @@ int query_partition(const ConsumerSetting *settings, size_t n_settings, const ch
         rd_kafka_conf_t *conf = NULL;
         rd_kafka_t *rk = NULL;
         QueryPartition got = {0};
-        /* A producer joins no group. */
-        int r = settings_new(&conf, RD_KAFKA_PRODUCER, settings, n_settings, errorp);
+        int r = settings_new(&conf, RD_KAFKA_CONSUMER, settings, n_settings, errorp);
         if (r == 0) {
                 rd_kafka_conf_set_log_cb(conf, ignore_line);
-                r = settings_open(&rk, RD_KAFKA_PRODUCER, &conf, errorp);
+                r = settings_open(&rk, RD_KAFKA_CONSUMER, &conf, errorp);
         }
         if (r != 0) {
                 if (conf != NULL) {
@@ -51,7 +85,7 @@ int query_partition(const ConsumerSetting *settings, size_t n_settings, const ch
                 return r > 0 ? QUERY_E_CONFIG : r;
         }
         r = ask(rk, topic, partition, (int)(limit_us / 1000), &got, errorp);
-        rd_kafka_destroy(rk);
+        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it joined nothing */
         if (r == 0) {
                 *answer = got;
         }

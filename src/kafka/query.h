@@ -4,11 +4,14 @@
  * One question to Kafka for a command that may block; the daemon asks through its consumer.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kafka/consumer.h"
 
 typedef struct QueryPartition {
+        int64_t committed; /* by the group of the settings; -1: none */
+        bool ours;         /* its metadata is CONSUMER_METADATA */
         int64_t low, high; /* both ends of the log */
         char *cluster_id;  /* the caller's: free() */
 } QueryPartition;
@@ -18,8 +21,8 @@ enum {
         QUERY_E_UNREACHABLE = 2, /* no answer within the limit, or no such partition */
 };
 
-/* Blocks for @limit_us at most, three times over. *@errorp: a malloc'd sentence on a positive
- * result. -ENOMEM. */
+/* Blocks for @limit_us at most, four times over. Joins no group. *@errorp: a malloc'd sentence on a
+ * positive result. -ENOMEM. */
 MUST_CHECK int query_partition(const ConsumerSetting *settings, size_t n_settings,
                                const char *topic, int32_t partition, int64_t limit_us,
                                QueryPartition *answer, char **errorp);

@@ -200,7 +200,8 @@ BEGIN
         RETURN moved;
 END $$;
 
--- The fence of one source moves without rows, to where an operator wants it; his decision is done.
+-- The fence of one source moves without rows, to where an operator wants it, or stays where it is; his
+-- decision is done.
 CREATE OR REPLACE FUNCTION skip_to(source integer, expected bigint, next bigint) RETURNS integer
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
 BEGIN
@@ -208,26 +209,57 @@ BEGIN
         RETURN move_fence(ARRAY[source], ARRAY[expected], ARRAY[next]);
 END $$;
 
--- The operator's decision about a partition. `anew`: its topic was made again, so what was saved of
--- the old one says nothing about it. The daemon that has the partition finds it within seconds.
+-- The operator's decision about a partition that stands still. `anew`: its topic was made again, so
+-- what was saved of the old one says nothing about it. The daemon that has the partition finds it
+-- within seconds. `expected` is the live source that he was shown, null for none. What was saved of
+-- it from `committed` on and is read no more has no ack that counts: with `expires` it is kept in
+-- `rejected`. That is done here and not by the daemon, since it reads the whole of `messages` and
+-- nothing may wait for it; a message whose restart ends at this moment gets a row too many.
+-- Returns how many rows were kept.
+DROP FUNCTION IF EXISTS decide(text, text, text, integer, bigint, boolean, text, text);
 CREATE OR REPLACE FUNCTION decide(cluster text, "group" text, topic_ text, partition_ integer,
-        from_ bigint, anew boolean, who text, why text) RETURNS integer
+        from_ bigint, anew boolean, who text, why text, expected integer, committed bigint,
+        expires boolean) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
 DECLARE
-        made integer;
+        live integer;
+        kept bigint := 0;
 BEGIN
+        SELECT id INTO live FROM partitions
+        WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
+                AND partition = partition_ AND retired_at IS NULL;
+        IF live IS DISTINCT FROM expected THEN
+                RAISE EXCEPTION 'its source is % now and was % a moment ago; look again',
+                        coalesce(live::text, 'none'), coalesce(expected::text, 'none')
+                        USING ERRCODE = 'AK001';
+        END IF;
+        IF expires THEN
+                INSERT INTO rejected (source, "offset", key, value, headers, host, handler, reason,
+                        detail, handlers_done, produced_at)
+                SELECT m.source, m."offset", m.key, convert_to(m.payload::text, 'UTF8'), m.headers,
+                        m.host, 'restart-host', 'expired',
+                        format('saved, but its ack is not confirmed, and %s (%s) decided to go on '
+                                'at offset %s%s: whether it was restarted is not known', who, why,
+                                from_, CASE WHEN anew THEN ' of a new topic' ELSE '' END),
+                        '{save}', m.produced_at
+                FROM messages m
+                WHERE m.source = expected AND m."offset" >= committed
+                        AND (anew OR m."offset" < from_)
+                ON CONFLICT (source, "offset") DO NOTHING;
+                GET DIAGNOSTICS kept = ROW_COUNT;
+        END IF;
         IF anew THEN
-                UPDATE partitions SET retired_at = now()
-                WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
-                        AND partition = partition_ AND retired_at IS NULL;
+                UPDATE partitions SET retired_at = now() WHERE id = expected;
         END IF;
         PERFORM adopt(cluster, "group", topic_, partition_, from_, who);
+        -- A row that was made for a decision has no fence of its own: it moves with the next one.
         UPDATE partitions SET decided_from = from_, decided_by = who, decided_why = why,
-                decided_at = now()
+                decided_at = now(), next_offset = CASE
+                        WHEN decided_from = next_offset AND updated_at = created_at THEN from_
+                        ELSE next_offset END
         WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
-                AND partition = partition_ AND retired_at IS NULL
-        RETURNING id INTO made;
-        RETURN made;
+                AND partition = partition_ AND retired_at IS NULL;
+        RETURN kept;
 END $$;
 
 -- The row of a source; null when there is a live one already.

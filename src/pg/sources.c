@@ -127,6 +127,31 @@ static int read_rejected(Question *question, const char *text) {
         return 0;
 }
 
+PGresult *sources_ask(PGconn *connection, const char *schema, const char *group,
+                      const SourceName *name) {
+        const char *format = read_sql;
+        char sql[SQL_MAX], partition[NUMBER_MAX];
+        const char *values[] = {name->cluster, group, name->topic, partition, NULL};
+        snprintf(sql, sizeof(sql), format, schema);
+        snprintf(partition, sizeof(partition), "%" PRId32, name->partition);
+        return PQexecParams(connection, sql, 5, NULL, values, NULL, NULL, 0);
+}
+
+void sources_answer(const PGresult *result, PartitionFacts *facts) {
+        *facts = (PartitionFacts){.committed = -1, .low = -1, .high = -1};
+        facts->has_source = PQgetisnull(result, 0, 0) == 0;
+        facts->is_decided = PQgetisnull(result, 0, 3) == 0;
+        if (facts->is_decided) {
+                facts->decided = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
+        }
+        facts->topic_known = PQgetvalue(result, 0, 4)[0] == 't';
+        if (facts->has_source) {
+                facts->source = (int32_t)strtol(PQgetvalue(result, 0, 0), NULL, 10);
+                facts->fence = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+                facts->fence_moved = PQgetvalue(result, 0, 2)[0] == 't';
+        }
+}
+
 static void question_result(PgOperation *operation, const PGresult *result) {
         Question *question = container_of(operation, Question, operation);
         PartitionFacts *facts = &question->facts;
@@ -137,18 +162,7 @@ static void question_result(PgOperation *operation, const PGresult *result) {
         bool is_null = PQgetisnull(result, 0, 0) != 0;
         switch (question->kind) {
         case QUESTION_READ:
-                *facts = (PartitionFacts){.committed = -1, .low = -1, .high = -1};
-                facts->has_source = !is_null;
-                facts->is_decided = PQgetisnull(result, 0, 3) == 0;
-                if (facts->is_decided) {
-                        facts->decided = strtoll(PQgetvalue(result, 0, 3), NULL, 10);
-                }
-                facts->topic_known = PQgetvalue(result, 0, 4)[0] == 't';
-                if (!is_null) {
-                        facts->source = (int32_t)strtol(PQgetvalue(result, 0, 0), NULL, 10);
-                        facts->fence = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
-                        facts->fence_moved = PQgetvalue(result, 0, 2)[0] == 't';
-                }
+                sources_answer(result, facts);
                 question->answered = read_rejected(question, PQgetvalue(result, 0, 5)) == 0;
                 return;
         case QUESTION_ADOPT:

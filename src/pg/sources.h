@@ -41,6 +41,12 @@ void sources_free(Sources *sources);
 MUST_CHECK int sources_read(Sources *sources, const SourceName *name, int64_t committed,
                             SourceRead answer, void *user);
 
+/* The same question for a command, which may block and has a connection of its own; the caller's
+ * result. sources_answer() fills what SourceRead gets from a result of PGRES_TUPLES_OK. */
+PGresult *sources_ask(PGconn *connection, const char *schema, const char *group,
+                      const SourceName *name);
+void sources_answer(const PGresult *result, PartitionFacts *facts);
+
 /* Makes the row with @next as its fence. ADOPT_CHANGED: there is one already. */
 MUST_CHECK int sources_adopt(Sources *sources, const SourceName *name, int64_t next,
                              SourceAdopted answer, void *user);

@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "pg.h"
+#include "pg/decision.h"
 #include "pg/sources.h"
 
 #define DATABASE "ackd_test_sources"
@@ -167,6 +168,99 @@ static void test_what_was_rejected(void **state) {
         assert_int_equal(read_from("rejected", 0, 10).facts.n_rejected, 1);
 }
 
+static Decider *open_decider(void) {
+        Decider *decider = NULL;
+        char *error = NULL;
+        assert_int_equal(decider_open(&decider, "host=/nowhere", NULL, "ackd", "g", &error),
+                         DECISION_E_CONNECT);
+        assert_non_null(error);
+        free(error);
+        assert_int_equal(decider_open(&decider, test.dsn, NULL, "ackd", "gro'up", &error), 0);
+        return decider;
+}
+
+/* A row that is made for a decision begins where it says, and moves with the next one; whoever
+ * looked before somebody else decided writes nothing. */
+static void test_decision(void **state) {
+        (void)state;
+        SourceName name = {"cluster", "decided", 2};
+        Decision decision = {.from = 10, .who = "me@here", .why = "it's needed"};
+        PartitionFacts before = {0}, facts = {0};
+        int64_t kept = -1;
+        char *error = NULL;
+        Decider *decider = open_decider();
+        assert_int_equal(decider_read(decider, &name, &before, &error), 0);
+        assert_false(before.has_source);
+        assert_int_equal(decider_write(decider, &name, &before, &decision, &kept, &error), 0);
+        assert_int_equal(kept, 0);
+        facts = read_source("decided", 2).facts;
+        assert_true(facts.has_source && facts.is_decided && !facts.fence_moved);
+        assert_int_equal(facts.fence, 10);
+        assert_int_equal(facts.decided, 10);
+        decision.from = 20;
+        assert_int_equal(decider_write(decider, &name, &before, &decision, &kept, &error),
+                         DECISION_E_REFUSED);
+        assert_non_null(strstr(error, "was none a moment ago"));
+        free(error);
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        facts = read_source("decided", 2).facts;
+        assert_int_equal(facts.fence, 20);
+        assert_int_equal(facts.decided, 20);
+        /* Done; who decided stays, and a fence of its own is left where it is by the next one. */
+        assert_int_equal(move_fence(facts.source, 20, 20).end, ADOPT_OK);
+        facts = read_source("decided", 2).facts;
+        assert_false(facts.is_decided);
+        assert_string_equal(pg_test_value(test.sql, "SELECT decided_by || ' ' || decided_why FROM "
+                                                    "partitions WHERE topic = 'decided'"),
+                            "me@here it's needed");
+        decision.from = 5;
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        assert_int_equal(read_source("decided", 2).facts.fence, 20);
+        decider_close(decider);
+        decider_close(NULL);
+}
+
+/* What is saved, not known to be acked and read no more is kept; what was rejected stays as it is.
+ */
+static void test_decision_keeps_what_it_skips(void **state) {
+        (void)state;
+        SourceName name = {"cluster", "skips", 0};
+        Decision decision = {.from = 7, .who = "me", .why = "w", .expires = true};
+        PartitionFacts facts = {0};
+        int64_t kept = -1;
+        char *error = NULL;
+        Decider *decider = open_decider();
+        assert_int_equal(adopt("skips", 0, 0).end, ADOPT_OK);
+        assert_int_equal(decider_read(decider, &name, &facts, &error), 0);
+        pg_test_exec(test.sql, "INSERT INTO messages SELECT id, o, 'k', 'h' || o, NULL, "
+                               "'{ \"host\" : 1}', '[[\"a\",null]]', now(), now() FROM partitions, "
+                               "generate_series(0, 9) o WHERE topic = 'skips'");
+        pg_test_exec(test.sql, "INSERT INTO rejected (source, \"offset\", reason) SELECT id, 4, "
+                               "'first' FROM partitions WHERE topic = 'skips'");
+        /* Without a commit nobody knows what was acked. */
+        facts.committed = -1;
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        assert_int_equal(kept, 0);
+        facts.committed = 3;
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        assert_int_equal(kept, 3);
+        assert_string_equal(
+                pg_test_value(test.sql,
+                              "SELECT string_agg(concat_ws(' ', \"offset\", host, reason, handler, "
+                              "handlers_done, convert_from(value, 'UTF8'), "
+                              "convert_from(key, 'UTF8'), headers), ', ' ORDER BY \"offset\") FROM "
+                              "rejected_messages WHERE topic = 'skips' AND \"offset\" <= 5"),
+                "3 h3 expired restart-host {save} { \"host\" : 1} k [[\"a\",null]], 4 first {}, "
+                "5 h5 expired restart-host {save} { \"host\" : 1} k [[\"a\",null]]");
+        /* Of a topic that was made again nothing is read any more. */
+        decision.anew = true;
+        decision.from = 0;
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        assert_int_equal(kept, 3);
+        assert_int_not_equal(read_source("skips", 0).facts.source, facts.source);
+        decider_close(decider);
+}
+
 static void test_outage(void **state) {
         (void)state;
         pg_test_exec(test.sql, "ALTER TABLE partitions RENAME TO elsewhere");
@@ -202,6 +296,8 @@ int main(void) {
                 cmocka_unit_test(test_story),
                 cmocka_unit_test(test_changed),
                 cmocka_unit_test(test_what_was_rejected),
+                cmocka_unit_test(test_decision),
+                cmocka_unit_test(test_decision_keeps_what_it_skips),
                 cmocka_unit_test(test_outage),
                 cmocka_unit_test(test_close),
         };
