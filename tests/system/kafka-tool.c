@@ -250,6 +250,86 @@ static void delete (rd_kafka_t *rk, int argc, char **argv) {
         rd_kafka_queue_destroy(queue);
 }
 
+/* Makes the topic larger. */
+static void grow(rd_kafka_t *rk, int argc, char **argv) {
+        int n = (int)number(argv[1]);
+        char error[512];
+        rd_kafka_NewPartitions_t *partitions =
+                rd_kafka_NewPartitions_new(argv[0], (size_t)n, error, sizeof(error));
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+        const rd_kafka_topic_result_t **results;
+        rd_kafka_event_t *event;
+        size_t n_results;
+
+        (void)argc;
+        if (!partitions) {
+                die("%s", error);
+        }
+        rd_kafka_CreatePartitions(rk, &partitions, 1, NULL, queue);
+        event = admin_reply(queue, "grow");
+        results = rd_kafka_CreatePartitions_result_topics(rd_kafka_event_CreatePartitions_result(
+                                                                  event),
+                                                          &n_results);
+        if (rd_kafka_topic_result_error(results[0])) {
+                die("grow: %s", rd_kafka_topic_result_error_string(results[0]));
+        }
+        rd_kafka_event_destroy(event);
+        while (!is_ready(rk, argv[0], n)) {
+                rd_kafka_poll(rk, 10);
+        }
+        rd_kafka_NewPartitions_destroy(partitions);
+        rd_kafka_queue_destroy(queue);
+}
+
+/* Deletes what lies below an offset, as retention does. */
+static void trim(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+        rd_kafka_DeleteRecords_t *records;
+        rd_kafka_event_t *event;
+
+        (void)argc;
+        rd_kafka_topic_partition_list_add(list, argv[0], (int32_t)number(argv[1]))->offset =
+                number(argv[2]);
+        records = rd_kafka_DeleteRecords_new(list);
+        rd_kafka_DeleteRecords(rk, &records, 1, NULL, queue);
+        event = admin_reply(queue, "trim");
+        check(rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event))
+                      ->elems[0]
+                      .err,
+              "trim");
+        rd_kafka_event_destroy(event);
+        rd_kafka_DeleteRecords_destroy(records);
+        rd_kafka_topic_partition_list_destroy(list);
+        rd_kafka_queue_destroy(queue);
+}
+
+/* Deletes a commit, as its expiry does; works only while the group has no member. */
+static void forget(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+        rd_kafka_DeleteConsumerGroupOffsets_t *offsets;
+        const rd_kafka_group_result_t **groups;
+        rd_kafka_event_t *event;
+        size_t n;
+
+        (void)argc;
+        rd_kafka_topic_partition_list_add(list, argv[1], (int32_t)number(argv[2]));
+        offsets = rd_kafka_DeleteConsumerGroupOffsets_new(argv[0], list);
+        rd_kafka_DeleteConsumerGroupOffsets(rk, &offsets, 1, NULL, queue);
+        event = admin_reply(queue, "forget");
+        groups = rd_kafka_DeleteConsumerGroupOffsets_result_groups(
+                rd_kafka_event_DeleteConsumerGroupOffsets_result(event), &n);
+        if (rd_kafka_group_result_error(groups[0])) {
+                die("forget: %s", rd_kafka_error_string(rd_kafka_group_result_error(groups[0])));
+        }
+        check(rd_kafka_group_result_partitions(groups[0])->elems[0].err, "forget");
+        rd_kafka_event_destroy(event);
+        rd_kafka_DeleteConsumerGroupOffsets_destroy(offsets);
+        rd_kafka_topic_partition_list_destroy(list);
+        rd_kafka_queue_destroy(queue);
+}
+
 /* False: the input ends here. */
 static bool read_exactly(void *data, size_t size) {
         size_t n = fread(data, 1, size, stdin);
@@ -508,9 +588,12 @@ static const Command commands[] = {
         {"create", "TOPIC PARTITIONS [NAME=VALUE...]", 2, 20, RD_KAFKA_PRODUCER, create},
         {"delete", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, delete},
         {"ends", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, ends},
+        {"forget", "GROUP TOPIC PARTITION", 3, 3, RD_KAFKA_PRODUCER, forget},
         {"group", "GROUP", 1, 1, RD_KAFKA_PRODUCER, group},
+        {"grow", "TOPIC PARTITIONS", 2, 2, RD_KAFKA_PRODUCER, grow},
         {"member", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, member},
         {"produce", "TOPIC <RECORDS", 1, 1, RD_KAFKA_PRODUCER, produce},
+        {"trim", "TOPIC PARTITION OFFSET", 3, 3, RD_KAFKA_PRODUCER, trim},
 };
 
 int main(int argc, char **argv) {

@@ -59,6 +59,17 @@ class Kafka:
     def delete(self, topic):
         self._run("delete", topic)
 
+    def grow(self, topic, partitions):
+        self._run("grow", topic, partitions)
+
+    def trim(self, topic, partition, offset):
+        """Deletes what lies below the offset, as retention does."""
+        self._run("trim", topic, partition, offset)
+
+    def forget(self, group, topic, partition):
+        """Deletes a commit, as its expiry does: only while the group has no member."""
+        self._run("forget", group, topic, partition)
+
     def produce(self, topic, records):
         """Returns each record's (partition, offset)."""
         data = b"".join(record.pack() for record in records)

@@ -91,6 +91,12 @@ class Site:
     def create_topic(self, partitions=1, **config):
         self.kafka.create(self.topic, partitions, **config)
 
+    def remake_topic(self, partitions=1):
+        """Another topic of the same name: what was produced to the old one is forgotten."""
+        self.kafka.delete(self.topic)
+        self.create_topic(partitions)
+        self.produced = {}
+
     def produce(self, *messages, partition=-1):
         """Messages are Records, values as bytes, or hosts; returns each one's place."""
 
@@ -140,12 +146,19 @@ class Site:
         self._daemons.append(daemon)
         return daemon
 
+    def decide(self, partition, *options, why="a test"):
+        """ackd partition; the finished process"""
+        place = f"{self.topic}/{partition}"
+        return command("partition", place, *options, "--why", why, "-c", self.write_config())
+
     # --- what the database has ---
 
     def saved(self):
-        """(partition, offset): (host, payload in bytes); fails when one is there twice."""
+        """(partition, offset): (host, payload in bytes), of the topic as it is now; fails when one
+        is there twice."""
         rows = self.database.rows(
-            'SELECT partition, "offset", host, payload::text FROM saved_messages WHERE topic = %s',
+            'SELECT m.partition, "offset", host, payload::text FROM saved_messages m'
+            " JOIN partitions p ON p.id = m.source WHERE m.topic = %s AND p.retired_at IS NULL",
             self.topic,
         )
         result = {(p, o): (host, payload.encode()) for p, o, host, payload in rows}
