@@ -119,8 +119,8 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         }
         if (end != BATCH_SAVED) {
                 log_failure(save, end, answer);
-        } else if (save->said[0] != '-') {
-                log_works_again(save);
+        } else if (save->said[0] != '-' && answer->kind != SAVES_FENCES) {
+                log_works_again(save); /* that fences can be read says nothing of it */
         }
         switch (answer->kind) {
         case SAVES_BATCH:

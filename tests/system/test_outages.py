@@ -1,0 +1,251 @@
+"""Outages are waited out: nothing is rejected, nobody is charged an attempt, nothing is lost or doubled,
+and everything goes on by itself; the log says what is away and when it is back."""
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness import until
+from harness.faults import Broker, Cluster
+from harness.kafka import Kafka
+from harness.oracle import check_fences, check_resolved
+from harness.site import Site
+from psycopg.conninfo import make_conninfo
+
+
+def hosts(letter, n=100):
+    return [f"{letter}{i}.example.com" for i in range(n)]
+
+
+def check(site, daemon, n, repeats=False):
+    """All of it ended well at the first attempt. `repeats`: the group took the partitions away before
+    what was done could be committed."""
+    site.wait_drained()
+    assert daemon.stop() == 0
+    check_resolved(site)
+    check_fences(site)
+    assert len(site.saved()) == n
+    assert site.rejected() == {}
+    restarted = site.restarter.hosts()
+    assert repeats or len(restarted) == len(set(restarted)), "a restart was repeated"
+    outcomes = {
+        name: count
+        for name, count in daemon.metrics().items()
+        if name.startswith("ackd_handler_outcomes_total") and count > 0 and '"done"' not in name
+    }
+    assert outcomes == {}
+
+
+def terminate(site, name="test"):
+    """Ends the daemon's sessions."""
+    query = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = %s AND datname = %s"
+    assert site.database.value(query, name, site.database.name) > 0
+
+
+@pytest.fixture
+def folder():
+    """Below /tmp, where the user postgres reaches it."""
+    path = Path(tempfile.mkdtemp(prefix="ackd-test.", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(folder):
+    server = Cluster(folder / "postgres")
+    yield server
+    server.stop()
+
+
+def test_postgres_that_comes_later(kafka, cluster, tmp_path):
+    site = Site(kafka, cluster.dsn, tmp_path)
+    site.create_topic(2)
+    site.init_db()
+    site.produce(*hosts("a"))
+    cluster.immediate()
+    daemon = site.start(init=False)
+    daemon.wait_for(event="postgres.down")
+    assert site.restarter.hosts() == []
+    cluster.start()
+    daemon.wait_for(event="postgres.up")
+    check(site, daemon, 100)
+    reasons = [line["msg"] for line in daemon.find(event="postgres.down")]
+    assert len(reasons) == len(set(reasons)), "an outage is said once"
+    site.cleanup()
+
+
+def test_postgres_that_becomes_read_only(site):
+    site.create_topic(2)
+    site.produce(*hosts("a"))
+    daemon = site.start()
+    site.wait_drained()
+    name = site.database.name
+    with site.database.connect() as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    terminate(site)
+    site.produce(*hosts("b"))
+    line = daemon.wait_for(event="postgres.down", msg=re.compile("read-only"))
+    assert "trying again" in line["msg"]
+    until(lambda: len(site.restarter.hosts()) == 200)  # restarts do not wait for the save
+    assert len(site.saved()) == 100
+    with site.database.connect() as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    daemon.wait_for(event="postgres.up", msg=re.compile("is back after"))
+    check(site, daemon, 200)
+
+
+def test_postgres_that_is_slow(site):
+    """What is not saved fills limits.in_flight, then nothing more is read."""
+    site.create_topic(1)
+    daemon = site.start(
+        limits={"in_flight": 50}, postgres={"statement_timeout": "1s"}, log={"level": "info"}
+    )
+    site.wait_joined()
+    site.produce("first.example.com")
+    site.wait_drained()
+    with site.database.locked_fences():
+        site.produce(*hosts("a", 500))
+        line = daemon.wait_for(event="intake.paused")
+        assert line["level"] == "warning"
+        assert "limits.in_flight (50) is reached" in line["msg"]
+        assert len(site.restarter.hosts()) <= 51
+        metrics = daemon.metrics()
+        assert metrics["ackd_in_flight_messages"] == 50
+        assert metrics['ackd_paused_partitions{reason="in_flight"}'] == 1
+        [failed] = daemon.find(event="save.failed")
+        assert re.search("57014|55P03", failed["msg"])
+    daemon.wait_for(event="save.works")
+    daemon.wait_for(event="intake.resumed")
+    check(site, daemon, 501)
+
+
+def test_too_many_connections(site):
+    site.create_topic(2)
+    site.init_db()
+    role = site.database.name  # of this test alone
+    with site.database.connect() as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"GRANT USAGE ON SCHEMA ackd TO {role}")
+        connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA ackd TO {role}")
+        connection.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA ackd TO {role}")
+    try:
+        site.produce(*hosts("a"))
+        daemon = site.start(postgres={"dsn": make_conninfo(site.database.dsn, user=role)})
+        site.wait_drained()
+        with site.database.connect() as connection:
+            connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+        terminate(site)
+        site.produce(*hosts("b"))
+        line = daemon.wait_for(event="postgres.down", msg=re.compile("too many connections"))
+        assert "max_connections" in line["msg"]  # what a person can do
+        until(lambda: len(site.restarter.hosts()) == 200)
+        assert len(site.saved()) == 100
+        with site.database.connect() as connection:
+            connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        check(site, daemon, 200)
+    finally:
+        for one in site._daemons:
+            one.kill()
+        with site.database.connect() as connection:
+            connection.execute(f"DROP OWNED BY {role}")
+            connection.execute(f"DROP ROLE {role}")
+
+
+TROUBLE = """
+CREATE SEQUENCE trouble;
+CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE n bigint := nextval('ackd.trouble');
+BEGIN
+        IF n <= 3 THEN RAISE EXCEPTION 'serialize' USING ERRCODE = '40001'; END IF;
+        IF n <= 6 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END IF;
+        RETURN NULL;
+END $$;
+CREATE TRIGGER trouble BEFORE INSERT ON messages FOR EACH STATEMENT EXECUTE FUNCTION trouble();
+"""
+
+
+def test_serialization_failures_and_deadlocks(site):
+    site.create_topic(1)
+    site.init_db()
+    with site.database.connect() as connection:
+        connection.execute(TROUBLE)
+    site.produce(*hosts("a"))
+    daemon = site.start(postgres={"connections": 1}, retry={"backoff": "1m", "backoff_max": "1h"})
+    check(site, daemon, 100)
+    assert site.database.value("SELECT last_value FROM trouble") >= 7
+    assert {line["msg"][:60] for line in daemon.find(event="save.failed", level="warning")}
+
+
+REFUSAL = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+        RAISE EXCEPTION 'a trigger with a bug' USING ERRCODE = '22012';
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+@pytest.mark.parametrize("n", [1, 100])
+def test_a_table_that_refuses_every_row(site, n):
+    """At low traffic each batch has one row; it must not be taken for that row's own fault."""
+    site.create_topic(1)
+    site.init_db()
+    with site.database.connect() as connection:
+        connection.execute(REFUSAL)
+    site.produce(*hosts("a", n))
+    daemon = site.start()
+    line = daemon.wait_for(event="save.failed", level="error")
+    assert "AK002" in line["msg"] and "a trigger with a bug" in line["msg"]
+    assert "look at what all rows have in common" in line["msg"]
+    until(lambda: len(site.restarter.hosts()) == n)
+    assert site.saved() == {} and site.rejected() == {}
+    with site.database.connect() as connection:
+        connection.execute("DROP TRIGGER refuse ON messages")
+    check(site, daemon, n)
+    daemon.wait_for(event="save.works")
+
+
+def test_postgres_that_goes_back_while_nothing_comes(site):
+    """A failover to a standby that lacks the last rows: whoever was quiet since must notice too."""
+    site.create_topic(2)
+    site.produce(*hosts("a"))
+    daemon = site.start(handlers={"restart-host": None})
+    site.wait_drained()
+    with site.database.connect() as connection:
+        sources = "SELECT id FROM partitions"
+        connection.execute(f'DELETE FROM messages WHERE source IN ({sources}) AND "offset" >= 10')
+        connection.execute("UPDATE partitions SET next_offset = 10")
+    terminate(site)
+    for partition in range(2):
+        line = daemon.wait_for(event="partition.went_back", partition=partition)
+        assert line["offset"] == 10
+    until(lambda: len(site.saved()) == 100)
+    check(site, daemon, 100)
+
+
+def test_kafka_that_is_away(folder, site):
+    """What is in flight ends meanwhile, and is committed afterwards."""
+    broker = Broker(folder / "kafka")
+    try:
+        site.kafka = Kafka(broker.servers)
+        site.create_topic(2)
+        held = site.restarter.hold("hold-1.example.com")
+        site.produce(held, *hosts("a"))
+        daemon = site.start()
+        until(lambda: len(site.restarter.hosts()) == 101)
+        broker.kill()
+        site.restarter.release(held)
+        daemon.wait_for(event="kafka.down")
+        until(lambda: daemon.metrics()["ackd_restarts_total{result=\"done\"}"] == 101)
+        until(lambda: daemon.metrics()["ackd_kafka_up"] == 0)
+        broker.start()
+        daemon.wait_for(event="kafka.up", msg=re.compile("again"), timeout=60)
+        site.produce(*hosts("b"))
+        check(site, daemon, 201, repeats=True)
+        assert len(daemon.find(event="kafka.down")) == 1
+    finally:
+        broker.stop()
