@@ -2,7 +2,6 @@
 
 import re
 
-import pytest
 from harness import until
 from harness.kafka import Record
 from harness.oracle import check_fences, check_resolved
@@ -164,34 +163,6 @@ def test_save_alone(site):
     assert daemon.stop() == 0
     check_resolved(site)
     assert site.restarter.restarts() == []
-
-
-@pytest.mark.parametrize(
-    "limits,gauge,most",
-    [
-        ({"in_flight": 10}, "ackd_in_flight_messages", 10),
-        (
-            {"in_flight_bytes": "64KiB", "message_bytes": "32KiB"},
-            "ackd_in_flight_bytes",
-            (64 + 32) * 1024,  # it is looked at before a message is taken
-        ),
-    ],
-    ids=["in_flight", "in_flight_bytes"],
-)
-def test_a_limit_slows_intake_down_and_loses_nothing(site, limits, gauge, most):
-    site.create_topic(2)
-    site.produce(*(request(f"n{i}.example.com", pad="x" * 8000) for i in range(500)))
-    daemon = site.start(limits=limits, postgres={"batch_rows": 3})
-    seen = set()
-
-    def is_drained():
-        seen.add(daemon.metrics().get(gauge, 0))
-        return site.is_drained()
-
-    until(is_drained, 60)
-    assert 0 < max(seen) <= most
-    assert daemon.stop() == 0
-    check_resolved(site)
 
 
 def test_a_crash_loses_nothing_and_saves_nothing_twice(site):
