@@ -123,20 +123,23 @@ def kill(world):
     site.create_topic(6)
     daemons = world.pair()
     watch = Watch(site)
-    missed = 0
+    hits = missed = 0
     try:
         with under_load(world, daemons) as load:
             for _ in range(world.kills):
                 instance, misses = faults.stop_at_work(watch, daemons)
                 missed += misses
+                # It stands still: what is seen now is what the kill hits.
+                hits += bool(watch.batches(instance)) and bool(watch.commands(daemons[instance]))
                 daemons[instance].kill()
                 daemons[instance] = world.start(instance)
                 # Killed in its first second it would never come to its second.
                 time.sleep(world.rng.uniform(0, 2))
     finally:
         watch.close()
+    assert hits == world.kills, f"{hits} of {world.kills} kills hit a batch and a command"
     found = finish(world, daemons.values(), load.asked)
-    return {"kills": world.kills, "hits": world.kills, "repeated": missed, **found}
+    return {"kills": world.kills, "hits": hits, "repeated": missed, **found}
 
 
 def backends(world):
@@ -146,24 +149,27 @@ def backends(world):
     site.create_topic(6)
     daemons = world.pair()
     hits = {"terminated": 0, "killed": 0}
+    missed = 0
     with under_load(world, daemons) as load:
         for number in range(2 * world.rounds):
             watch = until(lambda: connected(site), 60)
-            _, pid = watch.wait_batch(daemons)
+            pid, misses = faults.stop_backend_at_work(watch, daemons)
+            missed += misses
             if number % 2 and world.cluster:
                 os.kill(pid, signal.SIGKILL)
                 hits["killed"] += 1
             else:
                 [(done,)] = site.database.rows("SELECT pg_terminate_backend(%s)", pid)
+                os.kill(pid, signal.SIGCONT)
                 hits["terminated"] += done
             watch.close()
             time.sleep(world.rng.uniform(0.2, 1.5))
-    assert hits["terminated"] >= world.rounds * (1 if world.cluster else 2) - 1, hits
+    assert sum(hits.values()) == 2 * world.rounds, hits
     until(lambda: connected(site), 60).close()
     lost = sum(len(daemon.find(event="postgres.connection")) for daemon in daemons.values())
     lost += sum(len(daemon.find(event="postgres.down")) for daemon in daemons.values())
     assert lost > 0, "no daemon noticed"
-    return {"hits": hits, "noticed": lost, **finish(world, daemons.values(), load.asked)}
+    return {"hits": hits, "repeated": missed, "noticed": lost, **finish(world, daemons.values(), load.asked)}
 
 
 def connected(site):
@@ -184,15 +190,20 @@ def immediate(world):
         for _ in range(world.rounds):
             watch = until(lambda: connected(site), 60)
             watch.wait_batch(daemons)
+            before = said(daemons, "postgres.down")
             world.cluster.immediate()
             began = time.monotonic()
+            until(lambda before=before: said(daemons, "postgres.down") > before, 10)
             time.sleep(world.rng.uniform(0, 4))
             world.cluster.start()
             away.append(round(time.monotonic() - began, 1))
             progress(site, 30)
-    noticed = sum(len(daemon.find(event="postgres.down")) for daemon in daemons.values())
-    assert noticed > 0, "no daemon noticed"
     return {"stops": world.rounds, "seconds_away": away, **finish(world, daemons.values(), load.asked)}
+
+
+def said(daemons, event):
+    """How often, by all of them."""
+    return sum(len(daemon.find(event=event)) for daemon in daemons.values())
 
 
 def progress(site, timeout):
@@ -204,24 +215,38 @@ def progress(site, timeout):
     return round(time.monotonic() - began, 2)
 
 
+def misses_kafka(daemon):
+    """Whether it has said that Kafka is away, and not yet that it is back."""
+    return [line["event"] for line in daemon.find(event=re.compile(r"^kafka\.(up|down)$"))][-1:] == ["kafka.down"]
+
+
 def broker(world):
     """kill -9 of Kafka while messages are handled, and a start."""
     site = world.site
     site.create_topic(6)
     daemons = world.pair()
-    away = []
+    away, running = [], []
+    watch = Watch(site)
     with under_load(world, daemons) as load:
-        for _ in range(world.rounds):
+        for number in range(world.rounds):
             with load.paused():  # the producer must know what was taken
-                site.produce(*(load.asked or load.hosts))
-                load.asked.update(load.hosts if not load.asked else ())
+                held = site.restarter.hold(f"hold-{number}.example.com")
+                load.asked.update(load.hosts if not load.asked else (), [held])
+                site.produce(*load.asked)
+                until(lambda: any(watch.commands(daemon) for daemon in daemons.values()))
                 world.broker.kill()
+                running.append(sum(len(watch.commands(daemon)) for daemon in daemons.values()))
+                site.restarter.release(held)
                 began = time.monotonic()
+                until(lambda: all(map(misses_kafka, daemons.values())), 60)
                 time.sleep(world.rng.uniform(0, 4))
                 world.broker.start()
                 away.append(round(time.monotonic() - began, 1))
             progress(site, 60)
-    return {"kills": world.rounds, "seconds_away": away, **finish(world, daemons.values(), load.asked)}
+    watch.close()
+    assert all(running), f"nothing was in flight when the broker was killed: {running}"
+    found = finish(world, daemons.values(), load.asked)
+    return {"kills": world.rounds, "commands_then": running, "seconds_away": away, **found}
 
 
 # --- what stands still -----------------------------------------------------------------------

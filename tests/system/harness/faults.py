@@ -170,6 +170,21 @@ def stop_at_work(watch, daemons, timeout=60, copying=False):
     raise AssertionError(f"no daemon was at work at once in both ways ({missed} stops missed)")
 
 
+def stop_backend_at_work(watch, instances, timeout=60):
+    """SIGSTOPs the backend of a batch, which is looked at again when it stands still. Returns its pid
+    and how many stops missed the moment and were taken back."""
+    deadline = time.monotonic() + timeout
+    missed = 0
+    while time.monotonic() < deadline:
+        instance, pid = watch.wait_batch(instances, deadline - time.monotonic())
+        send([pid], signal.SIGSTOP)
+        if any(pid == other for other, _ in watch.batches(instance)):
+            return pid, missed
+        os.kill(pid, signal.SIGCONT)
+        missed += 1
+    raise AssertionError(f"no backend could be stopped with a batch ({missed} stops missed)")
+
+
 class Load:
     """Requests for `hosts` hosts, over and over, in a thread until it is ended."""
 
