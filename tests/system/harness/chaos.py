@@ -114,6 +114,32 @@ def under_load(world, daemons, **shape):
         load.end()
 
 
+AWAY = ("postgres.down", "postgres.connection")
+
+
+def said(daemons, *events):
+    """instance: how many lines of these events its log has"""
+    return {
+        name: sum(len(daemon.find(event=event)) for event in events)
+        for name, daemon in daemons.items()
+    }
+
+
+def wait_said_again(daemons, before, *events, timeout=30):
+    """Each daemon says one of them more often than `before`; returns how many times in all."""
+
+    def look():
+        now = said(daemons, *events)
+        return all(now[name] > before[name] for name in daemons) and now
+
+    try:
+        now = until(look, timeout)
+    except AssertionError:
+        now = said(daemons, *events)
+        raise AssertionError(f"not every daemon said {events}: {before}, then {now}") from None
+    return sum(now.values()) - sum(before.values())
+
+
 # --- processes that die ----------------------------------------------------------------------
 
 
@@ -123,23 +149,26 @@ def kill(world):
     site.create_topic(6)
     daemons = world.pair()
     watch = Watch(site)
-    hits = missed = 0
+    kills = hits = missed = 0
     try:
         with under_load(world, daemons) as load:
-            for _ in range(world.kills):
+            # One that ended its work between the look and the kill is no hit, and is made up for.
+            while hits < world.kills and kills < 2 * world.kills:
                 instance, misses = faults.stop_at_work(watch, daemons)
                 missed += misses
-                # It stands still: what is seen now is what the kill hits.
-                hits += bool(watch.batches(instance)) and bool(watch.commands(daemons[instance]))
-                daemons[instance].kill()
+                daemon = daemons[instance]
+                at_work = bool(watch.batches(instance) and watch.commands(daemon))
+                daemon.kill()
+                kills += 1
+                hits += at_work and daemon.process.returncode == -signal.SIGKILL
                 daemons[instance] = world.start(instance)
                 # Killed in its first second it would never come to its second.
                 time.sleep(world.rng.uniform(0, 2))
     finally:
         watch.close()
-    assert hits == world.kills, f"{hits} of {world.kills} kills hit a batch and a command"
     found = finish(world, daemons.values(), load.asked)
-    return {"kills": world.kills, "hits": hits, "repeated": missed, **found}
+    assert hits == world.kills, f"{hits} of {kills} kills hit a daemon at work"
+    return {"kills": kills, "hits": hits, "repeated": missed, **found}
 
 
 def backends(world):
@@ -149,27 +178,32 @@ def backends(world):
     site.create_topic(6)
     daemons = world.pair()
     hits = {"terminated": 0, "killed": 0}
-    missed = 0
+    missed = noticed = 0
     with under_load(world, daemons) as load:
         for number in range(2 * world.rounds):
             watch = until(lambda: connected(site), 60)
-            pid, misses = faults.stop_backend_at_work(watch, daemons)
+            until(lambda: watch.is_settled(daemons), 60)
+            instance, pid, misses = faults.stop_backend_at_work(watch, daemons)
             missed += misses
+            hit = {instance: daemons[instance]}
+            before = said(hit, *AWAY)
             if number % 2 and world.cluster:
                 os.kill(pid, signal.SIGKILL)
                 hits["killed"] += 1
             else:
-                [(done,)] = site.database.rows("SELECT pg_terminate_backend(%s)", pid)
-                os.kill(pid, signal.SIGCONT)
+                try:
+                    [(done,)] = watch.terminate(pid)
+                finally:
+                    os.kill(pid, signal.SIGCONT)
                 hits["terminated"] += done
             watch.close()
+            noticed += wait_said_again(hit, before, *AWAY)
             time.sleep(world.rng.uniform(0.2, 1.5))
-    assert sum(hits.values()) == 2 * world.rounds, hits
+    killed = world.rounds if world.cluster else 0
+    assert hits == {"terminated": 2 * world.rounds - killed, "killed": killed}, hits
     until(lambda: connected(site), 60).close()
-    lost = sum(len(daemon.find(event="postgres.connection")) for daemon in daemons.values())
-    lost += sum(len(daemon.find(event="postgres.down")) for daemon in daemons.values())
-    assert lost > 0, "no daemon noticed"
-    return {"hits": hits, "repeated": missed, "noticed": lost, **finish(world, daemons.values(), load.asked)}
+    found = finish(world, daemons.values(), load.asked)
+    return {"hits": hits, "repeated": missed, "noticed": noticed, **found}
 
 
 def connected(site):
@@ -185,25 +219,23 @@ def immediate(world):
     site = world.site
     site.create_topic(6)
     daemons = world.pair()
-    away = []
+    away, noticed = [], []
     with under_load(world, daemons) as load:
         for _ in range(world.rounds):
             watch = until(lambda: connected(site), 60)
             watch.wait_batch(daemons)
-            before = said(daemons, "postgres.down")
+            before, back = said(daemons, *AWAY), said(daemons, "postgres.up")
             world.cluster.immediate()
+            watch.close()
             began = time.monotonic()
-            until(lambda before=before: said(daemons, "postgres.down") > before, 10)
             time.sleep(world.rng.uniform(0, 4))
             world.cluster.start()
             away.append(round(time.monotonic() - began, 1))
+            noticed.append(wait_said_again(daemons, before, *AWAY))
+            wait_said_again(daemons, back, "postgres.up")
             progress(site, 30)
-    return {"stops": world.rounds, "seconds_away": away, **finish(world, daemons.values(), load.asked)}
-
-
-def said(daemons, event):
-    """How often, by all of them."""
-    return sum(len(daemon.find(event=event)) for daemon in daemons.values())
+    found = finish(world, daemons.values(), load.asked)
+    return {"stops": world.rounds, "noticed": noticed, "seconds_away": away, **found}
 
 
 def progress(site, timeout):
@@ -215,38 +247,47 @@ def progress(site, timeout):
     return round(time.monotonic() - began, 2)
 
 
-def misses_kafka(daemon):
-    """Whether it has said that Kafka is away, and not yet that it is back."""
-    return [line["event"] for line in daemon.find(event=re.compile(r"^kafka\.(up|down)$"))][-1:] == ["kafka.down"]
-
-
 def broker(world):
-    """kill -9 of Kafka while messages are handled, and a start."""
+    """kill -9 of Kafka while each daemon has commands that run, and a start when each has noticed.
+    The producer goes on meanwhile, and is idempotent: it knows what was taken."""
     site = world.site
     site.create_topic(6)
     daemons = world.pair()
-    away, running = [], []
     watch = Watch(site)
-    with under_load(world, daemons) as load:
-        for number in range(world.rounds):
-            with load.paused():  # the producer must know what was taken
-                held = site.restarter.hold(f"hold-{number}.example.com")
-                load.asked.update(load.hosts if not load.asked else (), [held])
-                site.produce(*load.asked)
-                until(lambda: any(watch.commands(daemon) for daemon in daemons.values()))
-                world.broker.kill()
-                running.append(sum(len(watch.commands(daemon)) for daemon in daemons.values()))
-                site.restarter.release(held)
+    held, away, at_work = [], [], []
+    try:
+        with under_load(world, daemons) as load:
+            for number in range(world.rounds):
+                joined(site, 2)
+                names = [site.restarter.hold(f"hold-{number}-{p}.example.com") for p in range(6)]
+                held += names
+                site.produce(*(Record(request(name), partition=p) for p, name in enumerate(names)))
+                until(lambda: set(names) <= set(site.restarter.hosts()), 60)
+                down, up = said(daemons, "kafka.down"), said(daemons, "kafka.up")
+                running = faults.kill_broker_at_work(world.broker, watch, daemons)
+                at_work.append(running)
                 began = time.monotonic()
-                until(lambda: all(map(misses_kafka, daemons.values())), 60)
-                time.sleep(world.rng.uniform(0, 4))
+                wait_said_again(daemons, down, "kafka.down", timeout=60)
+                # What runs goes on and ends without Kafka.
+                for name in names:
+                    site.restarter.release(name)
+                ours = {r.pid for r in site.restarter.restarts() if r.host in names}
+                until(lambda: not ours & set(site.restarter.running()), 30)
+                time.sleep(world.rng.uniform(0, 2))
+                assert load.is_going(), "the load had ended"
                 world.broker.start()
                 away.append(round(time.monotonic() - began, 1))
-            progress(site, 60)
-    watch.close()
-    assert all(running), f"nothing was in flight when the broker was killed: {running}"
-    found = finish(world, daemons.values(), load.asked)
-    return {"kills": world.rounds, "commands_then": running, "seconds_away": away, **found}
+                wait_said_again(daemons, up, "kafka.up", timeout=60)
+                progress(site, 60)
+    finally:
+        watch.close()
+    found = finish(world, daemons.values(), load.asked | set(held))
+    return {
+        "kills": world.rounds,
+        "commands_running_at_the_kill": at_work,
+        "seconds_away": away,
+        **found,
+    }
 
 
 # --- what stands still -----------------------------------------------------------------------

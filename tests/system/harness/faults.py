@@ -19,6 +19,12 @@ AT_DATABASE = (
     " AND (query LIKE 'COPY%%' OR query LIKE '%%move_fence%%' OR query LIKE '%%save_each%%')"
 )
 
+SETTLED = (
+    "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = ANY(%s) AND clock_timestamp() - backend_start > interval '500ms'"
+    " GROUP BY 1"
+)
+
 
 class Server:
     """One of scripts/local-*, in a folder of its own; it can be started again in it."""
@@ -134,6 +140,15 @@ class Watch:
 
         return list(filter(is_running, children(daemon.process.pid)))
 
+    def is_settled(self, instances):
+        """Whether each has both its sessions, and for long enough to have taken them up: the log says
+        the same reason again only after that."""
+        found = self._connection.execute(SETTLED, (list(instances),)).fetchall()
+        return dict(found) == dict.fromkeys(instances, 2)
+
+    def terminate(self, pid):
+        return self._connection.execute("SELECT pg_terminate_backend(%s)", (pid,)).fetchall()
+
     def wait_batch(self, instances, timeout=30):
         """(instance, pid of the backend): whoever first has a batch at the database."""
 
@@ -171,18 +186,48 @@ def stop_at_work(watch, daemons, timeout=60, copying=False):
 
 
 def stop_backend_at_work(watch, instances, timeout=60):
-    """SIGSTOPs the backend of a batch, which is looked at again when it stands still. Returns its pid
-    and how many stops missed the moment and were taken back."""
+    """SIGSTOPs a backend that has a batch, and looks at it again when it stands still. Returns the
+    instance it works for, its pid and how many stops missed the moment and were taken back."""
     deadline = time.monotonic() + timeout
     missed = 0
     while time.monotonic() < deadline:
-        instance, pid = watch.wait_batch(instances, deadline - time.monotonic())
-        send([pid], signal.SIGSTOP)
-        if any(pid == other for other, _ in watch.batches(instance)):
-            return pid, missed
+        instance, pid = watch.wait_batch(instances)
+        stopped = True
+
+        def go_on(pid=pid):
+            nonlocal stopped
+            stopped = False
+            os.kill(pid, signal.SIGCONT)
+
+        # It may hold a lock of the server's own that the look needs: then it does not stand long.
+        limit = threading.Timer(2, go_on)
+        limit.start()
+        try:
+            send([pid], signal.SIGSTOP)
+            found = pid in (one for one, _ in watch.batches(instance))
+        finally:
+            limit.cancel()
+            limit.join()
+        if found and stopped:
+            return instance, pid, missed
         os.kill(pid, signal.SIGCONT)
         missed += 1
-    raise AssertionError(f"no backend could be stopped with a batch ({missed} stops missed)")
+    raise AssertionError(f"no backend was stopped with its batch ({missed} stops missed)")
+
+
+def kill_broker_at_work(broker, watch, daemons, timeout=30):
+    """SIGSTOPs Kafka and kills it when each of the daemons has commands that run; instance: how many."""
+    pid = broker.pid("n1.pid")
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        send([pid], signal.SIGSTOP)
+        running = {name: len(watch.commands(daemon)) for name, daemon in daemons.items()}
+        if all(running.values()):
+            broker.kill()
+            return running
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.1)
+    raise AssertionError(f"not each daemon had work in flight: {running}")
 
 
 class Load:
@@ -193,7 +238,6 @@ class Load:
         self._site = site
         self._rng = rng
         self._shape = batch, every, pad
-        self._gate = threading.Lock()
         self._end = threading.Event()
         self._failure = None
         self.asked = set()
@@ -206,17 +250,15 @@ class Load:
             picked = [self._rng.choice(self.hosts) for _ in range(batch)]
             extra = {"pad": "x" * pad} if pad else {}
             try:
-                with self._gate:
-                    self._site.produce(*(Record(request(host, **extra)) for host in picked))
+                self._site.produce(*(Record(request(host, **extra)) for host in picked))
             except Exception as failure:  # told by end()
                 self._failure = failure
                 return
             self.asked.update(picked)
             self._end.wait(every)
 
-    def paused(self):
-        """As a context: nothing is produced meanwhile."""
-        return self._gate
+    def is_going(self):
+        return self._thread.is_alive()
 
     def end(self):
         self._end.set()
