@@ -67,10 +67,11 @@ def test_postgres_that_comes_later(kafka, cluster, tmp_path):
     site.produce(*hosts("a"))
     cluster.immediate()
     daemon = site.start(init=False)
-    daemon.wait_for(event="postgres.down")
+    line = daemon.wait_for(event="postgres.down")
+    assert "what is to be saved waits, trying again until it is there" in line["msg"]
     assert site.restarter.hosts() == []
     cluster.start()
-    daemon.wait_for(event="postgres.up")
+    daemon.wait_for(event="postgres.up", msg=re.compile("connected to PostgreSQL"))
     check(site, daemon, 100)
     reasons = [line["msg"] for line in daemon.find(event="postgres.down")]
     assert len(reasons) == len(set(reasons)), "an outage is said once"
@@ -142,10 +143,12 @@ def test_too_many_connections(site):
         site.produce(*hosts("b"))
         line = daemon.wait_for(event="postgres.down", msg=re.compile("too many connections"))
         assert "max_connections" in line["msg"]  # what a person can do
+        assert "53300" in line["msg"]
         until(lambda: len(site.restarter.hosts()) == 200)
         assert len(site.saved()) == 100
         with site.database.connect() as connection:
             connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+        daemon.wait_for(event="postgres.up", msg=re.compile("is back after"))
         check(site, daemon, 200)
     finally:
         for one in site._daemons:
@@ -177,7 +180,11 @@ def test_serialization_failures_and_deadlocks(site):
     daemon = site.start(postgres={"connections": 1}, retry={"backoff": "1m", "backoff_max": "1h"})
     check(site, daemon, 100)
     assert site.database.value("SELECT last_value FROM trouble") >= 7
-    assert {line["msg"][:60] for line in daemon.find(event="save.failed", level="warning")}
+    # Once each kind, at the default level, and once that it is over.
+    said = daemon.find(event="save.failed", level="warning")
+    assert [re.findall("40001|40P01", line["msg"])[0] for line in said] == ["40001", "40P01"]
+    assert all("it waits and is sent again" in line["msg"] for line in said)
+    assert len(daemon.find(event="save.works")) == 1
 
 
 REFUSAL = """
@@ -228,18 +235,22 @@ def test_postgres_that_goes_back_while_nothing_comes(site):
 
 
 def test_kafka_that_is_away(folder, site):
-    """What is in flight ends meanwhile, and is committed afterwards."""
+    """What is in flight ends meanwhile, also what has not begun, and is committed afterwards."""
     broker = Broker(folder / "kafka")
     try:
         site.kafka = Kafka(broker.servers)
         site.create_topic(2)
         held = site.restarter.hold("hold-1.example.com")
-        site.produce(held, *hosts("a"))
-        daemon = site.start()
-        until(lambda: len(site.restarter.hosts()) == 101)
+        site.produce(held)
+        daemon = site.start(handlers={"restart-host": {"concurrency": 1}})
+        until(lambda: site.restarter.hosts() == [held])
+        site.produce(*hosts("a"))
+        until(lambda: len(site.saved()) == 101)
         broker.kill()
+        line = daemon.wait_for(event="kafka.down")
+        assert "what is in flight goes on" in line["msg"]
+        assert site.restarter.hosts() == [held]
         site.restarter.release(held)
-        daemon.wait_for(event="kafka.down")
         until(lambda: daemon.metrics()["ackd_restarts_total{result=\"done\"}"] == 101)
         until(lambda: daemon.metrics()["ackd_kafka_up"] == 0)
         broker.start()
@@ -247,5 +258,6 @@ def test_kafka_that_is_away(folder, site):
         site.produce(*hosts("b"))
         check(site, daemon, 201, repeats=True)
         assert len(daemon.find(event="kafka.down")) == 1
+        assert len(daemon.find(event="kafka.up", msg=re.compile("again"))) == 1
     finally:
         broker.stop()
