@@ -1,5 +1,6 @@
 """Each limit holds back what it must, is said with its reason, and ends by itself."""
 
+import pytest
 from harness import until
 from harness.kafka import Record
 from harness.oracle import check_fences, check_resolved
@@ -63,6 +64,37 @@ def test_in_flight_bytes(site):
     until(lambda: paused(daemon, "in_flight_bytes") == 0)
     assert daemon.stop() == 0
     check_resolved(site)
+
+
+@pytest.mark.parametrize(
+    "limits,gauge,most",
+    [
+        ({"in_flight": 10}, "ackd_in_flight_messages", 10),
+        # It is looked at before a message is taken, so the last one comes on top.
+        (
+            {"in_flight_bytes": "64KiB", "message_bytes": "32KiB"},
+            "ackd_in_flight_bytes",
+            64 * KIB + 9000,
+        ),
+    ],
+    ids=["in_flight", "in_flight_bytes"],
+)
+def test_the_gauge_is_never_above(site, limits, gauge, most):
+    """In the whole run, and not only while something holds it up."""
+    site.create_topic(2)
+    site.produce(*(request(f"n{i}.example.com", pad="x" * 8000) for i in range(500)))
+    daemon = site.start(limits=limits, postgres={"batch_rows": 3})
+    seen = set()
+
+    def is_drained():
+        seen.add(daemon.metrics().get(gauge, 0))
+        return site.is_drained()
+
+    until(is_drained, 60)
+    assert 0 < max(seen) <= most
+    assert daemon.stop() == 0
+    check_resolved(site)
+    assert set(site.restarter.hosts()) == {f"n{i}.example.com" for i in range(500)}
 
 
 def test_waiting(site):
@@ -141,4 +173,20 @@ def test_batch_bytes(site):
     n, buckets = batches(site, daemon)
     assert n >= 25
     assert buckets[5.0] == n
+    check_resolved(site)
+
+
+def test_batch_bytes_of_small_rows(site):
+    """What a row takes besides its payload counts as well."""
+    site.create_topic(1)
+    daemon = site.start(
+        postgres={"batch_bytes": "64KiB", "connections": 1}, handlers={"restart-host": None}
+    )
+    site.produce(*(request(f"h{i}.example.com", pad="x" * KIB) for i in range(2000)))
+    site.wait_drained()
+    assert daemon.stop() == 0
+    n, _ = batches(site, daemon)
+    rows = daemon.metrics()["ackd_save_batch_rows_sum"]
+    assert rows == 2000
+    assert n >= 2000 / 65
     check_resolved(site)
