@@ -99,6 +99,19 @@ def test_postgres_that_becomes_read_only(site):
     check(site, daemon, 200)
 
 
+def test_read_only_is_said_with_its_sqlstate_and_remedy(site):
+    site.create_topic(1)
+    daemon = site.start()
+    daemon.wait_for(event="postgres.up")
+    with site.database.connect() as connection:
+        name = site.database.name
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    terminate(site)
+    line = daemon.wait_for(event="postgres.down", msg=re.compile("read-only"))
+    assert "25006" in line["msg"]
+    assert "check the failover" in line["msg"]
+
+
 def test_postgres_that_is_slow(site):
     """What is not saved fills limits.in_flight, then nothing more is read."""
     site.create_topic(1)
@@ -232,6 +245,23 @@ def test_postgres_that_goes_back_while_nothing_comes(site):
         assert line["offset"] == 10
     until(lambda: len(site.saved()) == 100)
     check(site, daemon, 100)
+
+
+def test_all_sessions_end_at_once(site):
+    """It is said that PostgreSQL is away, not only that one connection is: the metric says it too,
+    and what says that it is back must have its counterpart."""
+    site.create_topic(1)
+    site.produce(*hosts("a"))
+    daemon = site.start()
+    site.wait_drained()
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test'"
+    query += " AND datname = current_database()"
+    until(lambda: site.database.value(query) == 2)
+    terminate(site)
+    daemon.wait_for(event="postgres.up", msg=re.compile("is back after"))
+    site.produce(*hosts("b"))
+    check(site, daemon, 200)
+    assert len(daemon.find(event="postgres.down")) == 1
 
 
 def test_kafka_that_is_away(folder, site):
