@@ -59,22 +59,26 @@ static void log_down(PgPool *pool, bool was_up, const char *sqlstate, const char
                 level = LOG_ERROR;
                 remedy = "set postgres.password_file";
         }
-        if (!is_news(pool, why)) {
+        /* The last session may end for the reason that was said of the first. */
+        bool last = was_up && pool->n_up == 0;
+        if (!is_news(pool, why) && !last) {
                 return;
         }
+        const char *code = strstr(why, sqlstate) == NULL ? sqlstate : "";
+        const char *code_colon = code[0] != '\0' ? ": " : "";
         const char *colon = remedy != NULL ? "; " : "";
         remedy = remedy != NULL ? remedy : "";
         if (pool->n_up > 0) {
                 log_write(pool->shared.log, level, "postgres.connection", FIELDS(.error = why),
-                          "%s PostgreSQL (%zu of %zu are up): %s; trying again%s%s",
+                          "%s PostgreSQL (%zu of %zu are up): %s%s%s; trying again%s%s",
                           was_up ? "lost a connection to" : "cannot make another connection to",
-                          pool->n_up, pool->n_sessions, why, colon, remedy);
+                          pool->n_up, pool->n_sessions, code, code_colon, why, colon, remedy);
                 return;
         }
         log_write(pool->shared.log, level, "postgres.down", FIELDS(.error = why),
-                  "%s PostgreSQL: %s; what is to be saved waits, trying again until it is there"
+                  "%s PostgreSQL: %s%s%s; what is to be saved waits, trying again until it is there"
                   "%s%s",
-                  was_up ? "lost" : "cannot reach", why, colon, remedy);
+                  was_up ? "lost" : "cannot reach", code, code_colon, why, colon, remedy);
 }
 
 static void on_down(Session *session, bool was_up, const char *sqlstate, const char *why) {

@@ -59,6 +59,10 @@ static void find_sqlstate(const char *text, char sqlstate[6]) {
                         return;
                 }
         }
+        /* What target_session_attrs asks for, libpq itself refuses, without one. */
+        if (strstr(text, "session is read-only") != NULL) {
+                memcpy(sqlstate, SQLSTATE_READ_ONLY, sizeof(SQLSTATE_READ_ONLY));
+        }
 }
 
 /* --- going down --------------------------------------------------------------------------- */

@@ -261,7 +261,7 @@ static void test_backend_terminated(void **state) {
         assert_int_equal(test.downs, 1);
         expect_ok("SELECT 1", "1");
         assert_int_equal(test.ups, 2);
-        const CapturedLine *down = find_line("lost PostgreSQL: terminating connection");
+        const CapturedLine *down = find_line("lost PostgreSQL: 57P01: terminating connection");
         assert_non_null(down);
         assert_int_equal(down->level, LOG_WARNING);
         assert_string_equal(down->event, "postgres.down");
