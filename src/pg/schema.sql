@@ -319,6 +319,9 @@ BEGIN
            OR cardinality(done) IS DISTINCT FROM n THEN
                 RAISE EXCEPTION 'save_each wants arrays of one length' USING ERRCODE = 'AK003';
         END IF;
+        -- A block that fails lets go of its locks: whoever mends the table meanwhile would come in
+        -- between two rows, and those refused before it would look like the only bad ones.
+        LOCK TABLE messages IN ROW EXCLUSIVE MODE;
         FOR i IN 1..n LOOP
                 BEGIN
                         INSERT INTO messages (source, "offset", key, host, request_id, payload,

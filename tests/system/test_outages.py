@@ -203,10 +203,17 @@ def test_serialization_failures_and_deadlocks(site):
 REFUSAL = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+        PERFORM pg_sleep(0.01);
         RAISE EXCEPTION 'a trigger with a bug' USING ERRCODE = '22012';
 END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION refuse();
 """
+
+
+EACH = (
+    "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()"
+    " AND state = 'active' AND query LIKE '%%save_each%%' AND pid <> pg_backend_pid()"
+)
 
 
 @pytest.mark.parametrize("n", [1, 100])
@@ -223,6 +230,8 @@ def test_a_table_that_refuses_every_row(site, n):
     assert "look at what all rows have in common" in line["msg"]
     until(lambda: len(site.restarter.hosts()) == n)
     assert site.saved() == {} and site.rejected() == {}
+    # In the middle of the rows: it must not divide them into bad and good ones.
+    until(lambda: site.database.value(EACH), 30, interval=0.001)
     with site.database.connect() as connection:
         connection.execute("DROP TRIGGER refuse ON messages")
     check(site, daemon, n)
