@@ -120,7 +120,7 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
                 say(shutdown, ", %llu running restart%s ended unknown, %s",
                     (unsigned long long)interrupted, interrupted == 1 ? "" : "s",
                     shutdown->terminated || shutdown->killed ? "by force at the end of the grace"
-                                                             : "by their own timeout");
+                                                             : "by themselves");
                 worsen(shutdown, EXIT_UNCONFIRMED);
         }
         if (running > 0) {
