@@ -418,7 +418,8 @@ typedef struct RefusedRow {
         char detail[MESSAGE_DETAIL_MAX];
 } RefusedRow;
 /* One fence for each of Batch.parts, in their order; -1: there is no such source. NULL: outage.
- * @refused: rows of the batch that were refused when it, or a predecessor's, went row by row. */
+ * @refused: rows from the expected fence on that were refused row by row, ours or a predecessor's.
+ */
 MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
                                   const RefusedRow *refused, size_t n_refused, int64_t now);
 

@@ -224,9 +224,14 @@ static int crowd_dispatch(Engine *engine) {
                                           .offset = (int64_t)engine->retrying});
 }
 
-static bool again_may_start(const Engine *engine) {
-        size_t slots = engine->config->concurrency / AGAIN_SHARE;
-        return engine->debt_us <= 0 && engine->n_runs_again < (slots > 0 ? slots : 1);
+/* Also when nobody else waits, a quarter of the slots is kept for who comes next: what fails may
+ * take its whole timeout to do so. */
+static bool again_may_start(const Engine *engine, bool alone) {
+        size_t limit = engine->config->concurrency;
+        size_t slots = !alone       ? limit / AGAIN_SHARE
+                       : limit == 0 ? SIZE_MAX
+                                    : limit - (limit + 3) / 4;
+        return (alone || engine->debt_us <= 0) && engine->n_runs_again < (slots > 0 ? slots : 1);
 }
 
 /* NULL: nobody's. */
@@ -235,20 +240,24 @@ static Host *next_host(Engine *engine) {
         Host *again = list_first(&engine->again, Host, link);
         if (fresh == NULL) {
                 engine->debt_us = 0; /* nobody was kept waiting */
-                return again;
+                return again_may_start(engine, true) ? again : NULL;
         }
         if (engine->retries_crowd) {
                 return again;
         }
-        return again != NULL && again_may_start(engine) ? again : fresh;
+        return again != NULL && again_may_start(engine, false) ? again : fresh;
 }
 
-/* The slots' time that a run took, while others waited for a slot. */
+/* The slots' time that a run took while fresh hosts waited for a slot. Runs that ended together are
+ * one debt: how many there are at once is bounded already. */
 static void run_account(Engine *engine, const Run *run) {
-        int64_t took = engine->now - run->started_us;
-        took = took > 0 ? took : 1;
-        engine->debt_us += run->again ? took * (AGAIN_SHARE - 1) : -took;
-        engine->debt_us = engine->debt_us > 0 ? engine->debt_us : 0;
+        int64_t from =
+                run->started_us > engine->no_fresh_us ? run->started_us : engine->no_fresh_us;
+        int64_t took = engine->now > from ? engine->now - from : 1;
+        int64_t debt = run->again ? took * (AGAIN_SHARE - 1) : engine->debt_us - took;
+        if (!run->again || debt > engine->debt_us) {
+                engine->debt_us = debt > 0 ? debt : 0;
+        }
 }
 
 int hosts_dispatch(Engine *engine) {
@@ -262,6 +271,9 @@ int hosts_dispatch(Engine *engine) {
                 r = hosts_add(container_of(first, Message, retry));
         }
         size_t limit = engine->config->concurrency;
+        if (list_is_empty(&engine->fresh)) {
+                engine->no_fresh_us = engine->now;
+        }
         r = r == 0 && !engine->stopping ? crowd_dispatch(engine) : r;
         while (r == 0 && !engine->stopping && (limit == 0 || engine->n_runs < limit)) {
                 Host *host = next_host(engine);

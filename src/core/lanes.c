@@ -381,8 +381,9 @@ int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now) {
         return error_origin(-EINVAL);
 }
 
-static int row_refused(Batch *batch, const RefusedRow *refused) {
-        list_for_each_safe(link, &batch->messages) {
+/* @messages: linked by lane_link. */
+static int row_refused(const List *messages, const RefusedRow *refused) {
+        list_for_each_safe(link, messages) {
                 Message *message = container_of(link, Message, lane_link);
                 if (message->partition->source != refused->source ||
                     message->offset != refused->offset) {
@@ -432,7 +433,7 @@ int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedR
                 return batch_failed(engine, batch, true, false);
         }
         for (size_t i = 0; i < n_refused; i++) {
-                int r = row_refused(batch, &refused[i]);
+                int r = row_refused(&batch->messages, &refused[i]);
                 if (r != 0) {
                         return r;
                 }
@@ -449,10 +450,12 @@ static int batch_refused_below(Batch *batch, const int64_t *fences, const Refuse
                        batch->parts[part].partition->source != refused[i].source) {
                         part++;
                 }
-                int r = part < batch->n_parts && part_is_current(&batch->parts[part]) &&
-                                        refused[i].offset < fences[part]
-                                ? row_refused(batch, &refused[i])
-                                : 0;
+                if (part == batch->n_parts || !part_is_current(&batch->parts[part]) ||
+                    refused[i].offset >= fences[part]) {
+                        continue;
+                }
+                int r = row_refused(&batch->messages, &refused[i]);
+                r = r != 0 ? r : row_refused(&batch->parts[part].partition->lane, &refused[i]);
                 if (r != 0) {
                         return r;
                 }

@@ -54,8 +54,9 @@ struct Engine {
         List again; /* Host.link: the same, but restarting failed before */
         List runs;  /* Run.link */
         size_t n_runs, n_runs_again;
-        int64_t debt_us; /* of slots' time that retries owe to fresh work, see hosts.c */
-        size_t retrying; /* messages that failed and are not resolved */
+        int64_t no_fresh_us; /* when no fresh host was waiting, last */
+        int64_t debt_us;     /* of slots' time that retries owe to fresh work, see hosts.c */
+        size_t retrying;     /* messages that failed and are not resolved */
         size_t retrying_bytes;
         bool retries_crowd; /* they have their share: nothing fresh starts */
         uint64_t run_ids;

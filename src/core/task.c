@@ -79,15 +79,8 @@ static void message_let_go(Message *message) {
         free(steal(message->body));
 }
 
-void message_set_state(Message *message, HandlerId handler, HandlerState state) {
+static void message_set_waits(Message *message, bool waits) {
         Engine *engine = message->partition->engine;
-        const HandlerTask *save = &message->handlers[HANDLER_SAVE];
-        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
-
-        message->handlers[handler].state = state;
-        bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
-                     (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
-                      (restart->state == HANDLER_RUNNING && message->shares));
         if (waits == message->waits) {
                 return;
         }
@@ -100,6 +93,17 @@ void message_set_state(Message *message, HandlerId handler, HandlerState state) 
                 engine->waiting--;
                 engine->in_flight++;
         }
+}
+
+void message_set_state(Message *message, HandlerId handler, HandlerState state) {
+        const HandlerTask *save = &message->handlers[HANDLER_SAVE];
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+
+        message->handlers[handler].state = state;
+        bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
+                     (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
+                      (restart->state == HANDLER_RUNNING && message->shares));
+        message_set_waits(message, waits);
 }
 
 /* The fault becomes the message's, unless it has one: the first is the cause. */
@@ -354,6 +358,10 @@ int message_settle(Message *message) {
                 if (engine->stopping) {
                         return message_finish(message, FINISH_RELEASED);
                 }
+                /* Nothing is left to be done but its row: it is no retry any more, and with
+                 * `rejected` out of order it must not keep others from being read. */
+                retries_count(message, false);
+                message_set_waits(message, true);
                 list_push_back(&engine->rejects, &message->lane_link);
                 return 0;
         case VERDICT_RELEASE:

@@ -8,14 +8,19 @@
 #include "pg/sqlstate.h"
 #include "util/loop.h"
 
+/* What was said last of a failure. */
+typedef struct Said {
+        char sqlstate[6]; /* "-": none since a success */
+        int64_t at_us;
+        unsigned unsaid; /* the same since then */
+} Said;
+
 struct Save {
         Saves *saves;
         Log *log;
         const SaveEvents *events;
         void *user;
-        char said[6]; /* SQLSTATE of the failure that was said last; "-": none since a success */
-        int64_t said_us;
-        unsigned unsaid; /* the same since then */
+        Said rows, rejected; /* two tables: that one works again says nothing of the other */
 };
 
 enum {
@@ -55,6 +60,10 @@ static const char *next_step(SavesKind kind, BatchEnd end) {
         return "";
 }
 
+static Said *said_of(Save *save, SavesKind kind) {
+        return kind == SAVES_REJECT ? &save->rejected : &save->rows;
+}
+
 /* Both a constraint that somebody added, which is the row's fault, and a missing partition, which
  * is nobody's. save_each() knows by the constraint's name. */
 static bool is_perhaps_a_row(const char *sqlstate) {
@@ -64,6 +73,7 @@ static bool is_perhaps_a_row(const char *sqlstate) {
 static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
         const PgFailure *failure = answer->failure;
         const char *sqlstate = failure->sqlstate;
+        Said *said = said_of(save, answer->kind);
         const char *remedy = sqlstate_remedy(sqlstate);
         LogLevel level = sqlstate_is_alarm(sqlstate) ? LOG_ERROR : LOG_WARNING;
         if (answer->end == PG_DROPPED) { /* released meanwhile, or the end of the daemon */
@@ -76,12 +86,13 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
         }
         if (answer->kind == SAVES_BATCH && is_perhaps_a_row(sqlstate)) {
                 level = LOG_DEBUG; /* row by row will tell */
-        } else if (strcmp(save->said, sqlstate) == 0 && loop_now() - save->said_us < SAY_AGAIN_US) {
-                save->unsaid++;
+        } else if (strcmp(said->sqlstate, sqlstate) == 0 &&
+                   loop_now() - said->at_us < SAY_AGAIN_US) {
+                said->unsaid++;
                 level = LOG_DEBUG;
         } else {
-                snprintf(save->said, sizeof(save->said), "%s", sqlstate);
-                save->said_us = loop_now();
+                snprintf(said->sqlstate, sizeof(said->sqlstate), "%s", sqlstate);
+                said->at_us = loop_now();
         }
         log_write(save->log, level, "save.failed",
                   FIELDS(.handler = "save", .error = failure->message),
@@ -91,11 +102,12 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
                   remedy != NULL ? remedy : "");
 }
 
-static void log_works_again(Save *save) {
+static void log_works_again(Save *save, Said *said) {
         log_info(save->log, "save.works", FIELDS(.handler = "save"),
-                 "PostgreSQL takes batches again; %u more had failed the same way", save->unsaid);
-        strcpy(save->said, "-");
-        save->unsaid = 0;
+                 "PostgreSQL takes %s again; %u more had failed the same way",
+                 said == &save->rejected ? "rejected messages" : "batches", said->unsaid);
+        strcpy(said->sqlstate, "-");
+        said->unsaid = 0;
 }
 
 static void log_refused(Save *save, const SavesAnswer *answer) {
@@ -112,6 +124,7 @@ static void log_refused(Save *save, const SavesAnswer *answer) {
 
 static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         Save *save = user;
+        Said *said = said_of(save, answer->kind);
         const char *sqlstate = answer->end == PG_OK ? "" : answer->failure->sqlstate;
         BatchEnd end = sqlstate_batch_end(answer->end, sqlstate);
         if (answer->kind == SAVES_BATCH && end == BATCH_OUTAGE && is_perhaps_a_row(sqlstate)) {
@@ -119,8 +132,8 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         }
         if (end != BATCH_SAVED) {
                 log_failure(save, end, answer);
-        } else if (save->said[0] != '-' && answer->kind != SAVES_FENCES) {
-                log_works_again(save); /* that fences can be read says nothing of it */
+        } else if (said->sqlstate[0] != '-' && answer->kind != SAVES_FENCES) {
+                log_works_again(save, said); /* that fences can be read says nothing of it */
         }
         switch (answer->kind) {
         case SAVES_BATCH:
@@ -146,7 +159,8 @@ int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, const Sav
                 return error_origin(-ENOMEM);
         }
         save->log = log;
-        strcpy(save->said, "-");
+        strcpy(save->rows.sqlstate, "-");
+        strcpy(save->rejected.sqlstate, "-");
         save->events = events;
         save->user = user;
         int r = saves_new(&save->saves, pool, schema, on_end, save);

@@ -334,9 +334,8 @@ static int job_append_refused(Job *job) {
         for (size_t i = 0; i < batch->n_parts && r == 0; i++) {
                 const BatchPart *part = &batch->parts[i];
                 r = buffer_printf(&job->sql,
-                                  " OR (source = %" PRId32 " AND \"offset\" >= %" PRId64
-                                  " AND \"offset\" < %" PRId64 ")",
-                                  part->partition->source, part->expected, part->next);
+                                  " OR (source = %" PRId32 " AND \"offset\" >= %" PRId64 ")",
+                                  part->partition->source, part->expected);
         }
         return r != 0 ? r : buffer_append_char(&job->sql, ')');
 }

@@ -310,6 +310,7 @@ DECLARE
         state text;
         why text;
         constraint_ text;
+        table_ text;
 BEGIN
         IF cardinality(offsets) IS DISTINCT FROM n OR cardinality(keys) IS DISTINCT FROM n
            OR cardinality(hosts) IS DISTINCT FROM n OR cardinality(request_ids) IS DISTINCT FROM n
@@ -334,9 +335,11 @@ BEGIN
                 EXCEPTION WHEN data_exception OR integrity_constraint_violation
                                OR program_limit_exceeded THEN
                         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, why = MESSAGE_TEXT,
-                                constraint_ = CONSTRAINT_NAME;
-                        IF state = '23514' AND constraint_ = '' THEN
-                                RAISE; -- "no partition of relation found for row"
+                                constraint_ = CONSTRAINT_NAME, table_ = TABLE_NAME;
+                        -- "No partition of relation found for row" names the table alone, a CHECK its
+                        -- constraint too, a trigger that raises it neither.
+                        IF state = '23514' AND constraint_ = '' AND table_ <> '' THEN
+                                RAISE;
                         END IF;
                         refused := refused + 1;
                         INSERT INTO rejected (source, "offset", key, value, headers, host, handler,

@@ -957,7 +957,7 @@ static size_t refused_before(const Batch *batch, RefusedRow *refused) {
                 for (size_t k = 0; k < log->n && log->source == part->partition->source; k++) {
                         const LogRecord *record = &log->records[k];
                         if (record->kind == POISON && record->rejected &&
-                            record->offset >= part->expected && record->offset < part->next) {
+                            record->offset >= part->expected) {
                                 refused[n++] = (RefusedRow){.source = log->source,
                                                             .offset = record->offset,
                                                             .detail = "22P05: poison"};

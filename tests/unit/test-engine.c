@@ -347,9 +347,66 @@ static void test_retries_fill_half_of_what_may_wait(void **state) {
                 }
                 run = started(world);
         }
-        /* An eighth of the share is free again; one more ran when it became so. */
-        assert_string_equal(world->finished, "JJJ");
+        /* An eighth of the share is free again. */
+        assert_string_equal(world->finished, "JJ");
         assert_string_equal(run_host(run), "g0");
+}
+
+/* A table `rejected` that is out of order keeps nobody else from being read or restarted. */
+static void test_what_waits_for_its_rejection_is_no_retry(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.attempts = 1;
+        world->config.in_flight = 5;
+        world->config.waiting = 20;
+        world->config.batches = 2;
+        world->config.batch_rows = 20;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 12; i++) {
+                Run *run = fetch_hosts(world, partition, i < 11 ? 'f' : 'g', 1);
+                assert_non_null(run);
+                if (i < 11) {
+                        restarted(world, run, OUTCOME_FAILED);
+                }
+        }
+        assert_int_equal(engine_waiting(world->engine), 11);
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        assert_true(engine_is_reading(world->engine));
+}
+
+/* Commands that hang may be all that there is to do: who comes next finds a slot. */
+static void test_retries_leave_a_quarter_of_the_slots(void **state) {
+        World *world = *state;
+        world->config.concurrency = 4;
+        world->config.batch_rows = 20;
+        Partition *partition = activate(world, 0, 0, 0);
+        char host[8];
+        for (int i = 0; i < 8; i++) {
+                snprintf(host, sizeof(host), "f%d", i);
+                fetch(world, partition, i, host);
+        }
+        take(world);
+        Run *runs[8];
+        size_t n = 0;
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_RESTART) {
+                        runs[n++] = world->taken[i].run;
+                }
+        }
+        saved(world, batch, BATCH_SAVED);
+        for (size_t i = 0; i < n; i++) {
+                restarted(world, runs[i], OUTCOME_FAILED);
+                for (size_t k = 0; k < world->n_taken && n < 8; k++) {
+                        if (world->taken[k].type == ENGINE_RESTART) {
+                                runs[n++] = world->taken[k].run;
+                        }
+                }
+        }
+        tick(world, 70 * SECOND);
+        assert_int_equal(engine_running(world->engine), 3);
+        assert_non_null(fetch_hosts(world, partition, 'g', 1));
+        assert_int_equal(engine_running(world->engine), 4);
 }
 
 static void test_what_cannot_be_read_is_rejected_with_its_fence(void **state) {
@@ -1322,6 +1379,8 @@ int main(void) {
                 TEST(test_retries_have_one_part_in_32_of_the_slots),
                 TEST(test_retries_have_one_part_in_32_of_the_time),
                 TEST(test_retries_fill_half_of_what_may_wait),
+                TEST(test_what_waits_for_its_rejection_is_no_retry),
+                TEST(test_retries_leave_a_quarter_of_the_slots),
                 TEST(test_what_cannot_be_read_is_rejected_with_its_fence),
                 TEST(test_a_denied_host_is_saved_and_rejected),
                 TEST(test_below_the_fence_only_the_restart_runs),

@@ -534,6 +534,26 @@ static void test_check_constraint(void **state) {
         pg_test_exec(test.sql, "ALTER TABLE messages DROP CONSTRAINT site");
 }
 
+/* What a trigger raises names neither: the row's fault too. */
+static void test_trigger_that_checks(void **state) {
+        (void)state;
+        pg_test_exec(test.sql,
+                     "CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+                     "new.payload->>'site' = 'nowhere' THEN RAISE check_violation; END IF; RETURN "
+                     "new; END $$; CREATE TRIGGER judge BEFORE INSERT ON messages FOR EACH ROW "
+                     "EXECUTE FUNCTION judge()");
+        test_batch_add_json(&batch, 0, "{}");
+        test_batch_add_json(&batch, 0, "{\"site\":\"nowhere\"}");
+        batch.batch.n_parts = 1;
+        run(save_batch);
+        assert_int_equal(answer.end, BATCH_REFUSED);
+        run(save_batch_each);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        assert_int_equal(answer.n_refused, 1);
+        expect_state(1, 1, FIRST + 2, FIRST);
+        pg_test_exec(test.sql, "DROP FUNCTION judge CASCADE");
+}
+
 static void test_single_row_refused(void **state) {
         (void)state;
         test_batch_add_json(&batch, 0, "nonsense");
@@ -719,6 +739,7 @@ int main(void) {
                 TEST(test_broken_table),
                 TEST(test_broken_table_and_one_row),
                 TEST(test_check_constraint),
+                TEST(test_trigger_that_checks),
                 TEST(test_single_row_refused),
                 TEST(test_missing_partition),
                 TEST(test_missing_schema),
