@@ -293,9 +293,10 @@ END $$;
 -- A batch that PostgreSQL refused, row by row: what it refuses again goes to `rejected`, its
 -- neighbours are saved, and the fences move once, at the end. Everything that could be at fault
 -- comes as bytes and is converted inside the row's own block. Only the SQLSTATE classes that are a
--- row's own fault are caught. Every one of several refused is not their fault: nothing is committed.
--- A single one is its own fault only when the table takes another row, which is tried and taken back:
--- at low traffic batches have one row, and a broken table would reject all of them one by one.
+-- row's own fault are caught. When every row is refused, another one is tried and taken back: only if
+-- the table takes that, they are at fault themselves. Otherwise nothing is committed. (How many there
+-- are says nothing: at low traffic batches have one row and a broken table would reject them one by
+-- one, and a few bad rows at the front of a partition would never meet a good one.)
 -- Returns the refused rows.
 CREATE OR REPLACE FUNCTION save_each(sources integer[], offsets bigint[], keys bytea[],
         hosts bytea[], request_ids bytea[], payloads bytea[], header_texts bytea[],
@@ -356,7 +357,7 @@ BEGIN
                         RETURN NEXT;
                 END;
         END LOOP;
-        IF refused = 1 AND n = 1 THEN
+        IF refused = n AND n > 0 THEN
                 BEGIN
                         INSERT INTO messages (source, "offset", key, host, request_id, payload,
                                 headers, produced_at, received_at)

@@ -49,14 +49,16 @@ typedef struct Question {
 /* $1 cluster, $2 group, $3 topic, $4 partition. A row whether there is a source or not. A topic is
  * known by a source of another partition that is a minute old: those of a group that starts for the
  * first time are made one after the other, by several daemons, and none of them was "added".
- * $5: rejected messages from this offset on, or from the fence on when that is lower. */
+ * $5: rejected messages from this offset on, or from the fence on when that is lower; one whose row
+ * was refused while its restart was still to come is not through. */
 static const char read_sql[] =
         "SELECT p.id, p.next_offset, p.updated_at <> p.created_at, p.decided_from,"
         " EXISTS (SELECT FROM \"%1$s\".partitions o WHERE o.cluster_id = $1 AND o.group_id = $2"
         " AND o.topic = $3 AND o.partition <> $4::int"
         " AND o.created_at < clock_timestamp() - interval '1 minute'),"
         " (SELECT array_agg(r.\"offset\" ORDER BY r.\"offset\") FROM \"%1$s\".rejected r"
-        " WHERE r.source = p.id AND r.\"offset\" >= least($5::bigint, p.next_offset))"
+        " WHERE r.source = p.id AND r.\"offset\" >= least($5::bigint, p.next_offset)"
+        " AND (r.handler IS DISTINCT FROM 'save' OR 'restart-host' = ANY(r.handlers_done)))"
         " FROM (SELECT) one LEFT JOIN \"%1$s\".partitions p ON p.cluster_id = $1"
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";

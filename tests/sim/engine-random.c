@@ -417,7 +417,7 @@ static void check_finished(const Message *message, Finish finish) {
                        record->offset);
         }
         if (finish == FINISH_ACCEPTED && !record->excused && record->kind == POISON &&
-            world.config.save) {
+            message->handlers[HANDLER_SAVE].state != HANDLER_OFF && world.config.save) {
                 broken(12, "partition %d, %" PRId64 " is refused and told as accepted", log->index,
                        record->offset);
         }
@@ -536,8 +536,6 @@ static BatchEnd transaction_apply(Transaction *transaction) {
                 }
         }
         bool broken_table = world.now < world.table_back && rows > 0;
-        /* Of several, for ever if nothing else joins them: not while healing. */
-        broken_table |= poison == rows && rows > 1 && world.faults;
         if ((transaction->type == ENGINE_SAVE && poison > 0) || broken_table) {
                 return BATCH_REFUSED;
         }
@@ -882,7 +880,8 @@ static void answer_source(Pending *pending) {
         size_t n = 0;
         for (size_t i = 0; i < log->n && log->has_source; i++) {
                 LogRecord *record = &log->records[i];
-                if (record->rejected && record->offset >= partition->facts.committed) {
+                if (record->rejected && record->kind != POISON &&
+                    record->offset >= partition->facts.committed) {
                         rejected[n++] = record->offset;
                         record->epoch = lost || record->offset >= log->fence ? 0 : partition->epoch;
                 }

@@ -155,6 +155,10 @@ static void test_what_was_rejected(void **state) {
                  "(%d, 7, 'x'), (%d, 8, 'x')",
                  source, source, source, source + 1000);
         pg_test_exec(test.sql, sql);
+        /* Refused while its restart was to come: it is not through. */
+        pg_test_exec(test.sql,
+                     "INSERT INTO rejected (source, \"offset\", reason, handler) SELECT id, 6, "
+                     "'x', 'save' FROM partitions WHERE topic = 'rejected'");
         assert_int_equal(read_source("rejected", 0).facts.n_rejected, 0);
         assert_int_equal(read_from("rejected", 0, 10).facts.n_rejected, 0);
         Answer answer = read_from("rejected", 0, 4);
