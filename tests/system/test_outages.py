@@ -241,7 +241,8 @@ def test_a_table_that_refuses_every_row(site, n):
 def test_postgres_that_goes_back_while_nothing_comes(site):
     """A failover to a standby that lacks the last rows: whoever was quiet since must notice too."""
     site.create_topic(2)
-    site.produce(*hosts("a"))
+    for number, letter in enumerate("ab"):
+        site.produce(*hosts(letter, 50), partition=number)
     daemon = site.start(handlers={"restart-host": None})
     site.wait_drained()
     with site.database.connect() as connection:
