@@ -1,6 +1,7 @@
 /* The consumer against a broker that works; see kafka-client.h. */
 
 #include "kafka-client.h"
+#include "kafka/consumer_private.h"
 
 enum {
         MANY = 20000, /* messages of the test of back-pressure */
@@ -36,6 +37,59 @@ static void test_settings(void **state) {
                          0);
         close_client(&client, 5);
         consumer_free(NULL);
+}
+
+static void expect_setting(const Client *client, const char *name, const char *expected) {
+        char value[64];
+        size_t size = sizeof(value);
+        assert_int_equal(rd_kafka_conf_get(rd_kafka_conf(client->consumer->rk), name, value, &size),
+                         RD_KAFKA_CONF_OK);
+        assert_string_equal(value, expected);
+}
+
+/* What librdkafka works with, asked of itself: a cap that it does not know is memory without a
+ * limit. */
+static void test_owned_settings(void **state) {
+        (void)state;
+        static const ConsumerSetting asked[] = {
+                {"bootstrap.servers", "127.0.0.1:1"}, {"group.id", "g"},
+                {"queued.min.messages", "1000000"},   {"queued.max.messages.kbytes", "2000000"},
+                {"fetch.max.bytes", "104857600"},     {"enable.auto.commit", "true"},
+                {"enable.auto.offset.store", "true"}, {"auto.offset.reset", "latest"},
+                {"enable.partition.eof", "true"},     {"log.queue", "false"},
+        };
+        static const ConsumerSetting owned[] = {
+                {"queued.min.messages", "20000"},  {"queued.max.messages.kbytes", "16384"},
+                {"fetch.max.bytes", "8388608"},    {"enable.auto.commit", "false"},
+                {"auto.offset.reset", "error"},    {"enable.auto.offset.store", "false"},
+                {"enable.partition.eof", "false"}, {"log.queue", "true"},
+        };
+        static const char *const topics[] = {"t", NULL};
+        const ConsumerOptions options = {.settings = asked,
+                                         .n_settings = sizeof(asked) / sizeof(asked[0]),
+                                         .topics = topics,
+                                         .queue_bytes = 16 << 20};
+        Client client = {0};
+        char *error = NULL;
+        assert_int_equal(consumer_new(&client.consumer, &world.loop, NULL, &options, &events,
+                                      &client, &error),
+                         0);
+        for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++) {
+                expect_setting(&client, owned[i].name, owned[i].value);
+        }
+        close_client(&client, 5);
+}
+
+/* A fetch must have room for the largest message, or librdkafka refuses the configuration. */
+static void test_fetch_takes_the_largest_message(void **state) {
+        (void)state;
+        Client client = {0};
+        char *error = NULL;
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "t", "message.max.bytes", "20000000",
+                                 &error),
+                         0);
+        expect_setting(&client, "fetch.max.bytes", "20000000");
+        close_client(&client, 5);
 }
 
 static void test_message(void **state) {
@@ -315,6 +369,8 @@ static int teardown(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_settings),
+                cmocka_unit_test(test_owned_settings),
+                cmocka_unit_test(test_fetch_takes_the_largest_message),
                 cmocka_unit_test(test_message),
                 cmocka_unit_test(test_commit),
                 cmocka_unit_test(test_back_pressure),
