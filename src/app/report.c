@@ -228,6 +228,10 @@ void report_note(Report *report, const EngineAction *action) {
                           "%lld rows were not saved; trying again in %.1f s, no attempt is charged",
                           (long long)action->offset, delay);
                 return;
+        case NOTE_SAVE_WORKS:
+                log_info(report->log, "save.works", FIELDS(.handler = "save"),
+                         "PostgreSQL takes %s again", action->reason);
+                return;
         case NOTE_COMMIT_FAILED:
                 /* What one partition's commit was refused for, the pipeline has said with its
                  * error. */

@@ -273,7 +273,8 @@ int64_t engine_deadline(const Engine *engine) {
                 due = first->key;
         }
         list_for_each(link, &engine->batches) {
-                due = sooner(due, container_of(link, Batch, link)->retry_us);
+                int64_t retry = container_of(link, Batch, link)->retry_us;
+                due = retry > engine->now ? sooner(due, retry) : due; /* or it waits for its turn */
         }
         list_for_each(link, &engine->partitions) {
                 const Partition *partition = container_of(link, Partition, link);

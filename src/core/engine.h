@@ -179,21 +179,24 @@ struct Partition {
         int64_t *rejected; /* as PartitionFacts.rejected; those before rejected_at are passed */
         size_t n_rejected, rejected_at;
         Offsets offsets;
-        List messages;         /* Message.link: in flight, in offset order */
-        List lane;             /* Message.lane_link: waiting to be saved, in offset order */
-        Batch *batch;          /* at the database; at most one, since fences move in order */
-        int64_t retry_us;      /* when a failed look-up is tried again; INT64_MAX: none due */
-        unsigned failures;     /* look-ups in a row */
-        bool cancelling;       /* its messages are being cancelled, piece by piece */
-        unsigned cancel_reach; /* how far, see core/state.h */
-        int64_t cancel_from;   /* the next piece begins at this offset */
-        bool held;             /* nothing more of it is read, for this reason: */
-        const char *held_for;  /* "ack_gap" or "vanished", static */
-        bool doubted;          /* held until Kafka has said whether it is still the same one */
-        bool lost;             /* its position is not in the log */
-        bool resuming;         /* the driver was asked to read it again */
-        int64_t resume_us;     /* not before, after it could not */
-        PartitionFacts told;   /* with which it was said last that it is stopped */
+        List messages;          /* Message.link: in flight, in offset order */
+        List lane;              /* Message.lane_link: waiting to be saved, in offset order */
+        Batch *batch;           /* at the database; at most one, since fences move in order */
+        bool save_alone;        /* no other partition's rows go with it until one was saved: */
+        unsigned save_failures; /* the batch that was split had so many */
+        int64_t save_begun_us;  /* and began then */
+        int64_t retry_us;       /* when a failed look-up is tried again; INT64_MAX: none due */
+        unsigned failures;      /* look-ups in a row */
+        bool cancelling;        /* its messages are being cancelled, piece by piece */
+        unsigned cancel_reach;  /* how far, see core/state.h */
+        int64_t cancel_from;    /* the next piece begins at this offset */
+        bool held;              /* nothing more of it is read, for this reason: */
+        const char *held_for;   /* "ack_gap" or "vanished", static */
+        bool doubted;           /* held until Kafka has said whether it is still the same one */
+        bool lost;              /* its position is not in the log */
+        bool resuming;          /* the driver was asked to read it again */
+        int64_t resume_us;      /* not before, after it could not */
+        PartitionFacts told;    /* with which it was said last that it is stopped */
         const char *told_stopped;
         List link;    /* Engine.partitions */
         void *handle; /* the driver's */
@@ -207,6 +210,7 @@ void partition_unref(Partition *partition); /* NULL is allowed */
 typedef enum BatchKind {
         BATCH_SAVE,   /* rows and fences, one transaction */
         BATCH_REJECT, /* rows of `rejected` for messages whose fence has passed */
+        BATCH_KINDS,
 } BatchKind;
 
 /* One partition's share of a batch. */
@@ -225,7 +229,7 @@ struct Batch {
         size_t n_parts;
         BatchPart *parts; /* ordered by source, as the fences are locked */
         unsigned failures;
-        int64_t sent_us;  /* last */
+        int64_t begun_us; /* when it was sent first */
         int64_t retry_us; /* INT64_MAX: it is under way */
         bool read_fences; /* what became of it is not known: the fences are read before it is sent
                              again */
@@ -280,6 +284,7 @@ typedef enum EngineNote {
         NOTE_DECISION_MOOT,       /* partition: what the operator decided is dropped */
         NOTE_LOOK_UP_FAILED,      /* partition, delay_us: tried again after it */
         NOTE_BATCH_RETRY,         /* offset: how many rows; delay_us: when they are tried again */
+        NOTE_SAVE_WORKS,          /* reason: what is taken again, for the log: "batches" */
         NOTE_COMMIT_FAILED,       /* partition: its own error; the next commit covers it */
         NOTE_INTAKE_PAUSED,       /* reason: "in_flight", "in_flight_bytes" or "waiting" */
         NOTE_INTAKE_RESUMED,

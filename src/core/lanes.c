@@ -25,6 +25,8 @@ enum {
          * for: an outage is over sooner than five minutes later. */
         BACKOFF_US = 100 * 1000,
         BACKOFF_MAX_US = 5 * 1000000,
+        /* From so many failures on, a batch of several partitions goes on as one for each. */
+        SPLIT_AFTER = 2,
 };
 
 void batch_free(Batch *batch) {
@@ -57,7 +59,7 @@ static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
         }
         batch->kind = kind;
         batch->retry_us = INT64_MAX;
-        batch->sent_us = engine->now;
+        batch->begun_us = engine->now;
         list_init(&batch->messages);
         batch->parts = parts > 0 ? calloc(parts, sizeof(*batch->parts)) : NULL;
         if (parts > 0 && batch->parts == NULL) {
@@ -117,6 +119,16 @@ static void batch_add_part(Batch *batch, const BatchPart *part) {
         batch->parts[at] = *part;
 }
 
+/* Rows of a batch that is not under way go back to where they came from. */
+static void batch_put_back(Batch *batch) {
+        while (!list_is_empty(&batch->messages)) {
+                Message *message = container_of(batch->messages.prev, Message, lane_link);
+                list_unlink(&message->lane_link);
+                list_push_front(&message->partition->lane, &message->lane_link);
+                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
+        }
+}
+
 /* Takes what fits from the front of the partition's lane. */
 static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
         const EngineConfig *config = partition->engine->config;
@@ -136,6 +148,10 @@ static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
         }
         if (part.rows > 0) {
                 batch_add_part(batch, &part);
+                if (partition->save_alone) {
+                        batch->failures = partition->save_failures;
+                        batch->begun_us = partition->save_begun_us;
+                }
         }
 }
 
@@ -155,10 +171,13 @@ static int save_begin(Engine *engine, bool *begun) {
         /* Who was served goes to the end, so that no partition is served last for ever. */
         List served;
         size_t bytes = 0;
+        bool alone = false;
         list_init(&served);
         list_for_each_safe(link, &engine->partitions) {
                 Partition *partition = container_of(link, Partition, link);
-                if (lane_is_ready(partition)) {
+                bool joins = batch->n_parts == 0 || (!alone && !partition->save_alone);
+                if (lane_is_ready(partition) && joins) {
+                        alone = partition->save_alone;
                         batch_take(batch, partition, &bytes);
                 }
                 if (partition->batch == batch) {
@@ -191,7 +210,6 @@ static int reject_begin(Engine *engine) {
 
 static int batch_again(Engine *engine, Batch *batch) {
         batch->retry_us = INT64_MAX;
-        batch->sent_us = engine->now;
         list_for_each(link, &batch->messages) {
                 container_of(link, Message, lane_link)->fault_sent = batch->kind == BATCH_REJECT;
         }
@@ -201,40 +219,57 @@ static int batch_again(Engine *engine, Batch *batch) {
         return engine_act(engine, &(EngineAction){.type = type, .batch = batch});
 }
 
-int lanes_dispatch(Engine *engine) {
-        int r = 0;
-        if (engine->stopping) {
-                return 0;
-        }
-        list_for_each_safe(link, &engine->batches) {
+/* The one that waits for its retry longest, if it may be tried again now. */
+static Batch *retry_due(const Engine *engine) {
+        Batch *due = NULL;
+        list_for_each(link, &engine->batches) {
                 Batch *batch = container_of(link, Batch, link);
-                if (batch->retry_us <= engine->now) {
-                        r = batch_again(engine, batch);
-                        if (r != 0) {
-                                return r;
-                        }
+                if (batch->retry_us <= engine->now &&
+                    (due == NULL || batch->retry_us < due->retry_us)) {
+                        due = batch;
                 }
         }
+        return due;
+}
+
+/* Begins what was not tried yet. */
+static int fresh_begin(Engine *engine, bool *begun) {
+        *begun = false;
         if (engine->now < engine->database_us) {
                 return 0;
         }
-        /* One at a time, and none has a connection while it waits: what cannot be rejected holds up
-         * nothing that can be saved. */
         bool rejecting = false;
-        size_t free_batches = engine->config->batches;
         list_for_each(link, &engine->batches) {
-                const Batch *batch = container_of(link, Batch, link);
-                bool rejects = batch->kind == BATCH_REJECT;
-                rejecting = rejecting || rejects;
-                free_batches -= free_batches > 0 && (!rejects || batch->retry_us == INT64_MAX);
+                rejecting = rejecting || container_of(link, Batch, link)->kind == BATCH_REJECT;
         }
-        if (!rejecting && free_batches > 0 && !list_is_empty(&engine->rejects)) {
-                r = reject_begin(engine);
-                free_batches--;
+        if (!rejecting && !list_is_empty(&engine->rejects)) {
+                *begun = true;
+                return reject_begin(engine);
         }
+        return save_begin(engine, begun);
+}
+
+/* What waits for its retry has no connection meanwhile: a fence that somebody locks, or rejected
+ * rows that nobody takes, hold up nothing that can be saved. When both want the last connection,
+ * they have it in turn. */
+int lanes_dispatch(Engine *engine) {
+        size_t busy = 0;
         bool begun = true;
-        for (; r == 0 && begun && free_batches > 0; free_batches--) {
-                r = save_begin(engine, &begun);
+        int r = 0;
+        list_for_each(link, &engine->batches) {
+                busy += container_of(link, Batch, link)->retry_us == INT64_MAX ? 1 : 0;
+        }
+        while (r == 0 && begun && !engine->stopping && busy++ < engine->config->batches) {
+                Batch *due = retry_due(engine);
+                begun = false;
+                if (due == NULL || engine->fresh_first) {
+                        r = fresh_begin(engine, &begun);
+                        engine->fresh_first = engine->fresh_first && !begun;
+                }
+                if (r == 0 && !begun && due != NULL) {
+                        engine->fresh_first = begun = true;
+                        r = batch_again(engine, due);
+                }
         }
         return r;
 }
@@ -272,14 +307,43 @@ static bool part_is_current(const BatchPart *part) {
         return part->epoch == part->partition->epoch;
 }
 
+/* Whether rows of @kind that failed are still to be saved. */
+static bool kind_is_in_trouble(const Engine *engine, BatchKind kind) {
+        bool trouble = false;
+        list_for_each(link, &engine->batches) {
+                const Batch *batch = container_of(link, Batch, link);
+                trouble = trouble || (batch->kind == kind && batch->failures > 0);
+        }
+        list_for_each(link, &engine->partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                trouble = trouble || (kind == BATCH_SAVE && partition->save_alone &&
+                                      partition->state == PARTITION_ACTIVE);
+        }
+        return trouble;
+}
+
+static int note_works(Engine *engine, BatchKind kind) {
+        if (!engine->trouble[kind] || kind_is_in_trouble(engine, kind)) {
+                return 0;
+        }
+        engine->trouble[kind] = false;
+        return engine_act(engine,
+                          &(EngineAction){.type = ENGINE_NOTE,
+                                          .note = NOTE_SAVE_WORKS,
+                                          .reason = kind == BATCH_SAVE ? "batches"
+                                                                       : "rejected messages"});
+}
+
 static int batch_saved(Engine *engine, Batch *batch) {
         int r = 0;
+        BatchKind kind = batch->kind;
         engine->mixed = 0;
         engine->database_us = engine->saved_us = engine->now;
         for (size_t i = 0; i < batch->n_parts; i++) {
                 BatchPart *part = &batch->parts[i];
                 if (part_is_current(part)) {
                         part->partition->fence = part->next;
+                        part->partition->save_alone = false;
                 }
         }
         while (!list_is_empty(&batch->messages)) {
@@ -295,7 +359,7 @@ static int batch_saved(Engine *engine, Batch *batch) {
                 r = r == 0 ? one : r; /* none may stay in this list */
         }
         batch_end(engine, batch);
-        return r;
+        return r != 0 ? r : note_works(engine, kind);
 }
 
 /* Drops what need not be tried again: parts that were revoked meanwhile, messages that were
@@ -332,14 +396,15 @@ static int batch_failed(Engine *engine, Batch *batch, bool read_fences, bool at_
                                 : backoff_delay(BACKOFF_US, BACKOFF_MAX_US, batch->failures,
                                                 &engine->random);
         batch->failures++;
+        engine->trouble[batch->kind] = true;
         list_for_each(link, &batch->messages) {
                 container_of(link, Message, lane_link)->fault_sent = false;
         }
         batch->read_fences = read_fences && batch->kind == BATCH_SAVE;
         batch->retry_us = engine->now + delay;
-        /* What was saved since it was sent shows that the trouble is this batch's own: a lock on
-         * one of its fences, say. */
-        if (batch->kind == BATCH_SAVE && engine->saved_us < batch->sent_us &&
+        /* What was saved since it began shows that the trouble is this batch's own: a lock on one
+         * of its fences, say. */
+        if (batch->kind == BATCH_SAVE && engine->saved_us < batch->begun_us &&
             engine->database_us < batch->retry_us) {
                 engine->database_us = batch->retry_us;
         }
@@ -409,16 +474,12 @@ static int batch_mix(Engine *engine, Batch *batch) {
         }
         int64_t delay = backoff_delay(BACKOFF_US, BACKOFF_MAX_US, engine->mixed++, &engine->random);
         engine->database_us = engine->now + delay;
+        engine->trouble[BATCH_SAVE] = true;
         r = engine_act(engine, &(EngineAction){.type = ENGINE_NOTE,
                                                .note = NOTE_BATCH_RETRY,
                                                .offset = (int64_t)batch->rows,
                                                .delay_us = delay});
-        while (!list_is_empty(&batch->messages)) {
-                Message *message = container_of(batch->messages.prev, Message, lane_link);
-                list_unlink(&message->lane_link);
-                list_push_front(&message->partition->lane, &message->lane_link);
-                message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
-        }
+        batch_put_back(batch);
         batch_end(engine, batch);
         return r;
 }
@@ -461,6 +522,18 @@ static int batch_refused_below(Batch *batch, const int64_t *fences, const Refuse
                 }
         }
         return 0;
+}
+
+/* What one partition's rows suffer from is not for the others to share. */
+static void batch_split(Engine *engine, Batch *batch) {
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                Partition *partition = batch->parts[i].partition;
+                partition->save_alone = true;
+                partition->save_failures = batch->failures;
+                partition->save_begun_us = batch->begun_us;
+        }
+        batch_put_back(batch);
+        batch_end(engine, batch);
 }
 
 int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
@@ -520,6 +593,10 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
         }
         if (changed) {
                 batch->failures = 0;
+        }
+        if (batch->n_parts > 1 && batch->failures >= SPLIT_AFTER) {
+                batch_split(engine, batch);
+                return 0;
         }
         return batch_again(engine, batch);
 }

@@ -75,7 +75,9 @@ struct Engine {
         unsigned mixed;      /* batches in a row of which PostgreSQL refused every row */
         int64_t database_us; /* no batch begins before: PostgreSQL refused one for no row's fault */
         int64_t saved_us;    /* when one was saved last */
-        Partition *held;     /* of the newest action: a reference until the next is taken */
+        bool trouble[BATCH_KINDS]; /* one failed since NOTE_SAVE_WORKS */
+        bool fresh_first;          /* the last connection went to a retry */
+        Partition *held;           /* of the newest action: a reference until the next is taken */
         EngineTotals totals;
 };
 

@@ -10,9 +10,8 @@
 
 /* What was said last of a failure. */
 typedef struct Said {
-        char sqlstate[6]; /* "-": none since a success */
+        char sqlstate[6]; /* "-": nothing yet */
         int64_t at_us;
-        unsigned unsaid; /* the same since then */
 } Said;
 
 struct Save {
@@ -55,7 +54,9 @@ static const char *next_step(SavesKind kind, BatchEnd end) {
         case BATCH_OUTAGE:
                 return "nothing was saved, it waits and is sent again";
         case BATCH_UNKNOWN:
-                return kind == SAVES_FENCES ? "asking again" : "reading the fences to know";
+                return kind == SAVES_FENCES   ? "asking again before the next batch"
+                       : kind == SAVES_REJECT ? "sent again, a second time changes nothing"
+                                              : "reading the fences to know";
         }
         return "";
 }
@@ -88,7 +89,6 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
                 level = LOG_DEBUG; /* row by row will tell */
         } else if (strcmp(said->sqlstate, sqlstate) == 0 &&
                    loop_now() - said->at_us < SAY_AGAIN_US) {
-                said->unsaid++;
                 level = LOG_DEBUG;
         } else {
                 snprintf(said->sqlstate, sizeof(said->sqlstate), "%s", sqlstate);
@@ -100,14 +100,6 @@ static void log_failure(Save *save, BatchEnd end, const SavesAnswer *answer) {
                   sqlstate, sqlstate[0] != '\0' ? ": " : "", failure->message,
                   next_step(answer->kind, end), remedy != NULL ? "; " : "",
                   remedy != NULL ? remedy : "");
-}
-
-static void log_works_again(Save *save, Said *said) {
-        log_info(save->log, "save.works", FIELDS(.handler = "save"),
-                 "PostgreSQL takes %s again; %u more had failed the same way",
-                 said == &save->rejected ? "rejected messages" : "batches", said->unsaid);
-        strcpy(said->sqlstate, "-");
-        said->unsaid = 0;
 }
 
 static void log_refused(Save *save, const SavesAnswer *answer) {
@@ -124,7 +116,6 @@ static void log_refused(Save *save, const SavesAnswer *answer) {
 
 static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         Save *save = user;
-        Said *said = said_of(save, answer->kind);
         const char *sqlstate = answer->end == PG_OK ? "" : answer->failure->sqlstate;
         BatchEnd end = sqlstate_batch_end(answer->end, sqlstate);
         if (answer->kind == SAVES_BATCH && end == BATCH_OUTAGE && is_perhaps_a_row(sqlstate)) {
@@ -132,8 +123,6 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         }
         if (end != BATCH_SAVED) {
                 log_failure(save, end, answer);
-        } else if (said->sqlstate[0] != '-' && answer->kind != SAVES_FENCES) {
-                log_works_again(save, said); /* that fences can be read says nothing of it */
         }
         switch (answer->kind) {
         case SAVES_BATCH:

@@ -324,6 +324,8 @@ BEGIN
         -- A block that fails lets go of its locks: whoever mends the table meanwhile would come in
         -- between two rows, and those refused before it would look like the only bad ones.
         LOCK TABLE messages IN ROW EXCLUSIVE MODE;
+        -- A deferred constraint would speak at the commit, when nobody can tell whose row it means.
+        SET CONSTRAINTS ALL IMMEDIATE;
         FOR i IN 1..n LOOP
                 BEGIN
                         INSERT INTO messages (source, "offset", key, host, request_id, payload,

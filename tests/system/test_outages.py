@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from harness import until
 from harness.faults import Broker, Cluster
-from harness.kafka import Kafka
+from harness.kafka import Kafka, Record
 from harness.oracle import check_fences, check_resolved
-from harness.site import Site
+from harness.site import Site, request
 from psycopg.conninfo import make_conninfo
 
 
@@ -135,6 +135,22 @@ def test_postgres_that_is_slow(site):
     daemon.wait_for(event="save.works")
     daemon.wait_for(event="intake.resumed")
     check(site, daemon, 501)
+
+
+def test_one_locked_fence(site):
+    """Somebody's transaction has one partition's row: the others are saved all the same, also those
+    that were in one batch with it, and with one connection only."""
+    site.create_topic(3)
+    daemon = site.start(postgres={"connections": 1, "statement_timeout": "1s"})
+    site.wait_joined()
+    site.produce(*(Record(request(f"first{p}.example.com"), partition=p) for p in range(3)))
+    site.wait_drained()
+    with site.database.locked_fences(partition=1):
+        site.produce(*(Record(request(host), partition=i % 3) for i, host in enumerate(hosts("a", 300))))
+        until(lambda: len(site.saved()) == 203)
+        assert daemon.find(event="save.works") == []
+    daemon.wait_for(event="save.works")
+    check(site, daemon, 303)
 
 
 def test_too_many_connections(site):

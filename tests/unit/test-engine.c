@@ -824,6 +824,90 @@ static void test_a_batch_in_trouble_of_its_own_holds_up_no_other(void **state) {
         }
 }
 
+/* With one connection only: the batch that waits to be tried again does not keep it. */
+static void test_a_locked_fence_keeps_no_connection(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *locked = activate(world, 0, 0, 0);
+        Partition *other = activate(world, 1, 0, 0);
+        size_t tries = 0;
+        fetch(world, locked, 0, "a");
+        tick(world, 0);
+        for (int i = 0; i < 200; i++) {
+                Batch *batch = NULL;
+                if (count(world, ENGINE_READ_FENCES) == 1) {
+                        batch = only(world, ENGINE_READ_FENCES)->batch;
+                        assert_int_equal(engine_fences_read(world->engine, batch, (int64_t[]){0},
+                                                            NULL, 0, world->now),
+                                         0);
+                        take(world);
+                }
+                if (count(world, ENGINE_SAVE) == 1) {
+                        batch = only(world, ENGINE_SAVE)->batch;
+                        bool stuck = batch->parts[0].partition == locked;
+                        tries += stuck ? 1 : 0;
+                        world->now += stuck ? 5 * SECOND : 0; /* lock_timeout */
+                        saved(world, batch, stuck ? BATCH_OUTAGE : BATCH_SAVED);
+                } else {
+                        fetch(world, other, i, "a");
+                        tick(world, SECOND);
+                }
+        }
+        assert_true(tries > 10);
+        /* All but the newest, which waits for the try that is under way. */
+        assert_true(other->next - other->fence <= 1);
+        assert_true(other->fence > 50);
+}
+
+static void test_a_batch_that_fails_again_is_split(void **state) {
+        World *world = *state;
+        Partition *partitions[3];
+        world->config.restart = false;
+        world->config.batches = 3;
+        for (int i = 0; i < 3; i++) {
+                partitions[i] = activate(world, i, 0, 0);
+        }
+        for (int i = 0; i < 6; i++) {
+                fetch(world, partitions[i % 3], i / 3, "a");
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_OUTAGE);
+        tick(world, 5 * SECOND);
+        const int64_t fences[] = {0, 0, 0};
+        assert_int_equal(engine_fences_read(world->engine, batch, fences, NULL, 0, world->now), 0);
+        take(world);
+        assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
+        assert_int_equal(batch->rows, 6);
+        saved(world, batch, BATCH_OUTAGE);
+        tick(world, 5 * SECOND);
+        assert_int_equal(engine_fences_read(world->engine, batch, fences, NULL, 0, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_SAVE), 3);
+        Batch *alone[3];
+        for (size_t i = 0, n = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_SAVE) {
+                        alone[n++] = world->taken[i].batch;
+                }
+        }
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(alone[i]->n_parts, 1);
+                assert_int_equal(alone[i]->rows, 2);
+                Message *first = container_of(alone[i]->messages.next, Message, lane_link);
+                assert_ptr_equal(first->partition, alone[i]->parts[0].partition);
+                assert_int_equal(first->offset, 0);
+                saved(world, alone[i], BATCH_SAVED);
+        }
+        assert_string_equal(world->finished, "AAAAAA");
+        /* From then on they go together again. */
+        world->config.batches = 1;
+        for (int i = 0; i < 3; i++) {
+                fetch(world, partitions[i], 2, "a");
+        }
+        take(world);
+        assert_int_equal(only(world, ENGINE_SAVE)->batch->n_parts, 3);
+}
+
 static void
 test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back(void **state) {
         World *world = *state;
@@ -1401,6 +1485,8 @@ int main(void) {
                 TEST(test_bad_rows_alone_meet_others),
                 TEST(test_a_success_ends_the_wait_for_the_database),
                 TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),
+                TEST(test_a_locked_fence_keeps_no_connection),
+                TEST(test_a_batch_that_fails_again_is_split),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
                 TEST(test_what_is_too_large_is_kept_in_part),

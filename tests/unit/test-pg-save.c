@@ -553,6 +553,27 @@ static void test_trigger_that_checks(void **state) {
         pg_test_exec(test.sql, "DROP FUNCTION judge CASCADE");
 }
 
+/* Of a deferred one the server speaks at the commit, when nobody can tell any more whose it was. */
+static void test_deferred_constraint(void **state) {
+        (void)state;
+        pg_test_exec(test.sql,
+                     "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF "
+                     "NEW.payload->>'site' = 'nowhere' THEN RAISE 'late' USING ERRCODE = '23503'; "
+                     "END IF; RETURN NULL; END $$; CREATE CONSTRAINT TRIGGER late AFTER INSERT ON "
+                     "messages DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()");
+        test_batch_add_json(&batch, 0, "{}");
+        test_batch_add_json(&batch, 0, "{\"site\":\"nowhere\"}");
+        batch.batch.n_parts = 1;
+        run(save_batch);
+        assert_int_equal(answer.end, BATCH_REFUSED);
+        run(save_batch_each);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        assert_int_equal(answer.n_refused, 1);
+        assert_int_equal(answer.refused[0].offset, FIRST + 1);
+        expect_state(1, 1, FIRST + 2, FIRST);
+        pg_test_exec(test.sql, "DROP FUNCTION late() CASCADE");
+}
+
 static void test_single_row_refused(void **state) {
         (void)state;
         test_batch_add_json(&batch, 0, "nonsense");
@@ -738,6 +759,7 @@ int main(void) {
                 TEST(test_broken_table),
                 TEST(test_broken_table_and_one_row),
                 TEST(test_check_constraint),
+                TEST(test_deferred_constraint),
                 TEST(test_trigger_that_checks),
                 TEST(test_single_row_refused),
                 TEST(test_missing_partition),

@@ -35,10 +35,12 @@ class Database:
         return self.value("SELECT to_regclass('ackd.schema_version') IS NOT NULL")
 
     @contextmanager
-    def locked_fences(self):
-        """No fence can move meanwhile, so every batch hangs at the database."""
+    def locked_fences(self, partition=None):
+        """No fence (or that of one partition) can move meanwhile, so every batch with it hangs at the
+        database."""
+        query = "SELECT 1 FROM partitions WHERE partition = %s OR %s FOR UPDATE"
         with self.connect() as connection, connection.transaction():
-            connection.execute("SELECT 1 FROM partitions FOR UPDATE")
+            connection.execute(query, (partition, partition is None))
             yield
 
     def waits_for_a_lock(self):
