@@ -15,10 +15,11 @@ static AssignmentPlan plan_without_commit(const PartitionFacts *facts, bool star
         if (facts->has_source) {
                 /* A crash between making the row and the first commit leaves just this: a fence
                  * that never moved, and no commit. Nothing was read, so beginning where the row
-                 * was made loses nothing. (A topic made again looks the same once it has grown
-                 * past that offset; nothing of the old one was saved, so nothing old is taken for
-                 * done.) A fence that moved had commits, and they are gone. */
-                if (facts->fence_moved || !in_log(facts, facts->fence)) {
+                 * was made loses nothing. A row is made where the log begins, which never goes
+                 * down: one that begins lower now was made again. (After a start at the latest
+                 * offset that can't be told.) A fence that moved had commits, and they are gone. */
+                if (facts->fence_moved || !in_log(facts, facts->fence) ||
+                    (!start_latest && facts->low < facts->fence)) {
                         return plan_stop("topic_recreated_or_offsets_expired");
                 }
                 return (AssignmentPlan){

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "core/observe.h"
 #include "core/state.h"
 
 /* The offset to commit for a partition; -1: none. */
@@ -138,6 +139,9 @@ static int commit_check(Partition *partition, const CommitResult *seen, bool *ke
 int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t now) {
         Commit *commit = &engine->commit;
         engine->now = now;
+        if (observes(engine)) {
+                observe_commit_(engine, OBSERVED_COMMITTED_SEEN, results);
+        }
         if (commit->state != COMMIT_LOOKING) {
                 return 0;
         }
@@ -176,6 +180,9 @@ int engine_committed_seen(Engine *engine, const CommitResult *results, int64_t n
 int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
         Commit *commit = &engine->commit;
         engine->now = now;
+        if (observes(engine)) {
+                observe_commit_(engine, OBSERVED_COMMITTED, results);
+        }
         if (commit->state != COMMIT_SENT) {
                 return 0;
         }
@@ -196,7 +203,7 @@ int engine_committed(Engine *engine, const CommitResult *results, int64_t now) {
                     commit->entries[i].offset > partition->committed) {
                         partition->committed = commit->entries[i].offset;
                 }
-                if (partition->state == PARTITION_COMMITTING) {
+                if (partition->state == PARTITION_COMMITTING && !engine->stopping) {
                         /* A decision is done with only after its commit: a crash in between finds
                          * it again. */
                         r = partition_set_state(partition, partition->decided ? PARTITION_ADOPTING

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "core/observe.h"
 #include "core/state.h"
 
 enum {
@@ -120,6 +121,7 @@ void engine_free(Engine *engine) {
         partitions_free(&engine->partitions);
         partitions_free(&engine->gone);
         heap_deinit(&engine->retries);
+        free(engine->observed);
         free(engine->actions);
         free(engine);
 }
@@ -259,6 +261,13 @@ int engine_next_action(Engine *engine, EngineAction *action, bool *takenp) {
                         r = action_take(engine, action, takenp);
                 }
         }
+        if (r == 0 && observes(engine)) {
+                if (*takenp) {
+                        observe_action_(engine, action);
+                } else {
+                        observe_quiet_(engine);
+                }
+        }
         return r;
 }
 
@@ -302,12 +311,15 @@ int64_t engine_deadline(const Engine *engine) {
 
 int engine_tick(Engine *engine, int64_t now) {
         engine->now = now;
+        observe(engine, OBSERVED_TICK);
         return 0;
 }
 
 int engine_fetched(Engine *engine, Partition *partition, const Record *record, int64_t wall,
                    int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_FETCHED, .offset = record->offset,
+                          .a = record->value != NULL ? (int64_t)record->value_size : -1);
         if (partition->state != PARTITION_ACTIVE || engine->stopping) {
                 /* It is uncommitted and comes again when somebody reads from there. */
                 return 0;
@@ -344,6 +356,7 @@ static void cancel_all(Engine *engine, unsigned reach) {
 
 int engine_stop(Engine *engine, int64_t now) {
         engine->now = now;
+        observe(engine, OBSERVED_STOP);
         engine->stopping = true;
         int r = lanes_stop(engine);
         cancel_all(engine, 0);
@@ -356,6 +369,7 @@ bool engine_is_quiet(const Engine *engine) {
 
 int engine_release(Engine *engine, int64_t now) {
         engine->now = now;
+        observe(engine, OBSERVED_RELEASE);
         engine->released = true;
         if (engine->draining && !engine->drain_hurried) {
                 engine->drain_hurried = true;
@@ -367,6 +381,7 @@ int engine_release(Engine *engine, int64_t now) {
 
 int engine_flush(Engine *engine, int64_t now) {
         engine->now = now;
+        observe(engine, OBSERVED_FLUSH);
         engine->flush = true;
         return 0;
 }

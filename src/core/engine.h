@@ -32,6 +32,7 @@
 
 #include "core/assignment.h"
 #include "core/message.h"
+#include "core/observation.h"
 #include "core/offsets.h"
 #include "core/outcome.h"
 #include "util/error.h"
@@ -79,6 +80,8 @@ typedef struct EngineConfig {
         int64_t backoff_max_us; /* this */
         int64_t commit_interval_us;
         int64_t drain_us; /* how long a revoke waits for batches at the database */
+        Observe observe;  /* NULL: nobody wants to know */
+        void *observer;
 } EngineConfig;
 
 /* --- what it owns ------------------------------------------------------------------------- */
@@ -224,6 +227,7 @@ typedef struct BatchPart {
 
 struct Batch {
         BatchKind kind;
+        uint64_t id;   /* unique in this process */
         List messages; /* Message.lane_link, by partition, each in offset order */
         size_t rows;   /* messages when it was formed */
         size_t n_parts;

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/observe.h"
 #include "core/state.h"
 
 enum {
@@ -316,6 +317,13 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
         List messages;
         int r = 0;
         engine->now = now;
+        if (observes(engine)) {
+                observe_tell(engine, &(Observation){.type = OBSERVED_RESTARTED,
+                                                    .partition = -1,
+                                                    .id = run->id,
+                                                    .kind = outcome,
+                                                    .ok = charged});
+        }
         list_init(&messages);
         list_splice_back(&messages, &run->messages);
         /* The messages are the run's no longer: whatever settling one does to the others, it finds

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "core/backoff.h"
+#include "core/observe.h"
 #include "core/state.h"
 
 enum {
@@ -58,6 +59,7 @@ static Batch *batch_new(Engine *engine, BatchKind kind, size_t parts) {
                 return NULL;
         }
         batch->kind = kind;
+        batch->id = ++engine->batch_ids;
         batch->retry_us = INT64_MAX;
         batch->begun_us = engine->now;
         list_init(&batch->messages);
@@ -428,6 +430,7 @@ int lanes_stop(Engine *engine) {
 
 int engine_saved(Engine *engine, Batch *batch, BatchEnd end, int64_t now) {
         engine->now = now;
+        observe_batch(engine, batch, NULL, NULL, 0, .type = OBSERVED_SAVED, .kind = end);
         switch (end) {
         case BATCH_SAVED:
                 return batch_saved(engine, batch);
@@ -487,6 +490,8 @@ static int batch_mix(Engine *engine, Batch *batch) {
 int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end, const RefusedRow *refused,
                       size_t n_refused, int64_t now) {
         engine->now = now;
+        observe_batch(engine, batch, NULL, refused, n_refused, .type = OBSERVED_SAVED_EACH,
+                      .kind = end);
         if (end == BATCH_REFUSED) {
                 return batch_mix(engine, batch);
         }
@@ -539,6 +544,8 @@ static void batch_split(Engine *engine, Batch *batch) {
 int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
                        const RefusedRow *refused, size_t n_refused, int64_t now) {
         engine->now = now;
+        observe_batch(engine, batch, fences, NULL, 0, .type = OBSERVED_FENCES_READ,
+                      .ok = fences != NULL);
         if (fences == NULL) {
                 return batch_failed(engine, batch, true, false);
         }
@@ -604,6 +611,7 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
 int engine_database_up(Engine *engine, int64_t now) {
         size_t n = 0;
         engine->now = engine->database_us = now;
+        observe(engine, OBSERVED_DATABASE_UP);
         list_for_each(link, &engine->batches) {
                 Batch *batch = container_of(link, Batch, link);
                 batch->retry_us = batch->retry_us != INT64_MAX ? now : INT64_MAX;

@@ -18,6 +18,7 @@
 
 #include "core/assignment.h"
 #include "core/backoff.h"
+#include "core/observe.h"
 #include "core/state.h"
 
 enum {
@@ -151,6 +152,7 @@ int engine_assigned(Engine *engine, const char *topic, int32_t number, void *han
         list_init(&partition->messages);
         list_init(&partition->lane);
         list_push_back(&engine->partitions, &partition->link);
+        observe_partition(engine, partition, .type = OBSERVED_ASSIGNED, .text = topic);
         *partitionp = partition;
         return partition_set_state(partition, PARTITION_LOOKING_UP);
 }
@@ -187,6 +189,9 @@ static int partition_end_doubt(Partition *partition, const PartitionFacts *facts
 int engine_looked_up(Engine *engine, Partition *partition, const PartitionFacts *facts,
                      int64_t now) {
         engine->now = now;
+        if (observes(engine)) {
+                observe_facts_(engine, partition, OBSERVED_LOOKED_UP, facts);
+        }
         if (partition->doubted && !engine->stopping) {
                 return partition_end_doubt(partition, facts);
         }
@@ -251,6 +256,9 @@ int partition_pass(Partition *partition, int64_t offset) {
 int engine_source_read(Engine *engine, Partition *partition, const PartitionFacts *facts,
                        int64_t now) {
         engine->now = now;
+        if (observes(engine)) {
+                observe_facts_(engine, partition, OBSERVED_SOURCE_READ, facts);
+        }
         if (engine->stopping || partition->state != PARTITION_READING ||
             partition->retry_us != INT64_MAX) {
                 return 0;
@@ -308,7 +316,9 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
 int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end, int32_t source,
                    int64_t now) {
         engine->now = now;
-        if (partition->state != PARTITION_ADOPTING || partition->retry_us != INT64_MAX) {
+        observe_partition(engine, partition, .type = OBSERVED_ADOPTED, .kind = end, .a = source);
+        if (engine->stopping || partition->state != PARTITION_ADOPTING ||
+            partition->retry_us != INT64_MAX) {
                 return 0;
         }
         switch (end) {
@@ -330,6 +340,7 @@ int engine_adopted(Engine *engine, Partition *partition, AdoptEnd end, int32_t s
 
 int engine_sought(Engine *engine, Partition *partition, bool ok, int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_SOUGHT, .ok = ok);
         if (partition->state != PARTITION_SEEKING || partition->retry_us != INT64_MAX) {
                 return 0;
         }
@@ -375,6 +386,7 @@ static int partition_resume(Partition *partition) {
 
 int engine_resumed(Engine *engine, Partition *partition, bool ok, int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_RESUMED, .ok = ok);
         if (!partition->resuming) {
                 return 0;
         }
@@ -466,11 +478,13 @@ static int partition_doubt(Partition *partition) {
 
 int engine_vanished(Engine *engine, Partition *partition, int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_VANISHED);
         return partition_doubt(partition);
 }
 
 int engine_out_of_range(Engine *engine, Partition *partition, int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_OUT_OF_RANGE);
         if (partition->state == PARTITION_SEEKING) {
                 return partition_stop(partition, "out_of_range");
         }
@@ -517,6 +531,9 @@ static int partition_let_go(Partition *partition) {
 
 int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool lost, int64_t now) {
         engine->now = now;
+        if (observes(engine)) {
+                observe_revoked_(engine, partitions, n, lost);
+        }
         engine->totals.rebalances++;
         engine->draining = true;
         engine->drain_hurried = engine->released;

@@ -42,7 +42,7 @@ struct Engine {
         List gone;       /* Partition.link: let go, until ENGINE_UNASSIGN was carried out */
         bool unassigned; /* the newest action is ENGINE_UNASSIGN */
         List partitions; /* Partition.link; in the order in which batches serve them */
-        uint64_t epochs;
+        uint64_t epochs, batch_ids;
         Heap retries; /* Message.retry */
         List rejects; /* Message.lane_link: waiting for a row in `rejected` */
         List batches; /* Batch.link: under way, or waiting to be tried again */
@@ -79,6 +79,8 @@ struct Engine {
         bool fresh_first;          /* the last connection went to a retry */
         Partition *held;           /* of the newest action: a reference until the next is taken */
         EngineTotals totals;
+        ObservedItem *observed; /* of the observation that is being made */
+        size_t n_observed, observed_capacity;
 };
 
 /* Appends an action. -ENOMEM. */

@@ -1,0 +1,253 @@
+/* Makes observations of the engine's events and actions: see core/observation.h. */
+
+#include "core/observe.h"
+
+#include <stdlib.h>
+
+/* NULL: no memory; the observation is left without its items, and whoever judges misses them. */
+static ObservedItem *item_add(Engine *engine) {
+        if (engine->n_observed == engine->observed_capacity) {
+                size_t capacity =
+                        engine->observed_capacity > 0 ? engine->observed_capacity * 2 : 64;
+                ObservedItem *items = realloc(engine->observed, capacity * sizeof(*items));
+                if (items == NULL) {
+                        return NULL;
+                }
+                engine->observed = items;
+                engine->observed_capacity = capacity;
+        }
+        ObservedItem *item = &engine->observed[engine->n_observed++];
+        *item = (ObservedItem){0};
+        return item;
+}
+
+static ObservedItem *item_add_partition(Engine *engine, const Partition *partition) {
+        ObservedItem *item = item_add(engine);
+        if (item != NULL) {
+                item->partition = partition->partition;
+                item->epoch = partition->epoch;
+        }
+        return item;
+}
+
+static void item_add_message(Engine *engine, const Message *message) {
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+        ObservedItem *item = item_add_partition(engine, message->partition);
+        if (item != NULL) {
+                item->offset = message->offset;
+                item->a = restart->attempts;
+                item->b = restart->charged;
+                item->c = message->record;
+        }
+}
+
+void observe_tell(Engine *engine, Observation *observation) {
+        observation->now = engine->now;
+        observation->items = engine->observed;
+        observation->n_items = engine->n_observed;
+        engine->config->observe(engine->config->observer, observation);
+        engine->n_observed = 0;
+}
+
+void observe_partition_(Engine *engine, const Partition *partition, Observation observation) {
+        observation.partition = partition->partition;
+        observation.epoch = partition->epoch;
+        observe_tell(engine, &observation);
+}
+
+void observe_facts_(Engine *engine, const Partition *partition, ObservationType type,
+                    const PartitionFacts *facts) {
+        Observation observation = {.type = type, .ok = facts != NULL};
+        if (facts != NULL && type == OBSERVED_LOOKED_UP) {
+                observation.a = facts->committed;
+                observation.b = facts->ours;
+                observation.c = facts->low;
+                observation.d = facts->high;
+        } else if (facts != NULL) {
+                observation.a = facts->has_source ? facts->source : -1;
+                observation.b = facts->fence;
+                observation.c = facts->fence_moved;
+                observation.d = facts->is_decided;
+                for (size_t i = 0; i < facts->n_rejected; i++) {
+                        ObservedItem *item = item_add(engine);
+                        if (item != NULL) {
+                                item->offset = facts->rejected[i];
+                        }
+                }
+        }
+        observe_partition_(engine, partition, observation);
+}
+
+void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
+                    const int64_t *fences, const RefusedRow *refused, size_t n_refused) {
+        for (size_t i = 0; fences != NULL && i < batch->n_parts; i++) {
+                ObservedItem *item = item_add_partition(engine, batch->parts[i].partition);
+                if (item != NULL) {
+                        item->epoch = batch->parts[i].epoch;
+                        item->offset = fences[i];
+                }
+        }
+        for (size_t i = 0; refused != NULL && i < n_refused; i++) {
+                ObservedItem *item = item_add(engine);
+                if (item != NULL) {
+                        item->partition = -1;
+                        item->a = refused[i].source;
+                        item->offset = refused[i].offset;
+                }
+        }
+        observation.id = batch->id;
+        observe_tell(engine, &observation);
+}
+
+void observe_commit_(Engine *engine, ObservationType type, const CommitResult *results) {
+        const Commit *commit = &engine->commit;
+        for (size_t i = 0; i < commit->n; i++) {
+                ObservedItem *item = item_add_partition(engine, commit->entries[i].partition);
+                if (item != NULL) {
+                        item->offset = results != NULL ? results[i].offset : -1;
+                        item->a = results != NULL && results[i].ok;
+                        item->b = commit->entries[i].offset;
+                }
+        }
+        observe_tell(engine, &(Observation){.type = type, .partition = -1, .ok = results != NULL});
+}
+
+void observe_revoked_(Engine *engine, Partition *const *partitions, size_t n, bool lost) {
+        for (size_t i = 0; i < n; i++) {
+                (void)item_add_partition(engine, partitions[i]);
+        }
+        observe_tell(engine,
+                     &(Observation){.type = OBSERVED_REVOKED, .partition = -1, .ok = !lost});
+}
+
+/* Rows and parts of a batch: an item a message, then one a part with d = 1, a and b its fences. */
+static void observe_order(Engine *engine, const Batch *batch, Observation *observation) {
+        observation->id = batch->id;
+        list_for_each(link, &batch->messages) {
+                item_add_message(engine, container_of(link, Message, lane_link));
+        }
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                const BatchPart *part = &batch->parts[i];
+                ObservedItem *item = item_add_partition(engine, part->partition);
+                if (item != NULL) {
+                        item->epoch = part->epoch;
+                        item->a = part->expected;
+                        item->b = part->next;
+                        item->d = 1;
+                }
+        }
+}
+
+static void observe_finished(const EngineAction *action, Observation *observation) {
+        const Message *message = action->message;
+        const HandlerTask *save = &message->handlers[HANDLER_SAVE];
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+        observation->offset = message->offset;
+        observation->a = action->finish;
+        observation->b = message->fault_kept;
+        observation->c = message->record;
+        observation->numbers[0] = save->state;
+        observation->numbers[1] = save->outcome;
+        observation->numbers[2] = restart->state;
+        observation->numbers[3] = restart->outcome;
+        observation->numbers[4] = restart->charged;
+}
+
+/*
+ * partition, offset: as in the action. SAVE, SAVE_EACH, READ_FENCES, REJECT: id and items, see
+ * observe_order(). RESTART: id, text, items: messages. LOOK_COMMITTED, COMMIT: items: entries.
+ * READ: ok. FINISHED: offset, a: Finish, b: its row in `rejected` is durable, c: MessageRecord,
+ * numbers: of save, then of restart: state, outcome; charged attempts. NOTE: a: EngineNote, b:
+ * delay, c: of a retried message its offset, d: its handler.
+ */
+void observe_action_(Engine *engine, const EngineAction *action) {
+        Observation observation = {.type = OBSERVED_ACTION,
+                                   .kind = action->type,
+                                   .partition = -1,
+                                   .ok = action->on,
+                                   .offset = action->offset};
+        const Partition *partition =
+                action->message != NULL ? action->message->partition : action->partition;
+        if (partition != NULL) {
+                observation.partition = partition->partition;
+                observation.epoch = partition->epoch;
+        }
+        switch (action->type) {
+        case ENGINE_SAVE:
+        case ENGINE_SAVE_EACH:
+        case ENGINE_READ_FENCES:
+        case ENGINE_REJECT:
+                observe_order(engine, action->batch, &observation);
+                break;
+        case ENGINE_RESTART:
+                observation.id = action->run->id;
+                observation.text = run_host(action->run);
+                list_for_each(link, &action->run->messages) {
+                        item_add_message(engine, container_of(link, Message, host_link));
+                }
+                break;
+        case ENGINE_LOOK_COMMITTED:
+        case ENGINE_COMMIT:
+                for (size_t i = 0; i < engine->commit.n; i++) {
+                        const CommitEntry *entry = &engine->commit.entries[i];
+                        ObservedItem *item = item_add_partition(engine, entry->partition);
+                        if (item != NULL) {
+                                item->offset = entry->offset;
+                                item->a = entry->partition->state;
+                        }
+                }
+                break;
+        case ENGINE_FINISHED:
+                observe_finished(action, &observation);
+                break;
+        case ENGINE_NOTE:
+                observation.a = action->note;
+                observation.b = action->delay_us;
+                observation.c = action->message != NULL ? action->message->offset : -1;
+                observation.d = action->handler;
+                break;
+        case ENGINE_LOOK_UP:
+        case ENGINE_READ_SOURCE:
+        case ENGINE_ADOPT:
+        case ENGINE_MOVE_FENCE:
+        case ENGINE_SEEK:
+        case ENGINE_PAUSE:
+        case ENGINE_RESUME:
+        case ENGINE_READ:
+        case ENGINE_UNASSIGN:
+                break;
+        }
+        observe_tell(engine, &observation);
+}
+
+void observe_quiet_(Engine *engine) {
+        Observation observation = {.type = OBSERVED_QUIET, .partition = -1};
+        int64_t *numbers = observation.numbers;
+        size_t batches = 0;
+        list_for_each(link, &engine->batches) {
+                batches += container_of(link, Batch, link)->retry_us == INT64_MAX ? 1 : 0;
+        }
+        list_for_each(link, &engine->partitions) {
+                const Partition *partition = container_of(link, Partition, link);
+                ObservedItem *item = item_add_partition(engine, partition);
+                if (item != NULL) {
+                        item->offset = partition->offsets.watermark;
+                        item->a = partition->committed;
+                        item->b = (int64_t)offsets_gap(&partition->offsets);
+                        item->c = partition->state;
+                        item->d = partition->held;
+                }
+        }
+        numbers[NUMBER_IN_FLIGHT] = (int64_t)engine->in_flight;
+        numbers[NUMBER_BYTES] = (int64_t)engine->in_flight_bytes;
+        numbers[NUMBER_WAITING] = (int64_t)engine->waiting;
+        numbers[NUMBER_RUNS] = (int64_t)engine->n_runs;
+        numbers[NUMBER_BATCHES] = (int64_t)batches;
+        numbers[NUMBER_READING] = engine->reading;
+        numbers[NUMBER_DEADLINE] = engine_deadline(engine);
+        numbers[NUMBER_RECEIVED] = (int64_t)engine->totals.received;
+        for (int i = 0; i < FINISH_COUNT; i++) {
+                numbers[NUMBER_FINISHED + i] = (int64_t)engine->totals.finished[i];
+        }
+        observe_tell(engine, &observation);
+}

@@ -1,0 +1,155 @@
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+enum {
+        STATES = PARTITION_GONE + 1,
+        PHASES = DAEMON_LEAVING + 1,
+        NAME_MAX_SIZE = 96,
+};
+
+static uint64_t reached[EVENTS][STATES][PHASES];
+
+const char *event_name(Event event) {
+        static const char *const names[EVENTS] = {
+                [EVENT_ASSIGNED] = "assigned",
+                [EVENT_LOOKED_UP] = "looked_up",
+                [EVENT_LOOK_UP_FAILED] = "look_up_failed",
+                [EVENT_SOURCE_READ] = "source_read",
+                [EVENT_SOURCE_FAILED] = "source_failed",
+                [EVENT_ADOPTED] = "adopted",
+                [EVENT_ADOPT_CHANGED] = "adopt_changed",
+                [EVENT_ADOPT_OUTAGE] = "adopt_outage",
+                [EVENT_SOUGHT] = "sought",
+                [EVENT_SEEK_FAILED] = "seek_failed",
+                [EVENT_RESUMED] = "resumed",
+                [EVENT_RESUME_FAILED] = "resume_failed",
+                [EVENT_VANISHED] = "vanished",
+                [EVENT_OUT_OF_RANGE] = "out_of_range",
+                [EVENT_FETCHED] = "fetched",
+                [EVENT_SAVED] = "saved",
+                [EVENT_SAVE_REFUSED] = "save_refused",
+                [EVENT_SAVE_FENCE] = "save_fence",
+                [EVENT_SAVE_OUTAGE] = "save_outage",
+                [EVENT_SAVE_UNKNOWN] = "save_unknown",
+                [EVENT_SAVED_EACH] = "saved_each",
+                [EVENT_EACH_REFUSED] = "each_refused",
+                [EVENT_EACH_FENCE] = "each_fence",
+                [EVENT_EACH_OUTAGE] = "each_outage",
+                [EVENT_EACH_UNKNOWN] = "each_unknown",
+                [EVENT_FENCES_READ] = "fences_read",
+                [EVENT_FENCES_FAILED] = "fences_failed",
+                [EVENT_REJECTED] = "rejected",
+                [EVENT_REJECT_OUTAGE] = "reject_outage",
+                [EVENT_REJECT_UNKNOWN] = "reject_unknown",
+                [EVENT_RUN_DONE] = "run_done",
+                [EVENT_RUN_FAILED] = "run_failed",
+                [EVENT_RUN_NOT_STARTED] = "run_not_started",
+                [EVENT_RUN_UNKNOWN] = "run_unknown",
+                [EVENT_RUN_OUTAGE] = "run_outage",
+                [EVENT_RUN_POISON] = "run_poison",
+                [EVENT_RUN_INTERNAL] = "run_internal",
+                [EVENT_RUN_SUPPRESSED] = "run_suppressed",
+                [EVENT_SEEN] = "seen",
+                [EVENT_SEEN_GONE] = "seen_gone",
+                [EVENT_SEEN_FAILED] = "seen_failed",
+                [EVENT_COMMITTED] = "committed",
+                [EVENT_COMMIT_FAILED] = "commit_failed",
+                [EVENT_REVOKED] = "revoked",
+                [EVENT_LOST] = "lost",
+                [EVENT_DATABASE_UP] = "database_up",
+                [EVENT_TICK] = "tick",
+                [EVENT_STOP] = "stop",
+                [EVENT_RELEASE] = "release",
+                [EVENT_FLUSH] = "flush",
+                [EVENT_CRASH] = "crash",
+        };
+        return names[event];
+}
+
+void cover(Event event, PartitionState state, DaemonPhase phase) {
+        reached[event][state][phase]++;
+}
+
+void cover_all(const Daemon *daemon, Event event) {
+        bool any = false;
+        list_for_each(link, engine_partitions(daemon->engine)) {
+                cover(event, container_of(link, Partition, link)->state, daemon->phase);
+                any = true;
+        }
+        if (!any) {
+                cover(event, PARTITION_GONE, daemon->phase);
+        }
+}
+
+static uint64_t pair(Event event, PartitionState state, bool running) {
+        uint64_t n = 0;
+        for (int phase = 0; phase < PHASES; phase++) {
+                n += (phase == DAEMON_RUNNING) == running ? reached[event][state][phase] : 0;
+        }
+        return n;
+}
+
+void coverage_print(uint64_t seeds) {
+        printf("event × state of the partition, running and ending, in %" PRIu64 " seeds:\n",
+               seeds);
+        for (int event = 0; event < EVENTS; event++) {
+                printf("  %-16s", event_name((Event)event));
+                for (int state = 0; state < STATES; state++) {
+                        uint64_t run = pair((Event)event, (PartitionState)state, true);
+                        uint64_t end = pair((Event)event, (PartitionState)state, false);
+                        if (run + end > 0) {
+                                printf(" %s %" PRIu64 "+%" PRIu64,
+                                       partition_state_name((PartitionState)state), run, end);
+                        }
+                }
+                printf("\n");
+        }
+}
+
+/* Lines of "EVENT STATE PHASE reason"; * for any; # begins a comment. */
+static bool is_argued(const char *file, const char *event, const char *state, const char *phase) {
+        char line[512], words[3][NAME_MAX_SIZE];
+        bool found = false;
+        FILE *in = fopen(file, "r");
+        if (in == NULL) {
+                fprintf(stderr, "sim: %s cannot be read\n", file);
+                exit(64);
+        }
+        while (!found && fgets(line, sizeof(line), in) != NULL) {
+                if (line[0] == '#' ||
+                    sscanf(line, "%95s %95s %95s", words[0], words[1], words[2]) != 3) {
+                        continue;
+                }
+                found = (strcmp(words[0], "*") == 0 || strcmp(words[0], event) == 0) &&
+                        (strcmp(words[1], "*") == 0 || strcmp(words[1], state) == 0) &&
+                        (strcmp(words[2], "*") == 0 || strcmp(words[2], phase) == 0);
+        }
+        fclose(in);
+        return found;
+}
+
+bool coverage_check(const char *file, uint64_t least) {
+        bool good = true;
+        for (int event = 0; event < EVENTS; event++) {
+                for (int state = 0; state < STATES; state++) {
+                        for (int running = 0; running < 2; running++) {
+                                uint64_t n =
+                                        pair((Event)event, (PartitionState)state, running != 0);
+                                const char *phase = running ? "running" : "ending";
+                                const char *name = event_name((Event)event);
+                                const char *where = partition_state_name((PartitionState)state);
+                                bool argued = is_argued(file, name, where, phase);
+                                if (n < least && !argued) {
+                                        printf("  %s in %s, %s: %" PRIu64 " times\n", name, where,
+                                               phase, n);
+                                        good = false;
+                                }
+                        }
+                }
+        }
+        return good;
+}

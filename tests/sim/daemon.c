@@ -1,0 +1,1166 @@
+/*
+ * One daemon: a real engine and what app/pipeline.c does with it. Events come in bursts, then a
+ * turn takes the actions; what a question or an order points to is looked at only then, as
+ * saves_submit() and friends do.
+ */
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/backoff.h"
+#include "memory.h"
+#include "world.h"
+
+enum {
+        LOOKS_A_SECOND = 60, /* more of them is a spin */
+        SPIN = 1000,
+        TURN_MAX = 200000,
+        LAST_COMMIT_US = 1500 * MS,
+        LEAVE_US = 1500 * MS,
+};
+
+static const char *const allow[] = {"*", NULL};
+static const char *const deny[] = {"bad-*", NULL};
+
+static void say(const Daemon *daemon, const char *text) {
+        trace(daemon->world, "  %d  %s", daemon->slot, text);
+}
+
+/* An event: the engine is given memory that may run out; the world is not. */
+#define ENGINE(daemon, call)                                                                       \
+        do {                                                                                       \
+                memory_engine(daemon->world->options.oom &&below(daemon->world, 400) == 0          \
+                                      ? (int64_t)below(daemon->world, 6)                           \
+                                      : -1);                                                       \
+                int r_ = (call);                                                                   \
+                memory_world();                                                                    \
+                daemon->world->events++;                                                           \
+                if (r_ < 0) {                                                                      \
+                        daemon_fails(daemon, r_, #call);                                           \
+                }                                                                                  \
+        } while (0)
+
+static void daemon_fails(Daemon *daemon, int r, const char *call) {
+        if (!daemon->world->options.oom) {
+                broken(daemon->world, 0, "daemon %d: %s: %d", daemon->slot, call, r);
+        }
+        trace(daemon->world, "  %d  no memory in %s", daemon->slot, call);
+        daemon->failed = true;
+}
+
+bool daemon_is_awake(const Daemon *daemon) {
+        return daemon->phase != DAEMON_DEAD && daemon->world->now >= daemon->frozen_until;
+}
+
+static bool is_cut(const Daemon *daemon) {
+        return daemon->world->now < daemon->cut_until || world_kafka_is_away(daemon->world);
+}
+
+static Part *part_of(const Daemon *daemon, int number, uint64_t id) {
+        Part *part = daemon->parts[number];
+        return part != NULL && part->id == id ? part : NULL;
+}
+
+static bool part_is_ours(const Part *part) {
+        return part != NULL && part->user != NULL && !part->revoked;
+}
+
+/* --- judged ------------------------------------------------------------------------------- */
+
+static void on_broken(void *user, int invariant, const char *what) {
+        const Daemon *daemon = user;
+        broken(daemon->world, invariant, "daemon %d: %s", daemon->slot, what);
+}
+
+static void on_observed(void *user, const Observation *seen) {
+        Daemon *daemon = user;
+        World *world = daemon->world;
+        int64_t failing = memory_world();
+        mix(world,
+            (uint64_t)seen->type << 32 ^ (uint64_t)seen->kind << 16 ^ (uint64_t)daemon->slot);
+        mix(world, (uint64_t)seen->now);
+        mix(world, seen->epoch ^ (uint64_t)seen->offset << 20 ^ seen->id << 40);
+        for (size_t i = 0; i < seen->n_items; i++) {
+                mix(world, seen->items[i].epoch ^ (uint64_t)seen->items[i].offset << 20);
+        }
+        if (!daemon->failed) {
+                judge_see(daemon->judge, seen);
+        }
+        memory_engine(failing);
+}
+
+/* --- what is under way -------------------------------------------------------------------- */
+
+static Pending *pending_add(Daemon *daemon, PendingKind kind) {
+        World *world = daemon->world;
+        assert(daemon->n_pending < PENDING_MAX);
+        Pending *pending = &daemon->pending[daemon->n_pending++];
+        int64_t latency = 200 + (int64_t)below(world, chance(world, 90) ? 20 * MS : 3 * SECOND);
+        if (chance(world, 20)) {
+                latency = 200 + (int64_t)below(world, 1 * MS);
+        }
+        *pending = (Pending){.kind = kind, .ready = world->now + latency};
+        return pending;
+}
+
+static void pending_take(Daemon *daemon, size_t i, Pending *out) {
+        *out = daemon->pending[i];
+        daemon->pending[i] = daemon->pending[--daemon->n_pending];
+}
+
+static void pending_free(Pending *pending) {
+        partition_unref(pending->partition);
+        store_order_deinit(&pending->order);
+}
+
+/* What the batch is when a connection is free for it: as pg/saves.c. False: nothing to send. */
+static bool order_make(Daemon *daemon, Pending *pending) {
+        const Batch *batch = pending->batch;
+        StoreOrder *order = &pending->order;
+        size_t n = 0;
+        list_for_each(link, &batch->messages) {
+                n++;
+        }
+        order->rows = calloc(n + 1, sizeof(*order->rows));
+        order->fences = calloc(batch->n_parts + 1, sizeof(*order->fences));
+        list_for_each(link, &batch->messages) {
+                const Message *message = container_of(link, Message, lane_link);
+                const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+                const Partition *partition = message->partition;
+                const Fate *fate = world_fate(daemon->world, partition->partition, message->offset);
+                bool whole = pending->type == ENGINE_REJECT;
+                for (size_t i = 0; i < batch->n_parts && !whole; i++) {
+                        size_t rows = 0;
+                        list_for_each(other, &batch->messages) {
+                                rows += container_of(other, Message, lane_link)->partition ==
+                                        batch->parts[i].partition;
+                        }
+                        whole = batch->parts[i].partition == partition &&
+                                batch->parts[i].rows == rows;
+                }
+                if (!whole || pending->type == ENGINE_READ_FENCES) {
+                        continue;
+                }
+                if (pending->type == ENGINE_REJECT && message->fault == NULL) {
+                        broken(daemon->world, 1, "a rejection without a reason");
+                }
+                order->rows[order->n_rows++] =
+                        (StoreRow){.source = partition->source,
+                                   .offset = message->offset,
+                                   .record = pending->type == ENGINE_REJECT ? MESSAGE_FAULTY
+                                                                            : message->record,
+                                   .poison = fate != NULL && fate->kind == POISON,
+                                   .restart_done = restart->state == HANDLER_ENDED &&
+                                                   outcome_is_success(restart->outcome)};
+        }
+        if (pending->type == ENGINE_REJECT) {
+                return order->n_rows > 0;
+        }
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                const BatchPart *part = &batch->parts[i];
+                size_t rows = 0;
+                list_for_each(link, &batch->messages) {
+                        rows += container_of(link, Message, lane_link)->partition ==
+                                part->partition;
+                }
+                if (i > 0 && part->partition->source <= batch->parts[i - 1].partition->source) {
+                        broken(daemon->world, 2, "fences are not in the order of their sources");
+                }
+                if (pending->type == ENGINE_READ_FENCES || rows == part->rows) {
+                        order->fences[order->n_fences++] =
+                                (StoreFence){part->partition->source, part->expected, part->next};
+                }
+        }
+        return order->n_fences > 0;
+}
+
+static void cover_batch(const Daemon *daemon, const Batch *batch, Event event) {
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                cover(event, batch->parts[i].partition->state, daemon->phase);
+        }
+        if (batch->kind == BATCH_REJECT) {
+                list_for_each(link, &batch->messages) {
+                        cover(event, container_of(link, Message, lane_link)->partition->state,
+                              daemon->phase);
+                }
+        }
+}
+
+static void answer_look_up(Daemon *daemon, const Pending *pending) {
+        const BrokerLog *log = &daemon->world->broker.logs[pending->number];
+        Part *part = part_of(daemon, pending->number, pending->part);
+        PartitionFacts facts = {.committed = log->committed,
+                                .ours = log->ours,
+                                .low = log->low,
+                                .high = log->high};
+        if (part != NULL) {
+                bool failed = is_cut(daemon) || fault(daemon->world, 15);
+                cover(failed ? EVENT_LOOK_UP_FAILED : EVENT_LOOKED_UP, part->user->state,
+                      daemon->phase);
+                ENGINE(daemon, engine_looked_up(daemon->engine, part->user, failed ? NULL : &facts,
+                                                daemon->world->now));
+        }
+}
+
+static void answer_source(Daemon *daemon, const Pending *pending) {
+        Partition *partition = pending->partition;
+        PartitionFacts facts = {0};
+        bool failed = fault(daemon->world, 15);
+        store_read_source(&daemon->world->store, pending->number, partition->facts.committed,
+                          &facts);
+        facts.topic_known = daemon->world->now > daemon->world->began + 60 * (int64_t)SECOND;
+        cover(failed ? EVENT_SOURCE_FAILED : EVENT_SOURCE_READ, partition->state, daemon->phase);
+        ENGINE(daemon, engine_source_read(daemon->engine, partition, failed ? NULL : &facts,
+                                          daemon->world->now));
+}
+
+static void answer_adopt(Daemon *daemon, const Pending *pending) {
+        World *world = daemon->world;
+        Log *log = &world->logs[pending->number];
+        AdoptEnd end = ADOPT_OUTAGE;
+        int32_t source = pending->source;
+        /* A late one for a topic that was made again leaves a fence that never moved: the new topic
+         * goes on there once it has grown past it, see plan_without_commit(). */
+        bool applied = !fault(world, 10) &&
+                       pending->incarnation == world->broker.logs[pending->number].incarnation;
+        if (applied && pending->kind == PENDING_ADOPT) {
+                end = store_adopt(&world->store, pending->number, pending->offset, &source);
+                log->incarnation = end == ADOPT_OK ? pending->incarnation : log->incarnation;
+                for (size_t i = 0; i < log->n && end == ADOPT_OK; i++) {
+                        Fate *fate = &log->fates[i]; /* consume.start: latest */
+                        fate->excused = fate->excused ||
+                                        (world->start_latest && fate->offset < pending->offset);
+                }
+        } else if (applied) {
+                end = store_move_fence(&world->store, pending->source, pending->from,
+                                       pending->offset);
+                for (size_t i = 0; i < log->n && end == ADOPT_OK; i++) {
+                        Fate *fate = &log->fates[i]; /* the operator skipped them */
+                        fate->excused = fate->excused || fate->offset < pending->offset;
+                }
+        }
+        if (fault(world, 10)) {
+                end = ADOPT_OUTAGE; /* the reply is lost */
+        }
+        cover(end == ADOPT_OK        ? EVENT_ADOPTED
+              : end == ADOPT_CHANGED ? EVENT_ADOPT_CHANGED
+                                     : EVENT_ADOPT_OUTAGE,
+              pending->partition->state, daemon->phase);
+        ENGINE(daemon,
+               engine_adopted(daemon->engine, pending->partition, end,
+                              pending->kind == PENDING_ADOPT ? source : pending->partition->source,
+                              world->now));
+}
+
+static void answer_batch(Daemon *daemon, Pending *pending) {
+        static const Event save_events[] = {EVENT_SAVED, EVENT_SAVE_REFUSED, EVENT_SAVE_FENCE,
+                                            EVENT_SAVE_OUTAGE, EVENT_SAVE_UNKNOWN};
+        static const Event each_events[] = {EVENT_SAVED_EACH, EVENT_EACH_REFUSED, EVENT_EACH_FENCE,
+                                            EVENT_EACH_OUTAGE, EVENT_EACH_UNKNOWN};
+        World *world = daemon->world;
+        Batch *batch = pending->batch;
+        BatchEnd end = BATCH_SAVED;
+        bool lost = world_database_is_away(world) || fault(world, 8);
+        if (pending->applied) {
+                end = lost && pending->end == BATCH_SAVED ? BATCH_UNKNOWN : pending->end;
+        } else if (!pending->begun || fault(world, 8)) {
+                end = BATCH_OUTAGE; /* also: there was nothing left to send */
+        } else if (lost && chance(world, 40)) {
+                end = BATCH_UNKNOWN;
+                if (pending->type != ENGINE_READ_FENCES && chance(world, 60)) {
+                        world_ghost(world, pending->type, &pending->order);
+                }
+        } else if (pending->type != ENGINE_READ_FENCES) {
+                end = world_transact(world, pending->type, &pending->order);
+                end = lost && end == BATCH_SAVED ? BATCH_UNKNOWN : end;
+        }
+        if (world->options.trace) {
+                trace(world, "  %d  batch %" PRIu64 " ends: action %d, end %d, %zu rows",
+                      daemon->slot, batch->id, pending->type, end, pending->order.n_rows);
+        }
+        if (pending->type == ENGINE_READ_FENCES) {
+                int64_t fences[BROKER_PARTITIONS];
+                bool read = end == BATCH_SAVED && !lost;
+                if (read) {
+                        store_fences(&world->store, &pending->order, fences);
+                }
+                cover_batch(daemon, batch, read ? EVENT_FENCES_READ : EVENT_FENCES_FAILED);
+                ENGINE(daemon, engine_fences_read(daemon->engine, batch, read ? fences : NULL,
+                                                  pending->order.refused, pending->order.n_refused,
+                                                  world->now));
+        } else if (pending->type == ENGINE_SAVE_EACH) {
+                cover_batch(daemon, batch, each_events[end]);
+                ENGINE(daemon, engine_saved_each(daemon->engine, batch, end, pending->order.refused,
+                                                 end == BATCH_SAVED ? pending->order.n_refused : 0,
+                                                 world->now));
+        } else {
+                bool rejects = batch->kind == BATCH_REJECT;
+                cover_batch(daemon, batch,
+                            !rejects               ? save_events[end]
+                            : end == BATCH_SAVED   ? EVENT_REJECTED
+                            : end == BATCH_UNKNOWN ? EVENT_REJECT_UNKNOWN
+                                                   : EVENT_REJECT_OUTAGE);
+                ENGINE(daemon, engine_saved(daemon->engine, batch, end, world->now));
+        }
+}
+
+static void answer_run(Daemon *daemon, const Pending *pending) {
+        static const Outcome outcomes[] = {OUTCOME_FAILED,     OUTCOME_NOT_STARTED,
+                                           OUTCOME_UNKNOWN,    OUTCOME_OUTAGE,
+                                           OUTCOME_POISON,     OUTCOME_INTERNAL,
+                                           OUTCOME_SUPPRESSED, OUTCOME_DONE};
+        static const Event events[] = {EVENT_RUN_FAILED,     EVENT_RUN_NOT_STARTED,
+                                       EVENT_RUN_UNKNOWN,    EVENT_RUN_OUTAGE,
+                                       EVENT_RUN_POISON,     EVENT_RUN_INTERNAL,
+                                       EVENT_RUN_SUPPRESSED, EVENT_RUN_DONE};
+        World *world = daemon->world;
+        size_t which = fault(world, 35) ? below(world, 7) : 7;
+        Outcome outcome = outcomes[which];
+        bool good = outcome_is_success(outcome) ||
+                    (outcome == OUTCOME_UNKNOWN && world->on_unknown == ON_UNKNOWN_DONE);
+        trace(world, "  %d  run %" PRIu64 " of %s ends: %s", daemon->slot, pending->run->id,
+              run_host(pending->run), outcome_name(outcome));
+        if (list_is_empty(&pending->run->messages)) {
+                cover(events[which], PARTITION_GONE, daemon->phase);
+        }
+        list_for_each(link, &pending->run->messages) {
+                const Message *message = container_of(link, Message, host_link);
+                Fate *fate = world_fate(world, message->partition->partition, message->offset);
+                cover(events[which], message->partition->state, daemon->phase);
+                if (good && fate != NULL) {
+                        fate->restarts++;
+                }
+        }
+        ENGINE(daemon, engine_restarted(daemon->engine, pending->run, outcome, chance(world, 80),
+                                        "detail", world->now));
+}
+
+static CommitResult *result_of(const Daemon *daemon, CommitResult *results, const Part *part) {
+        const Commit *commit = engine_commit(daemon->engine);
+        for (size_t i = 0; part != NULL && i < commit->n; i++) {
+                if (commit->entries[i].partition == part->user) {
+                        return &results[i];
+                }
+        }
+        return NULL;
+}
+
+static void cover_commit(const Daemon *daemon, const CommitResult *results, bool looked) {
+        const Commit *commit = engine_commit(daemon->engine);
+        for (size_t i = 0; i < commit->n; i++) {
+                Event ok = !looked                 ? EVENT_COMMITTED
+                           : results[i].offset < 0 ? EVENT_SEEN_GONE
+                                                   : EVENT_SEEN;
+                cover(results[i].ok ? ok
+                      : looked      ? EVENT_SEEN_FAILED
+                                    : EVENT_COMMIT_FAILED,
+                      commit->entries[i].partition->state, daemon->phase);
+        }
+}
+
+static void answer_looked(Daemon *daemon, const Pending *pending) {
+        CommitResult results[4 * BROKER_PARTITIONS] = {{0}};
+        World *world = daemon->world;
+        bool none = is_cut(daemon) || fault(world, 6);
+        for (size_t i = 0; i < pending->n; i++) {
+                int number = pending->numbers[i];
+                CommitResult *result =
+                        result_of(daemon, results, part_of(daemon, number, pending->parts[i]));
+                if (result != NULL) {
+                        *result = (CommitResult){.offset = world->broker.logs[number].committed,
+                                                 .ok = !none && !fault(world, 3)};
+                }
+        }
+        daemon->looking = false;
+        cover_commit(daemon, results, true);
+        ENGINE(daemon, engine_committed_seen(daemon->engine, results, world->now));
+}
+
+/* At the broker, with or without a reply. */
+static void commit_apply(Daemon *daemon, Pending *pending) {
+        World *world = daemon->world;
+        bool refused = is_cut(daemon) || fault(world, 6);
+        pending->applied = true;
+        for (size_t i = 0; i < pending->n && !refused; i++) {
+                int number = pending->numbers[i];
+                if (fault(world, 3) ||
+                    !broker_commit(&world->broker, daemon->slot, pending->member,
+                                   pending->generation, number, pending->offsets[i])) {
+                        continue;
+                }
+                pending->answered[i] = true;
+                world_committed(world, daemon, number, pending->offsets[i]);
+        }
+}
+
+static void answer_commit(Daemon *daemon, Pending *pending) {
+        CommitResult results[4 * BROKER_PARTITIONS] = {{0}};
+        World *world = daemon->world;
+        bool lost = is_cut(daemon) || fault(world, 6);
+        if (!pending->applied) {
+                commit_apply(daemon, pending);
+        }
+        for (size_t i = 0; i < pending->n; i++) {
+                Part *part = part_of(daemon, pending->numbers[i], pending->parts[i]);
+                CommitResult *result = result_of(daemon, results, part);
+                if (result != NULL) {
+                        *result = (CommitResult){.offset = pending->offsets[i],
+                                                 .ok = pending->answered[i] && !lost};
+                }
+        }
+        daemon->committing = false;
+        cover_commit(daemon, results, false);
+        ENGINE(daemon, engine_committed(daemon->engine, results, world->now));
+}
+
+static size_t at_the_database(const Daemon *daemon) {
+        size_t n = 0;
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                n += daemon->pending[i].kind == PENDING_BATCH && daemon->pending[i].begun;
+        }
+        return n;
+}
+
+/* It needs a connection to PostgreSQL, and has to wait for one. True: it does. */
+static bool waits_for_a_connection(Daemon *daemon, Pending *one) {
+        World *world = daemon->world;
+        bool question = one->kind == PENDING_READ_SOURCE || one->kind == PENDING_ADOPT ||
+                        one->kind == PENDING_MOVE_FENCE;
+        bool batch = one->kind == PENDING_BATCH && !one->begun;
+        if (world_database_is_away(world) && (question || batch)) {
+                one->ready = world->now + 100 * MS;
+                return true;
+        }
+        if (!batch || fault(world, 3)) {
+                return false;
+        }
+        if (at_the_database(daemon) >= daemon->config.batches) {
+                one->ready = world->now + 1 * MS;
+                return true;
+        }
+        if (!order_make(daemon, one)) {
+                return false;
+        }
+        one->begun = true;
+        if (one->type != ENGINE_READ_FENCES && chance(world, 30)) {
+                /* It is through at once, and only the reply takes its time. */
+                one->applied = true;
+                one->end = world_transact(world, one->type, &one->order);
+        }
+        one->ready =
+                world->now + 200 + (int64_t)below(world, chance(world, 95) ? 30 * MS : 9 * SECOND);
+        return true;
+}
+
+void daemon_server_works(Daemon *daemon) {
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                Pending *one = &daemon->pending[i];
+                if (one->kind == PENDING_BATCH && one->begun && !one->applied &&
+                    one->type != ENGINE_READ_FENCES && chance(daemon->world, 50)) {
+                        one->applied = true;
+                        one->end = world_transact(daemon->world, one->type, &one->order);
+                        return;
+                }
+                if (one->kind == PENDING_COMMIT && !one->applied && chance(daemon->world, 50)) {
+                        commit_apply(daemon, one);
+                        return;
+                }
+        }
+}
+
+bool daemon_answer(Daemon *daemon) {
+        World *world = daemon->world;
+        size_t ready[PENDING_MAX], n = 0;
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                if (daemon->pending[i].ready <= world->now) {
+                        ready[n++] = i;
+                }
+        }
+        if (n == 0) {
+                return false;
+        }
+        size_t at = ready[below(world, n)];
+        if (waits_for_a_connection(daemon, &daemon->pending[at])) {
+                return true;
+        }
+        Pending pending;
+        pending_take(daemon, at, &pending);
+        switch (pending.kind) {
+        case PENDING_LOOK_UP:
+                answer_look_up(daemon, &pending);
+                break;
+        case PENDING_READ_SOURCE:
+                answer_source(daemon, &pending);
+                break;
+        case PENDING_ADOPT:
+        case PENDING_MOVE_FENCE:
+                answer_adopt(daemon, &pending);
+                break;
+        case PENDING_BATCH:
+                answer_batch(daemon, &pending);
+                break;
+        case PENDING_RUN:
+                answer_run(daemon, &pending);
+                break;
+        case PENDING_LOOK_COMMITTED:
+                answer_looked(daemon, &pending);
+                break;
+        case PENDING_COMMIT:
+                answer_commit(daemon, &pending);
+                break;
+        }
+        pending_free(&pending);
+        return true;
+}
+
+/* --- messages ----------------------------------------------------------------------------- */
+
+static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
+        World *world = daemon->world;
+        char value[400];
+        Record out = {.offset = record->offset,
+                      .timestamp_us = 5,
+                      .value = (const uint8_t *)value,
+                      .key = (const uint8_t *)"k",
+                      .key_size = chance(world, 50)};
+        switch ((RecordKind)record->kind) {
+        case GOOD:
+        case POISON:
+                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"id\":%d}", record->host,
+                         (int)record->offset);
+                break;
+        case GOOD_SAME:
+                snprintf(value, sizeof(value), "{\"host\":\"same\"}");
+                break;
+        case DENIED:
+                snprintf(value, sizeof(value), "{\"host\":\"bad-%d\"}", record->host);
+                break;
+        case NOT_JSON:
+                snprintf(value, sizeof(value), "what?");
+                break;
+        case BIG:
+                memset(value, 'x', sizeof(value) - 1);
+                value[sizeof(value) - 1] = '\0';
+                break;
+        case TOMBSTONE:
+        case RECORD_KINDS:
+                out.value = NULL;
+                value[0] = '\0';
+                break;
+        }
+        out.value_size = out.value != NULL ? strlen(value) : 0;
+        part->highest = record->offset > part->highest ? record->offset : part->highest;
+        cover(EVENT_FETCHED, part->user->state, daemon->phase);
+        ENGINE(daemon, engine_fetched(daemon->engine, part->user, &out,
+                                      world->now + daemon->wall_skew, world->now));
+        daemon->reading = daemon->reading && engine_is_reading(daemon->engine);
+}
+
+void daemon_fetch(Daemon *daemon, int number) {
+        World *world = daemon->world;
+        Part *part = daemon->parts[number];
+        if (!part_is_ours(part) || part->paused || part->lost_place || is_cut(daemon) ||
+            daemon->failed) {
+                return;
+        }
+        if (!broker_in_range(&world->broker, number, part->position)) {
+                part->lost_place = true; /* librdkafka gives it up until it is sought anew */
+                daemon_doubt(daemon, number, true);
+                return;
+        }
+        for (size_t n = 1 + below(world, 20); n > 0 && daemon->reading && !daemon->failed; n--) {
+                const BrokerRecord *record = broker_fetch(&world->broker, number, part->position);
+                if (record == NULL) {
+                        return;
+                }
+                if (fault(world, 3)) { /* a duplicate, whoever is to blame */
+                        fetch_one(daemon, part, record);
+                }
+                if (!daemon->failed && daemon->reading) {
+                        fetch_one(daemon, part, record);
+                        part->position = record->offset + 1;
+                }
+        }
+}
+
+void daemon_doubt(Daemon *daemon, int number, bool out_of_range) {
+        Part *part = daemon->parts[number];
+        if (!part_is_ours(part)) {
+                return;
+        }
+        trace(daemon->world, "  %d  partition %d %s", daemon->slot, number,
+              out_of_range ? "is out of range" : "vanished");
+        cover(out_of_range ? EVENT_OUT_OF_RANGE : EVENT_VANISHED, part->user->state, daemon->phase);
+        if (out_of_range) {
+                ENGINE(daemon, engine_out_of_range(daemon->engine, part->user, daemon->world->now));
+        } else {
+                ENGINE(daemon, engine_vanished(daemon->engine, part->user, daemon->world->now));
+        }
+}
+
+void daemon_database_up(Daemon *daemon) {
+        say(daemon, "the database is up");
+        cover_all(daemon, EVENT_DATABASE_UP);
+        ENGINE(daemon, engine_database_up(daemon->engine, daemon->world->now));
+}
+
+/* --- the group ---------------------------------------------------------------------------- */
+
+static void assigned(Daemon *daemon, unsigned partitions) {
+        World *world = daemon->world;
+        for (int i = 0; i < BROKER_PARTITIONS && !daemon->failed; i++) {
+                if ((partitions & 1u << i) == 0) {
+                        continue;
+                }
+                if (daemon->parts[i] != NULL) {
+                        broken(world, 0, "the world gives partition %d out twice", i);
+                }
+                Part *part = calloc(1, sizeof(*part));
+                *part = (Part){.id = ++world->part_ids,
+                               .partition = i,
+                               .paused = true,
+                               .highest = -1};
+                daemon->parts[i] = part;
+                trace(world, "  %d  assigned %d", daemon->slot, i);
+                cover(EVENT_ASSIGNED, PARTITION_LOOKING_UP, daemon->phase);
+                ENGINE(daemon,
+                       engine_assigned(daemon->engine, "t", i, part, world->now, &part->user));
+                if (part->user == NULL) {
+                        daemon->parts[i] = NULL;
+                        free(part);
+                }
+        }
+}
+
+static void revoked(Daemon *daemon, unsigned partitions, bool lost) {
+        Partition *list[BROKER_PARTITIONS];
+        size_t n = 0;
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                Part *part = daemon->parts[i];
+                if (part == NULL || (partitions & 1u << i) == 0 || part->revoked) {
+                        continue;
+                }
+                part->revoked = true;
+                if (part->user != NULL) {
+                        cover(lost ? EVENT_LOST : EVENT_REVOKED, part->user->state, daemon->phase);
+                        list[n++] = part->user;
+                }
+        }
+        trace(daemon->world, "  %d  revoked %zu%s", daemon->slot, n, lost ? ", lost" : "");
+        daemon->revoking = true;
+        daemon->disturbed = true;
+        ENGINE(daemon, engine_revoked(daemon->engine, list, n, lost, daemon->world->now));
+}
+
+/* ENGINE_UNASSIGN: the objects of the revoke are freed. */
+static void unassign(Daemon *daemon) {
+        World *world = daemon->world;
+        unsigned given = 0;
+        daemon->revoking = false;
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                Part *part = daemon->parts[i];
+                if (part == NULL || !part->revoked) {
+                        continue;
+                }
+                list_for_each(link, engine_partitions(daemon->engine)) {
+                        if (container_of(link, Partition, link)->handle == part) {
+                                broken(world, 15,
+                                       "partition %d is unassigned, and the engine has it still",
+                                       i);
+                        }
+                }
+                for (size_t k = 0; k < daemon->n_look_ups; k++) {
+                        if (daemon->look_ups[k] == part) {
+                                broken(world, 15,
+                                       "partition %d is looked up and unassigned in one turn", i);
+                        }
+                }
+                given |= 1u << i;
+                daemon->parts[i] = NULL;
+                free(part);
+        }
+        if (world->broker.members[daemon->slot].id == daemon->member && daemon->member != 0) {
+                broker_given_back(&world->broker, daemon->slot, given, world->now);
+        }
+}
+
+/* What the coordinator says, one thing after the other. */
+static void hear(Daemon *daemon) {
+        World *world = daemon->world;
+        BrokerTell told;
+        if (daemon->revoking || is_cut(daemon) ||
+            !broker_told(&world->broker, daemon->slot, daemon->member, world->now, &told)) {
+                return;
+        }
+        switch (told.type) {
+        case TELL_ASSIGN:
+                assigned(daemon, told.partitions);
+                return;
+        case TELL_REVOKE:
+                revoked(daemon, told.partitions, false);
+                return;
+        case TELL_LOST:
+                daemon->member = 0;
+                revoked(daemon, ~0u, true);
+                return;
+        }
+}
+
+/* --- actions, as app/pipeline.c carries them out ------------------------------------------ */
+
+static void ask(Daemon *daemon, const EngineAction *action, PendingKind kind) {
+        Partition *partition = action->partition;
+        if (partition->state != PARTITION_READING && partition->state != PARTITION_ADOPTING) {
+                return;
+        }
+        Pending *pending = pending_add(daemon, kind);
+        pending->partition = partition_ref(partition);
+        pending->number = partition->partition;
+        pending->incarnation = daemon->world->broker.logs[pending->number].incarnation;
+        pending->offset = action->offset;
+        pending->source = partition->source;
+        pending->from = partition->fence;
+}
+
+static void commit_send(Daemon *daemon, bool look) {
+        World *world = daemon->world;
+        const Commit *commit = engine_commit(daemon->engine);
+        Pending made = {.kind = look ? PENDING_LOOK_COMMITTED : PENDING_COMMIT,
+                        .member = daemon->member,
+                        .generation = world->broker.members[daemon->slot].generation};
+        if (daemon->committing || daemon->looking) {
+                broken(world, 5, "two commits in flight");
+        }
+        for (size_t i = 0; i < commit->n; i++) {
+                const CommitEntry *entry = &commit->entries[i];
+                if (entry->partition->state == PARTITION_GONE) {
+                        continue;
+                }
+                const Part *part = entry->partition->handle;
+                if (daemon->parts[entry->partition->partition] != part) {
+                        broken(world, 5, "a commit for a partition that is not ours");
+                }
+                made.numbers[made.n] = part->partition;
+                made.parts[made.n] = part->id;
+                made.offsets[made.n++] = entry->offset;
+                trace(world, "  %d    %s %d: %" PRId64, daemon->slot, look ? "look at" : "commit",
+                      part->partition, entry->offset);
+        }
+        if (made.n == 0) {
+                if (look) {
+                        ENGINE(daemon, engine_committed_seen(daemon->engine, NULL, world->now));
+                } else {
+                        ENGINE(daemon, engine_committed(daemon->engine, NULL, world->now));
+                }
+                return;
+        }
+        Pending *pending = pending_add(daemon, made.kind);
+        made.ready = pending->ready;
+        *pending = made;
+        if (!look) {
+                daemon->committing = true;
+                return;
+        }
+        daemon->looking = true;
+        if (world->now - daemon->window >= SECOND) {
+                daemon->window = world->now;
+                daemon->looks = 0;
+        }
+        if (++daemon->looks > LOOKS_A_SECOND) {
+                broken(world, 19, "%d looks at the committed offsets in a second: a spin",
+                       daemon->looks);
+        }
+}
+
+/* Seeks, and reads again. */
+static bool seek(Daemon *daemon, Part *part, int64_t offset) {
+        bool ok = !part->revoked && !fault(daemon->world, 10);
+        if (ok) {
+                part->position = offset;
+                part->paused = part->lost_place = false;
+        }
+        return ok;
+}
+
+static void check_finished(Daemon *daemon, const Message *message, Finish finish) {
+        World *world = daemon->world;
+        int number = message->partition->partition;
+        const Fate *fate = world_fate(world, number, message->offset);
+        const StoreSource *source = store_source(&world->store, message->partition->source);
+        if (finish == FINISH_RELEASED || fate == NULL || world->logs[number].remade ||
+            source == NULL || fate->excused) {
+                return;
+        }
+        if (finish == FINISH_REJECTED && store_rejected(source, fate->offset) == NULL) {
+                broken(world, 1, "partition %d, %" PRId64 " is rejected without its row", number,
+                       fate->offset);
+        }
+        if (finish == FINISH_ACCEPTED && fate->kind == POISON &&
+            message->handlers[HANDLER_SAVE].state != HANDLER_OFF && world->save) {
+                broken(world, 12, "partition %d, %" PRId64 " is refused and told as accepted",
+                       number, fate->offset);
+        }
+        if (finish == FINISH_ACCEPTED && !source->retired &&
+            !world_is_resolved(world, number, fate)) {
+                broken(world, 12, "partition %d, %" PRId64 " is accepted and not resolved", number,
+                       fate->offset);
+        }
+}
+
+static void carry_out(Daemon *daemon, const EngineAction *action) {
+        World *world = daemon->world;
+        Partition *partition = action->partition;
+        Part *part = partition != NULL ? partition->handle : NULL;
+        Pending *pending;
+        switch (action->type) {
+        case ENGINE_LOOK_UP:
+                if (partition->state == PARTITION_LOOKING_UP || partition->doubted) {
+                        daemon->look_ups[daemon->n_look_ups++] = part;
+                }
+                return;
+        case ENGINE_READ_SOURCE:
+                ask(daemon, action, PENDING_READ_SOURCE);
+                return;
+        case ENGINE_ADOPT:
+                ask(daemon, action, PENDING_ADOPT);
+                return;
+        case ENGINE_MOVE_FENCE:
+                ask(daemon, action, PENDING_MOVE_FENCE);
+                return;
+        case ENGINE_SEEK:
+                if (partition->state == PARTITION_SEEKING) {
+                        bool ok = seek(daemon, part, action->offset);
+                        cover(ok ? EVENT_SOUGHT : EVENT_SEEK_FAILED, partition->state,
+                              daemon->phase);
+                        ENGINE(daemon, engine_sought(daemon->engine, partition, ok, world->now));
+                }
+                return;
+        case ENGINE_PAUSE:
+                if (partition->state == PARTITION_ACTIVE || partition->state == PARTITION_STOPPED ||
+                    partition->state == PARTITION_LOOKING_UP) {
+                        part->paused = true;
+                }
+                return;
+        case ENGINE_RESUME:
+                if (partition->state == PARTITION_ACTIVE) {
+                        bool ok = seek(daemon, part, action->offset);
+                        cover(ok ? EVENT_RESUMED : EVENT_RESUME_FAILED, partition->state,
+                              daemon->phase);
+                        ENGINE(daemon, engine_resumed(daemon->engine, partition, ok, world->now));
+                }
+                return;
+        case ENGINE_READ:
+                daemon->reading = action->on;
+                return;
+        case ENGINE_SAVE:
+        case ENGINE_SAVE_EACH:
+        case ENGINE_READ_FENCES:
+        case ENGINE_REJECT:
+                pending = pending_add(daemon, PENDING_BATCH);
+                pending->type = action->type;
+                pending->batch = action->batch;
+                return;
+        case ENGINE_RESTART:
+                pending = pending_add(daemon, PENDING_RUN);
+                pending->run = action->run;
+                trace(world, "  %d    run %" PRIu64 " of %s, attempt %d", daemon->slot,
+                      action->run->id, run_host(action->run), action->run->attempt);
+                return;
+        case ENGINE_LOOK_COMMITTED:
+                commit_send(daemon, true);
+                return;
+        case ENGINE_COMMIT:
+                commit_send(daemon, false);
+                return;
+        case ENGINE_UNASSIGN:
+                say(daemon, "  unassign");
+                unassign(daemon);
+                return;
+        case ENGINE_FINISHED:
+                trace(world, "  %d    finished %d/%" PRId64 ": %s", daemon->slot,
+                      action->message->partition->partition, action->message->offset,
+                      finish_name(action->finish));
+                if (!daemon->failed) {
+                        check_finished(daemon, action->message, action->finish);
+                }
+                message_free(action->message);
+                return;
+        case ENGINE_NOTE:
+                trace(world, "  %d    note %d%s%s", daemon->slot, action->note,
+                      partition != NULL ? " " : "",
+                      partition != NULL ? partition_state_name(partition->state) : "");
+                return;
+        }
+}
+
+void daemon_turn(Daemon *daemon) {
+        World *world = daemon->world;
+        EngineAction action;
+        bool taken = true;
+        uint64_t n = 0;
+        /* A turn may be too long: the rest is for the next. */
+        uint64_t limit = chance(world, 25) ? 1 + below(world, 8) : UINT64_MAX;
+        while (taken && n < limit) {
+                taken = false;
+                ENGINE(daemon, engine_next_action(daemon->engine, &action, &taken));
+                if (taken) {
+                        carry_out(daemon, &action);
+                }
+                if (++n > TURN_MAX) {
+                        broken(world, 19, "a turn that does not end");
+                }
+        }
+        for (size_t i = 0; i < daemon->n_look_ups; i++) {
+                const Part *part = daemon->look_ups[i];
+                Pending *pending = pending_add(daemon, PENDING_LOOK_UP);
+                pending->number = part->partition;
+                pending->part = part->id;
+        }
+        daemon->n_look_ups = 0;
+        daemon->partial = taken;
+}
+
+void daemon_tick(Daemon *daemon) {
+        World *world = daemon->world;
+        if (engine_deadline(daemon->engine) > world->now) {
+                return;
+        }
+        cover_all(daemon, EVENT_TICK);
+        ENGINE(daemon, engine_tick(daemon->engine, world->now));
+        daemon_turn(daemon);
+        if (!daemon->failed && engine_deadline(daemon->engine) <= world->now) {
+                /* At once again: allowed now and then, a spin when it goes on. */
+                daemon->spins = daemon->spin_at == world->now ? daemon->spins + 1 : 0;
+                daemon->spin_at = world->now;
+                if (daemon->spins > SPIN) {
+                        broken(world, 19, "the deadline does not pass");
+                }
+        }
+}
+
+/* When something of it is due; what is overdue while it sleeps is due when it wakes. */
+int64_t daemon_deadline(const Daemon *daemon) {
+        if (daemon->phase == DAEMON_DEAD) {
+                return INT64_MAX;
+        }
+        int64_t due = engine_deadline(daemon->engine);
+        if (daemon->phase != DAEMON_RUNNING && daemon->phase_until < due) {
+                due = daemon->phase_until;
+        }
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                due = daemon->pending[i].ready < due ? daemon->pending[i].ready : due;
+        }
+        return due > daemon->frozen_until ? due : daemon->frozen_until;
+}
+
+/* --- a life ------------------------------------------------------------------------------- */
+
+void daemon_begin(Daemon *daemon) {
+        static const size_t counts[] = {1, 4, 16, 64};
+        World *world = daemon->world;
+        int slot = daemon->slot;
+        daemon->phase = DAEMON_RUNNING;
+        daemon->failed = daemon->revoking = daemon->looking = daemon->committing = false;
+        daemon->partial = daemon->disturbed = false;
+        daemon->reading = true;
+        daemon->frozen_until = daemon->cut_until = 0;
+        daemon->n_pending = daemon->n_look_ups = 0;
+        daemon->window = daemon->spin_at = 0;
+        daemon->wall_skew =
+                chance(world, 20) ? (int64_t)below(world, 2 * DAY) * SECOND - (int64_t)DAY * SECOND
+                                  : 0;
+        daemon->config =
+                (EngineConfig){.format = {"host", "id", "requested_at"},
+                               .save = world->save,
+                               .restart = world->restart,
+                               .allow = allow,
+                               .deny = deny,
+                               .on_unknown = world->on_unknown,
+                               .concurrency = below(world, 4),
+                               .in_flight = counts[below(world, 4)],
+                               .in_flight_bytes = chance(world, 50) ? 1 << 20 : 500,
+                               .waiting = counts[below(world, 4)],
+                               .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
+                               .keep_payload = chance(world, 30),
+                               .message_bytes = 200,
+                               .batches = 1 + below(world, 3),
+                               .batch_rows = 1 + below(world, 8),
+                               .batch_bytes = chance(world, 50) ? 1 << 20 : 100,
+                               .attempts = 1 + (int)below(world, 3),
+                               .backoff_us = chance(world, 50) ? SECOND : 10 * MS,
+                               .backoff_max_us = 20 * SECOND,
+                               .commit_interval_us = chance(world, 70) ? SECOND : 10 * SECOND,
+                               .drain_us = 5 * SECOND,
+                               .observe = on_observed,
+                               .observer = daemon};
+        const EngineConfig *config = &daemon->config;
+        const JudgeLimits limits = {.concurrency = config->concurrency,
+                                    .in_flight = config->in_flight,
+                                    .in_flight_bytes = config->in_flight_bytes,
+                                    .waiting = config->waiting,
+                                    .ack_gap = config->ack_gap,
+                                    .message_bytes = config->message_bytes,
+                                    .batches = config->batches,
+                                    .batch_rows = config->batch_rows,
+                                    .attempts = config->attempts,
+                                    .backoff_max_us = config->backoff_max_us,
+                                    .drain_us = config->drain_us,
+                                    .save = config->save,
+                                    .restart = config->restart,
+                                    .on_unknown = config->on_unknown};
+        daemon->judge = judge_new(&limits, on_broken, daemon);
+        if (engine_new(&daemon->engine, &daemon->config, below(world, UINT64_MAX)) != 0) {
+                broken(world, 0, "no engine");
+        }
+        trace(world, "  %d  BEGINS", slot);
+        daemon->member = broker_join(&world->broker, slot, world->now);
+}
+
+/* Everything that is under way ends without a word to the engine; at the database it may go on. */
+static void life_end(Daemon *daemon) {
+        World *world = daemon->world;
+        while (daemon->n_pending > 0) {
+                Pending pending;
+                pending_take(daemon, daemon->n_pending - 1, &pending);
+                if (pending.kind == PENDING_BATCH && pending.begun && !pending.applied &&
+                    pending.type != ENGINE_READ_FENCES && chance(world, 50)) {
+                        world_ghost(world, pending.type, &pending.order);
+                }
+                if (pending.kind == PENDING_COMMIT && !pending.applied && chance(world, 50)) {
+                        commit_apply(daemon, &pending);
+                }
+                pending_free(&pending);
+        }
+        engine_free(daemon->engine);
+        judge_free(daemon->judge);
+        daemon->engine = NULL;
+        daemon->judge = NULL;
+        daemon->n_look_ups = 0;
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                free(daemon->parts[i]);
+                daemon->parts[i] = NULL;
+        }
+        daemon->phase = DAEMON_DEAD;
+}
+
+void daemon_crash(Daemon *daemon) {
+        say(daemon, "CRASH");
+        cover_all(daemon, EVENT_CRASH);
+        life_end(daemon); /* the coordinator notices when its session is over */
+}
+
+void daemon_stop(Daemon *daemon) {
+        World *world = daemon->world;
+        say(daemon, "STOP");
+        cover_all(daemon, EVENT_STOP);
+        daemon->phase = DAEMON_STOPPING;
+        daemon->phase_until = world->now + (int64_t)below(world, 20 * SECOND);
+        ENGINE(daemon, engine_stop(daemon->engine, world->now));
+        daemon->reading = false;
+}
+
+static void release(Daemon *daemon) {
+        World *world = daemon->world;
+        trace(world, "  %d  RELEASE %zu", daemon->slot, engine_in_flight(daemon->engine));
+        cover_all(daemon, EVENT_RELEASE);
+        daemon->phase = DAEMON_FLUSHING;
+        daemon->phase_until = world->now + LAST_COMMIT_US;
+        ENGINE(daemon, engine_release(daemon->engine, world->now));
+        for (int i = 0;
+             i < 1000 && engine_in_flight(daemon->engine) + engine_waiting(daemon->engine) > 0;
+             i++) {
+                daemon_turn(daemon);
+        }
+        if (engine_in_flight(daemon->engine) + engine_waiting(daemon->engine) != 0 &&
+            !daemon->failed) {
+                broken(world, 16, "%zu in flight after the release",
+                       engine_in_flight(daemon->engine));
+        }
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                const Part *part = daemon->parts[i];
+                bool ours = part_is_ours(part) && part->user->committed != INT64_MAX;
+                daemon->marks[i] = ours ? part->user->offsets.watermark : -1;
+        }
+        daemon->disturbed = daemon->revoking;
+        cover_all(daemon, EVENT_FLUSH);
+        ENGINE(daemon, engine_flush(daemon->engine, world->now));
+}
+
+static void leave(Daemon *daemon) {
+        World *world = daemon->world;
+        bool committed = engine_is_committed(daemon->engine);
+        trace(world, "  %d  LEAVE, %scommitted", daemon->slot, committed ? "" : "not ");
+        for (int i = 0; i < BROKER_PARTITIONS && committed && !daemon->failed; i++) {
+                const BrokerLog *log = &world->broker.logs[i];
+                const Log *mine = &world->logs[i];
+                if (log->committed < daemon->marks[i] && !mine->reset && !mine->remade &&
+                    !daemon->disturbed) {
+                        broken(world, 16,
+                               "partition %d: confirmed, but %" PRId64 " is not %" PRId64, i,
+                               log->committed, daemon->marks[i]);
+                }
+        }
+        daemon->phase = DAEMON_LEAVING;
+        daemon->phase_until = world->now + LEAVE_US;
+        if (!daemon->revoking) {
+                revoked(daemon, ~0u, daemon->member == 0);
+        }
+        daemon_turn(daemon);
+        daemon_turn(daemon);
+}
+
+static void gone(Daemon *daemon) {
+        World *world = daemon->world;
+        if (daemon->revoking && !daemon->failed && !world->options.oom && !daemon->disturbed) {
+                broken(world, 16, "leaving waits for a drain");
+        }
+        if (world->broker.members[daemon->slot].id == daemon->member && daemon->member != 0 &&
+            !is_cut(daemon)) {
+                broker_leave(&world->broker, daemon->slot, world->now);
+        }
+        life_end(daemon);
+        say(daemon, "ENDS");
+}
+
+void daemon_live(Daemon *daemon) {
+        World *world = daemon->world;
+        bool over = world->now >= daemon->phase_until;
+        if (!is_cut(daemon) && daemon->member != 0 &&
+            world->broker.members[daemon->slot].id == daemon->member) {
+                broker_heartbeat(&world->broker, daemon->slot, world->now);
+        }
+        if (daemon->phase != DAEMON_LEAVING) {
+                hear(daemon);
+        }
+        if (daemon->phase == DAEMON_RUNNING && daemon->member == 0 && !daemon->revoking &&
+            !is_cut(daemon)) {
+                daemon->member = broker_join(&world->broker, daemon->slot, world->now);
+        }
+        switch (daemon->phase) {
+        case DAEMON_DEAD:
+                return;
+        case DAEMON_RUNNING:
+                if (daemon->failed) {
+                        daemon_stop(daemon); /* the global handler */
+                }
+                return;
+        case DAEMON_STOPPING:
+                if (over || engine_is_quiet(daemon->engine)) {
+                        release(daemon);
+                }
+                return;
+        case DAEMON_FLUSHING:
+                if (over || engine_is_committed(daemon->engine)) {
+                        leave(daemon);
+                }
+                return;
+        case DAEMON_LEAVING:
+                if (over || !daemon->revoking) {
+                        gone(daemon);
+                }
+                return;
+        }
+}

@@ -1,0 +1,935 @@
+#include "judge.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/backoff.h"
+
+/* A message as the judge knows it. */
+typedef struct Known {
+        int64_t offset;
+        bool resolved, released;
+        bool restarted;   /* a run with it ended well, or so that it counts as well */
+        int charged;      /* attempts, by the judge's own count */
+        int64_t ended_us; /* of the newest run with it; -1: none */
+        int64_t due_us;   /* of its retry; -1: none */
+        uint64_t in_run;  /* 0: none */
+} Known;
+
+typedef enum Phase {
+        PHASE_ASSIGNED,
+        PHASE_REVOKED,
+        PHASE_GONE,
+} Phase;
+
+/* An assignment: one epoch of one partition. */
+typedef struct Epoch {
+        uint64_t epoch;
+        int32_t partition;
+        Phase phase;
+        bool lost, lost_quiet, starting, decided, active, paused,
+                dead;      /* dead: a newer epoch of the same assignment */
+        int64_t looked;    /* the committed offset that was looked up */
+        int64_t confirmed; /* newest commit that Kafka confirmed */
+        int64_t fence;
+        int64_t saving; /* a batch may move the fence up to here; -1: none is under way */
+        int64_t start;
+        int64_t *passed; /* rejected by somebody before */
+        size_t n_passed;
+        Known *known; /* by offset */
+        size_t n, capacity;
+} Epoch;
+
+typedef struct RunKnown {
+        uint64_t id;
+        char host[256];
+        size_t n;
+        ObservedItem *items;
+} RunKnown;
+
+typedef struct BatchKnown {
+        uint64_t id;
+        int kind; /* EngineActionType */
+        size_t n;
+        ObservedItem *items;
+} BatchKnown;
+
+struct Judge {
+        JudgeLimits limits;
+        JudgeBroken broken;
+        void *user;
+        Epoch *epochs;
+        size_t n_epochs, epochs_capacity;
+        RunKnown *runs;
+        size_t n_runs, runs_capacity;
+        BatchKnown *batches;
+        size_t n_batches, batches_capacity;
+        bool look_open, looked, committing; /* of the commit in flight */
+        bool stopped, stopped_quiet, released, reading, revoking;
+        int64_t now;
+        uint64_t finished[FINISH_COUNT];
+};
+
+__attribute__((format(printf, 3, 4))) static void broken(Judge *judge, int invariant,
+                                                         const char *format, ...) {
+        char text[512];
+        va_list ap;
+        va_start(ap, format);
+        vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        judge->broken(judge->user, invariant, text);
+}
+
+static void *grow(void *array, size_t n, size_t *capacity, size_t size) {
+        if (n < *capacity) {
+                return array;
+        }
+        *capacity = *capacity > 0 ? *capacity * 2 : 16;
+        return realloc(array, *capacity * size);
+}
+
+static void *copy_of(const void *from, size_t size) {
+        void *to = malloc(size + 1);
+        return size > 0 ? memcpy(to, from, size) : to;
+}
+
+Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken_, void *user) {
+        Judge *judge = calloc(1, sizeof(*judge));
+        judge->limits = *limits;
+        judge->broken = broken_;
+        judge->user = user;
+        judge->reading = true;
+        judge->now = INT64_MIN;
+        return judge;
+}
+
+void judge_free(Judge *judge) {
+        if (judge == NULL) {
+                return;
+        }
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                free(judge->epochs[i].known);
+                free(judge->epochs[i].passed);
+        }
+        for (size_t i = 0; i < judge->n_runs; i++) {
+                free(judge->runs[i].items);
+        }
+        for (size_t i = 0; i < judge->n_batches; i++) {
+                free(judge->batches[i].items);
+        }
+        free(judge->epochs);
+        free(judge->runs);
+        free(judge->batches);
+        free(judge);
+}
+
+/* --- books -------------------------------------------------------------------------------- */
+
+static Epoch *find_epoch(const Judge *judge, uint64_t epoch) {
+        for (size_t i = judge->n_epochs; i-- > 0;) {
+                if (judge->epochs[i].epoch == epoch) {
+                        return &judge->epochs[i];
+                }
+        }
+        return NULL;
+}
+
+static Epoch *add_epoch(Judge *judge, uint64_t number, int32_t partition) {
+        judge->epochs =
+                grow(judge->epochs, judge->n_epochs, &judge->epochs_capacity, sizeof(Epoch));
+        Epoch *epoch = &judge->epochs[judge->n_epochs++];
+        *epoch = (Epoch){.epoch = number,
+                         .partition = partition,
+                         .looked = -1,
+                         .confirmed = -1,
+                         .fence = -1,
+                         .saving = -1,
+                         .start = -1,
+                         .paused = true};
+        return epoch;
+}
+
+/* The one that messages flow into or that is looked up; an epoch that nobody knows is new: the
+ * partition starts anew while it is assigned. */
+static Epoch *the_epoch(Judge *judge, uint64_t number, int32_t partition) {
+        Epoch *epoch = find_epoch(judge, number);
+        if (epoch != NULL) {
+                return epoch;
+        }
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                if (judge->epochs[i].partition == partition) {
+                        judge->epochs[i].dead = true;
+                }
+        }
+        return add_epoch(judge, number, partition);
+}
+
+static Known *find_known(const Epoch *epoch, int64_t offset) {
+        size_t from = 0, to = epoch->n;
+        while (from < to) {
+                size_t middle = (from + to) / 2;
+                if (epoch->known[middle].offset < offset) {
+                        from = middle + 1;
+                } else {
+                        to = middle;
+                }
+        }
+        return from < epoch->n && epoch->known[from].offset == offset ? &epoch->known[from] : NULL;
+}
+
+static Known *known_of(const Judge *judge, const ObservedItem *item) {
+        Epoch *epoch = find_epoch(judge, item->epoch);
+        return epoch != NULL ? find_known(epoch, item->offset) : NULL;
+}
+
+static bool is_passed(const Epoch *epoch, int64_t offset) {
+        for (size_t i = 0; i < epoch->n_passed; i++) {
+                if (epoch->passed[i] == offset) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* --- the invariants ----------------------------------------------------------------------- */
+
+static void invariant_1_committed_is_resolved(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_COMMIT) {
+                return;
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                for (size_t k = 0; epoch != NULL && k < epoch->n; k++) {
+                        const Known *known = &epoch->known[k];
+                        if (known->offset >= seen->items[i].offset) {
+                                break;
+                        }
+                        if (!known->resolved) {
+                                broken(judge, 1,
+                                       "partition %d: commits %" PRId64 ", but %" PRId64
+                                       " is not resolved",
+                                       epoch->partition, seen->items[i].offset, known->offset);
+                        }
+                }
+        }
+}
+
+static void invariant_4_commits_rise(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_COMMIT) {
+                return;
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const ObservedItem *item = &seen->items[i];
+                const Epoch *epoch = find_epoch(judge, item->epoch);
+                if (epoch == NULL || epoch->starting) {
+                        continue; /* a start: the operator's, or none was there */
+                }
+                int64_t least = epoch->confirmed > epoch->looked ? epoch->confirmed : epoch->looked;
+                if (item->offset <= least && !epoch->decided) {
+                        broken(judge, 4, "partition %d: commits %" PRId64 " after %" PRId64,
+                               epoch->partition, item->offset, least);
+                }
+        }
+}
+
+static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION ||
+            (seen->kind != ENGINE_COMMIT && seen->kind != ENGINE_LOOK_COMMITTED)) {
+                return;
+        }
+        if (judge->committing || judge->look_open) {
+                broken(judge, 5, "a second commit in flight");
+        }
+        if (seen->kind == ENGINE_COMMIT && !judge->looked) {
+                broken(judge, 5, "a commit without a look at what Kafka has");
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                if (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
+                    (epoch->dead && seen->kind == ENGINE_COMMIT)) {
+                        broken(judge, 5, "a commit of epoch %" PRIu64 ", which is not current",
+                               seen->items[i].epoch);
+                }
+        }
+}
+
+static void invariant_6_rows_rise(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION ||
+            (seen->kind != ENGINE_SAVE && seen->kind != ENGINE_SAVE_EACH)) {
+                return;
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const ObservedItem *part = &seen->items[i];
+                const Epoch *epoch = find_epoch(judge, part->epoch);
+                int64_t last = -1;
+                if (part->d == 0) {
+                        continue;
+                }
+                if (epoch == NULL || part->b <= part->a) {
+                        broken(judge, 6, "a batch whose fence does not rise");
+                        continue;
+                }
+                for (size_t k = 0; k < seen->n_items; k++) {
+                        const ObservedItem *row = &seen->items[k];
+                        if (row->d != 0 || row->epoch != part->epoch) {
+                                continue;
+                        }
+                        if (row->offset <= last || row->offset < part->a ||
+                            row->offset >= part->b) {
+                                broken(judge, 6,
+                                       "partition %d: row %" PRId64 " after %" PRId64
+                                       ", between the fences %" PRId64 " and %" PRId64,
+                                       part->partition, row->offset, last, part->a, part->b);
+                        }
+                        last = row->offset;
+                }
+        }
+}
+
+static void invariant_7_no_overlapping_starts(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART) {
+                return;
+        }
+        for (size_t i = 0; i < judge->n_runs; i++) {
+                if (strcmp(judge->runs[i].host, seen->text) == 0) {
+                        broken(judge, 7, "%s is restarted while a restart of it is under way",
+                               seen->text);
+                }
+        }
+}
+
+static void invariant_8_starts_are_wanted(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART) {
+                return;
+        }
+        bool wanted = false;
+        if (judge->stopped) {
+                broken(judge, 8, "%s is restarted after the stop", seen->text);
+        }
+        if (!judge->limits.restart) {
+                broken(judge, 8, "%s is restarted without a handler for it", seen->text);
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Known *known = known_of(judge, &seen->items[i]);
+                if (known == NULL || known->resolved || known->released || known->restarted ||
+                    known->in_run != 0) {
+                        broken(judge, 8, "%s is restarted for %" PRId64 ", which %s", seen->text,
+                               seen->items[i].offset,
+                               known == NULL        ? "was never fetched"
+                               : known->in_run != 0 ? "is in another restart"
+                                                    : "is done");
+                }
+                wanted = wanted || (epoch != NULL && epoch->phase == PHASE_ASSIGNED);
+        }
+        if (!wanted) {
+                broken(judge, 15, "%s is restarted for nobody, or for what was revoked",
+                       seen->text);
+        }
+}
+
+static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION) {
+                return;
+        }
+        if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY &&
+            (seen->b < BACKOFF_MIN_US || seen->b > judge->limits.backoff_max_us)) {
+                broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
+        }
+        for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
+                const Known *known = known_of(judge, &seen->items[i]);
+                if (known != NULL && known->ended_us >= 0 &&
+                    judge->now < known->ended_us + BACKOFF_MIN_US) {
+                        broken(judge, 10, "%s: an attempt %" PRId64 " us after the one before",
+                               seen->text, judge->now - known->ended_us);
+                }
+        }
+}
+
+static void invariant_11_attempts_are_bounded(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION) {
+                return;
+        }
+        for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
+                const Known *known = known_of(judge, &seen->items[i]);
+                if (known != NULL && known->charged >= judge->limits.attempts) {
+                        broken(judge, 11, "%s: attempt %d of %d", seen->text, known->charged + 1,
+                               judge->limits.attempts);
+                }
+                if (known != NULL && known->charged != seen->items[i].b) {
+                        broken(judge, 11, "%s: %" PRId64 " attempts charged, there were %d",
+                               seen->text, seen->items[i].b, known->charged);
+                }
+        }
+}
+
+/* Whether what ended says of itself that it is done. */
+static bool claims_done(int64_t state, int64_t outcome, OnUnknown on_unknown) {
+        return state == HANDLER_OFF ||
+               (state == HANDLER_ENDED &&
+                (outcome_is_success((Outcome)outcome) ||
+                 (outcome == OUTCOME_UNKNOWN && on_unknown == ON_UNKNOWN_DONE)));
+}
+
+/* What ended: of this epoch, or of one before, when the partition began anew meanwhile. */
+static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
+        Known *found = NULL;
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                Epoch *epoch = &judge->epochs[i];
+                bool fits = epoch->epoch == seen->epoch ||
+                            (epoch->partition == seen->partition && epoch->epoch < seen->epoch &&
+                             seen->a == FINISH_RELEASED);
+                Known *known = fits ? find_known(epoch, seen->offset) : NULL;
+                if (known != NULL && !known->resolved && !known->released) {
+                        found = known;
+                        *of = epoch;
+                }
+        }
+        return found;
+}
+
+static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_FINISHED) {
+                return;
+        }
+        Epoch *epoch = NULL;
+        const Known *known = find_ended(judge, seen, &epoch);
+        if (known == NULL) {
+                broken(judge, 18, "%" PRId64 " ends, which was never fetched, or has ended",
+                       seen->offset);
+                return;
+        }
+        if (seen->a == FINISH_REJECTED && !seen->b) {
+                broken(judge, 12, "%" PRId64 " is rejected without its row", seen->offset);
+        }
+        if (seen->a != FINISH_ACCEPTED && seen->a != FINISH_TOMBSTONE) {
+                return;
+        }
+        if (seen->offset >= epoch->fence) {
+                broken(judge, 12, "%" PRId64 " is accepted, and the fence is known at %" PRId64,
+                       seen->offset, epoch->fence);
+        }
+        if (seen->a == FINISH_ACCEPTED &&
+            (!claims_done(seen->numbers[0], seen->numbers[1], judge->limits.on_unknown) ||
+             !claims_done(seen->numbers[2], seen->numbers[3], judge->limits.on_unknown))) {
+                broken(judge, 12, "%" PRId64 " is accepted with a handler that is not done",
+                       seen->offset);
+        }
+        if (seen->a == FINISH_ACCEPTED && judge->limits.restart && !known->restarted) {
+                broken(judge, 12, "%" PRId64 " is accepted, and no restart of it ended well",
+                       seen->offset);
+        }
+}
+
+static void invariant_13_limits_hold(Judge *judge, const Observation *seen) {
+        const JudgeLimits *limits = &judge->limits;
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESTART &&
+            limits->concurrency > 0 && judge->n_runs >= limits->concurrency) {
+                broken(judge, 13, "%zu restarts at once", judge->n_runs + 1);
+        }
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_SAVE) {
+                size_t rows = 0;
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        rows += seen->items[i].d == 0;
+                }
+                if (rows > limits->batch_rows) {
+                        broken(judge, 13, "a batch of %zu rows", rows);
+                }
+                size_t busy = 0;
+                for (size_t i = 0; i < judge->n_batches; i++) {
+                        busy += judge->batches[i].kind != ENGINE_READ_FENCES;
+                }
+                if (busy >= limits->batches) {
+                        broken(judge, 13, "%zu batches at once", busy + 1);
+                }
+        }
+        if (seen->type != OBSERVED_QUIET) {
+                return;
+        }
+        /* What waited and runs now counts in `in_flight` again: all that share one run. */
+        int64_t most = (int64_t)(limits->in_flight + limits->waiting + 64);
+        if (seen->numbers[NUMBER_IN_FLIGHT] > most || seen->numbers[NUMBER_WAITING] > most) {
+                broken(judge, 13, "%" PRId64 " in flight, %" PRId64 " waiting",
+                       seen->numbers[NUMBER_IN_FLIGHT], seen->numbers[NUMBER_WAITING]);
+        }
+        if (seen->numbers[NUMBER_BYTES] >
+            (int64_t)(limits->in_flight_bytes + limits->message_bytes + 65536 + 4096)) {
+                broken(judge, 13, "%" PRId64 " bytes in flight", seen->numbers[NUMBER_BYTES]);
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                if (seen->items[i].b > (int64_t)limits->ack_gap) {
+                        broken(judge, 13, "partition %d: an ack gap of %" PRId64,
+                               seen->items[i].partition, seen->items[i].b);
+                }
+        }
+}
+
+static void invariant_14_reading_goes_on(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESUME) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                if (epoch == NULL || !epoch->paused) {
+                        broken(judge, 14, "partition %d is resumed and was not paused",
+                               seen->partition);
+                }
+        }
+        if (seen->type != OBSERVED_QUIET || judge->stopped) {
+                return;
+        }
+        const JudgeLimits *limits = &judge->limits;
+        const int64_t *numbers = seen->numbers;
+        bool room =
+                numbers[NUMBER_IN_FLIGHT] < (int64_t)(limits->in_flight - limits->in_flight / 8) &&
+                numbers[NUMBER_BYTES] <
+                        (int64_t)(limits->in_flight_bytes - limits->in_flight_bytes / 8) &&
+                numbers[NUMBER_WAITING] < (int64_t)(limits->waiting - limits->waiting / 8);
+        if (!judge->reading && room) {
+                broken(judge, 14, "not reading with room for more");
+        }
+        if (judge->reading != (numbers[NUMBER_READING] != 0)) {
+                broken(judge, 14, "the engine thinks that it is %sread",
+                       judge->reading ? "not " : "");
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                if (seen->items[i].c == PARTITION_ACTIVE && !seen->items[i].d && epoch != NULL &&
+                    epoch->paused) {
+                        broken(judge, 14, "partition %d is active and paused",
+                               seen->items[i].partition);
+                }
+        }
+}
+
+static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observation *seen) {
+        bool order = seen->type == OBSERVED_ACTION &&
+                     (seen->kind == ENGINE_SAVE || seen->kind == ENGINE_RESTART ||
+                      seen->kind == ENGINE_REJECT);
+        for (size_t i = 0; order && i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                if (epoch == NULL || epoch->phase == PHASE_GONE) {
+                        broken(judge, 15, "work for partition %d, which was let go",
+                               seen->items[i].partition);
+                }
+        }
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_UNASSIGN && !judge->revoking) {
+                broken(judge, 15, "unassign without a revoke");
+        }
+        for (size_t i = 0; seen->type == OBSERVED_QUIET && i < seen->n_items; i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                if (epoch != NULL && epoch->phase == PHASE_GONE) {
+                        broken(judge, 15, "partition %d was let go, and the engine has it still",
+                               seen->items[i].partition);
+                }
+        }
+}
+
+static void invariant_16_shutdown_in_order(Judge *judge, const Observation *seen) {
+        if ((seen->type == OBSERVED_RELEASE && !judge->stopped) ||
+            (seen->type == OBSERVED_FLUSH && !judge->released)) {
+                broken(judge, 16, "the steps of the shutdown are out of order");
+        }
+        /* What was ordered before the stop may be taken after it. */
+        if (judge->stopped_quiet && seen->type == OBSERVED_ACTION &&
+            (seen->kind == ENGINE_SAVE || seen->kind == ENGINE_ADOPT ||
+             seen->kind == ENGINE_MOVE_FENCE || (seen->kind == ENGINE_READ && seen->ok))) {
+                broken(judge, 16, "action %d begins after the stop", seen->kind);
+        }
+        if (judge->released && seen->type == OBSERVED_QUIET &&
+            seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING] != 0) {
+                broken(judge, 16, "%" PRId64 " in flight after the release",
+                       seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING]);
+        }
+}
+
+static void invariant_17_no_timer_fires_early(Judge *judge, const Observation *seen) {
+        if (seen->now < judge->now) {
+                broken(judge, 17, "time goes back from %" PRId64 " to %" PRId64, judge->now,
+                       seen->now);
+        }
+        for (size_t i = 0;
+             seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESTART && i < seen->n_items;
+             i++) {
+                const Known *known = known_of(judge, &seen->items[i]);
+                if (known != NULL && seen->now < known->due_us) {
+                        broken(judge, 17, "%s is tried again %" PRId64 " us early", seen->text,
+                               known->due_us - seen->now);
+                }
+        }
+}
+
+static void invariant_18_the_books_agree(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_QUIET) {
+                return;
+        }
+        const int64_t *numbers = seen->numbers;
+        int64_t sum = numbers[NUMBER_IN_FLIGHT] + numbers[NUMBER_WAITING];
+        for (int i = 0; i < FINISH_COUNT; i++) {
+                sum += numbers[NUMBER_FINISHED + i];
+                if (i != FINISH_DUPLICATE &&
+                    numbers[NUMBER_FINISHED + i] != (int64_t)judge->finished[i]) {
+                        broken(judge, 18, "%" PRId64 " %s are counted, %" PRIu64 " were seen",
+                               numbers[NUMBER_FINISHED + i], finish_name((Finish)i),
+                               judge->finished[i]);
+                }
+        }
+        if (sum != numbers[NUMBER_RECEIVED]) {
+                broken(judge, 18,
+                       "received %" PRId64 ", but finished, in flight and waiting are %" PRId64,
+                       numbers[NUMBER_RECEIVED], sum);
+        }
+        if (numbers[NUMBER_RUNS] != (int64_t)judge->n_runs) {
+                broken(judge, 18, "%" PRId64 " restarts are counted, %zu are under way",
+                       numbers[NUMBER_RUNS], judge->n_runs);
+        }
+}
+
+typedef struct Rule {
+        void (*check)(Judge *judge, const Observation *seen);
+} Rule;
+
+static const Rule rules[] = {
+        {invariant_1_committed_is_resolved},
+        {invariant_4_commits_rise},
+        {invariant_5_one_commit_of_what_is_owned},
+        {invariant_6_rows_rise},
+        {invariant_7_no_overlapping_starts},
+        {invariant_8_starts_are_wanted},
+        {invariant_10_retries_wait},
+        {invariant_11_attempts_are_bounded},
+        {invariant_12_accepted_is_done},
+        {invariant_13_limits_hold},
+        {invariant_14_reading_goes_on},
+        {invariant_15_nothing_of_what_was_let_go},
+        {invariant_16_shutdown_in_order},
+        {invariant_17_no_timer_fires_early},
+        {invariant_18_the_books_agree},
+};
+
+const JudgeRule judge_rules[] = {
+        {1, "what is below a commit is resolved"},
+        {4, "commits rise"},
+        {5, "one commit in flight, after a look, of what is owned"},
+        {6, "rows rise between their fences"},
+        {7, "no two restarts of a host at once"},
+        {8, "only what is wanted and not done is restarted, and nothing after the stop"},
+        {10, "attempts wait as long as they should"},
+        {11, "attempts are bounded, and charged as they should be"},
+        {12, "accepted means done: the fence has moved, the restart ended well"},
+        {13, "the limits hold"},
+        {14, "what has room is read"},
+        {15, "nothing is done for what was let go"},
+        {16, "the shutdown's steps come in order, and nothing begins after the first"},
+        {17, "no timer fires early"},
+        {18, "received = finished + in flight + waiting"},
+};
+const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
+
+/* --- keeping the books -------------------------------------------------------------------- */
+
+static void book_fetched(Judge *judge, const Observation *seen) {
+        Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
+        if (!epoch->active || seen->offset < epoch->start || judge->stopped ||
+            find_known(epoch, seen->offset) != NULL ||
+            (epoch->n > 0 && seen->offset < epoch->known[epoch->n - 1].offset)) {
+                return;
+        }
+        epoch->known = grow(epoch->known, epoch->n, &epoch->capacity, sizeof(Known));
+        epoch->known[epoch->n++] =
+                (Known){.offset = seen->offset,
+                        .ended_us = -1,
+                        .due_us = -1,
+                        .resolved = is_passed(epoch, seen->offset) && seen->offset < epoch->fence};
+}
+
+static BatchKnown *find_batch(Judge *judge, uint64_t id) {
+        for (size_t i = 0; i < judge->n_batches; i++) {
+                if (judge->batches[i].id == id) {
+                        return &judge->batches[i];
+                }
+        }
+        return NULL;
+}
+
+static void book_order(Judge *judge, const Observation *seen) {
+        BatchKnown *batch = find_batch(judge, seen->id);
+        if (batch != NULL) {
+                broken(judge, 2, "batch %" PRIu64 " is under way twice", seen->id);
+                return;
+        }
+        judge->batches = grow(judge->batches, judge->n_batches, &judge->batches_capacity,
+                              sizeof(BatchKnown));
+        batch = &judge->batches[judge->n_batches++];
+        *batch = (BatchKnown){.id = seen->id, .kind = seen->kind, .n = seen->n_items};
+        batch->items = copy_of(seen->items, seen->n_items * sizeof(ObservedItem));
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const ObservedItem *part = &seen->items[i];
+                Epoch *epoch = part->d != 0 ? find_epoch(judge, part->epoch) : NULL;
+                if (epoch == NULL || seen->kind == ENGINE_READ_FENCES) {
+                        continue;
+                }
+                if (epoch->saving >= 0) {
+                        broken(judge, 2, "partition %d has two batches at the database",
+                               part->partition);
+                }
+                if (part->a != epoch->fence && !epoch->dead) {
+                        broken(judge, 2,
+                               "partition %d: a batch expects the fence at %" PRId64
+                               ", it is known at %" PRId64,
+                               part->partition, part->a, epoch->fence);
+                }
+                epoch->saving = part->b;
+        }
+}
+
+static void book_batch_end(Judge *judge, const Observation *seen) {
+        BatchKnown *batch = find_batch(judge, seen->id);
+        bool fences = seen->type == OBSERVED_FENCES_READ;
+        if (batch == NULL) {
+                return; /* the judge came late, or it was empty */
+        }
+        bool saved = !fences && seen->kind == BATCH_SAVED;
+        for (size_t i = 0; i < batch->n; i++) {
+                const ObservedItem *part = &batch->items[i];
+                Epoch *epoch = part->d != 0 ? find_epoch(judge, part->epoch) : NULL;
+                if (epoch != NULL && batch->kind != ENGINE_READ_FENCES) {
+                        epoch->saving = -1;
+                        epoch->fence = saved ? part->b : epoch->fence;
+                }
+        }
+        for (size_t i = 0; fences && seen->ok && i < seen->n_items; i++) {
+                Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                if (epoch != NULL && seen->items[i].offset > epoch->fence) {
+                        epoch->fence = seen->items[i].offset;
+                }
+        }
+        free(batch->items);
+        *batch = judge->batches[--judge->n_batches];
+}
+
+static void book_run(Judge *judge, const Observation *seen) {
+        judge->runs = grow(judge->runs, judge->n_runs, &judge->runs_capacity, sizeof(RunKnown));
+        RunKnown *run = &judge->runs[judge->n_runs++];
+        *run = (RunKnown){.id = seen->id, .n = seen->n_items};
+        snprintf(run->host, sizeof(run->host), "%s", seen->text);
+        run->items = copy_of(seen->items, seen->n_items * sizeof(ObservedItem));
+        for (size_t i = 0; i < run->n; i++) {
+                Known *known = known_of(judge, &run->items[i]);
+                if (known != NULL) {
+                        known->in_run = run->id;
+                        known->due_us = -1;
+                }
+        }
+}
+
+static void book_run_end(Judge *judge, const Observation *seen) {
+        Outcome outcome = (Outcome)seen->kind;
+        for (size_t i = 0; i < judge->n_runs; i++) {
+                RunKnown *run = &judge->runs[i];
+                if (run->id != seen->id) {
+                        continue;
+                }
+                for (size_t k = 0; k < run->n; k++) {
+                        Known *known = known_of(judge, &run->items[k]);
+                        if (known == NULL || known->in_run != run->id) {
+                                continue;
+                        }
+                        known->in_run = 0;
+                        known->ended_us = seen->now;
+                        known->restarted = outcome_is_success(outcome) ||
+                                           (outcome == OUTCOME_UNKNOWN &&
+                                            judge->limits.on_unknown == ON_UNKNOWN_DONE);
+                        known->charged += seen->ok && (outcome == OUTCOME_FAILED ||
+                                                       outcome == OUTCOME_NOT_STARTED ||
+                                                       outcome == OUTCOME_UNKNOWN);
+                }
+                free(run->items);
+                *run = judge->runs[--judge->n_runs];
+                return;
+        }
+}
+
+static void book_finished(Judge *judge, const Observation *seen) {
+        Epoch *epoch = NULL;
+        Known *known = find_ended(judge, seen, &epoch);
+        judge->finished[seen->a]++;
+        if (known != NULL) {
+                known->resolved = seen->a != FINISH_RELEASED;
+                known->released = !known->resolved;
+                known->in_run = 0;
+        }
+}
+
+static void book_partition(Judge *judge, const Observation *seen) {
+        Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
+        if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
+                epoch->looked = seen->a;
+        } else if (seen->type == OBSERVED_SOURCE_READ && seen->ok && !epoch->active) {
+                epoch->fence = seen->a >= 0 ? seen->b : -1;
+                epoch->decided = seen->d != 0;
+                free(epoch->passed);
+                epoch->passed = malloc(seen->n_items * sizeof(int64_t) + 1);
+                epoch->n_passed = seen->n_items;
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        epoch->passed[i] = seen->items[i].offset;
+                }
+        } else if (seen->type == OBSERVED_SOUGHT || seen->type == OBSERVED_RESUMED) {
+                epoch->active = epoch->active || (seen->ok && seen->type == OBSERVED_SOUGHT);
+                epoch->paused = epoch->paused && !seen->ok;
+        }
+}
+
+static void book_action(Judge *judge, const Observation *seen) {
+        Epoch *epoch = seen->epoch != 0 ? the_epoch(judge, seen->epoch, seen->partition) : NULL;
+        switch ((EngineActionType)seen->kind) {
+        case ENGINE_SAVE:
+        case ENGINE_SAVE_EACH:
+        case ENGINE_READ_FENCES:
+        case ENGINE_REJECT:
+                book_order(judge, seen);
+                break;
+        case ENGINE_RESTART:
+                book_run(judge, seen);
+                break;
+        case ENGINE_FINISHED:
+                book_finished(judge, seen);
+                break;
+        case ENGINE_ADOPT:
+        case ENGINE_MOVE_FENCE:
+                /* Its fence, when it is done. */
+                epoch->fence = seen->offset > epoch->fence ? seen->offset : epoch->fence;
+                break;
+        case ENGINE_SEEK:
+                epoch->start = seen->offset;
+                break;
+        case ENGINE_PAUSE:
+                epoch->paused = true;
+                break;
+        case ENGINE_READ:
+                judge->reading = seen->ok;
+                break;
+        case ENGINE_LOOK_COMMITTED:
+                judge->look_open = true;
+                judge->looked = false;
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        epoch = find_epoch(judge, seen->items[i].epoch);
+                        if (epoch != NULL) {
+                                epoch->starting = seen->items[i].a == PARTITION_COMMITTING;
+                        }
+                }
+                break;
+        case ENGINE_COMMIT:
+                judge->looked = false;
+                judge->committing = true;
+                break;
+        case ENGINE_UNASSIGN:
+                judge->revoking = false;
+                for (size_t i = 0; i < judge->n_epochs; i++) {
+                        if (judge->epochs[i].phase == PHASE_REVOKED) {
+                                judge->epochs[i].phase = PHASE_GONE;
+                        }
+                }
+                break;
+        case ENGINE_NOTE:
+                if (seen->a == NOTE_RETRY && epoch != NULL) {
+                        Known *known = find_known(epoch, seen->c);
+                        if (known != NULL) {
+                                known->due_us = known->ended_us + seen->b;
+                        }
+                }
+                break;
+        case ENGINE_LOOK_UP:
+        case ENGINE_READ_SOURCE:
+        case ENGINE_RESUME:
+                break;
+        }
+}
+
+static void book_revoked(Judge *judge, const Observation *seen) {
+        judge->revoking = true;
+        for (size_t i = 0; i < seen->n_items; i++) {
+                for (size_t k = 0; k < judge->n_epochs; k++) {
+                        Epoch *epoch = &judge->epochs[k];
+                        if (epoch->partition == seen->items[i].partition &&
+                            epoch->phase == PHASE_ASSIGNED) {
+                                epoch->phase = PHASE_REVOKED;
+                                epoch->lost = !seen->ok;
+                        }
+                }
+        }
+}
+
+static void book(Judge *judge, const Observation *seen) {
+        judge->now = seen->now;
+        switch (seen->type) {
+        case OBSERVED_TICK:
+        case OBSERVED_DATABASE_UP:
+        case OBSERVED_TYPES:
+                break;
+        case OBSERVED_QUIET:
+                /* What was ordered before it may be taken after it, up to here. */
+                judge->stopped_quiet = judge->stopped;
+                for (size_t i = 0; i < judge->n_epochs; i++) {
+                        judge->epochs[i].lost_quiet = judge->epochs[i].lost;
+                }
+                break;
+        case OBSERVED_ASSIGNED:
+                (void)add_epoch(judge, seen->epoch, seen->partition);
+                break;
+        case OBSERVED_LOOKED_UP:
+        case OBSERVED_SOURCE_READ:
+        case OBSERVED_ADOPTED:
+        case OBSERVED_SOUGHT:
+        case OBSERVED_RESUMED:
+        case OBSERVED_VANISHED:
+        case OBSERVED_OUT_OF_RANGE:
+                book_partition(judge, seen);
+                break;
+        case OBSERVED_FETCHED:
+                book_fetched(judge, seen);
+                break;
+        case OBSERVED_SAVED:
+        case OBSERVED_SAVED_EACH:
+        case OBSERVED_FENCES_READ:
+                book_batch_end(judge, seen);
+                break;
+        case OBSERVED_RESTARTED:
+                book_run_end(judge, seen);
+                break;
+        case OBSERVED_COMMITTED_SEEN:
+                judge->looked = judge->look_open && seen->ok;
+                judge->look_open = false;
+                break;
+        case OBSERVED_COMMITTED:
+                judge->committing = false;
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                        if (epoch != NULL && seen->items[i].a) {
+                                epoch->confirmed = seen->items[i].b;
+                        }
+                }
+                break;
+        case OBSERVED_REVOKED:
+                book_revoked(judge, seen);
+                break;
+        case OBSERVED_STOP:
+                judge->stopped = true;
+                break;
+        case OBSERVED_RELEASE:
+                judge->released = true;
+                break;
+        case OBSERVED_FLUSH:
+                break;
+        case OBSERVED_ACTION:
+                book_action(judge, seen);
+                break;
+        }
+}
+
+void judge_see(Judge *judge, const Observation *seen) {
+        for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+                rules[i].check(judge, seen);
+        }
+        book(judge, seen);
+}

@@ -1,0 +1,93 @@
+#pragma once
+
+/*
+ * PostgreSQL as ackd sees it: the tables partitions, messages and rejected, and the functions of
+ * schema.sql. Pure: every call is one transaction, all or nothing; when it happens and whether its
+ * reply arrives is the caller's. test-store-twin gives the same calls to a real one.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/engine.h"
+
+typedef struct StoreReject {
+        int64_t offset;
+        bool by_save;      /* handler is 'save' */
+        bool restart_done; /* 'restart-host' is in handlers_done */
+} StoreReject;
+
+/* A row of `partitions`, with what the other tables have of it. */
+typedef struct StoreSource {
+        int32_t id;
+        int32_t partition;
+        int64_t fence;
+        bool moved; /* since the row was made */
+        bool retired;
+        bool is_decided;
+        int64_t decided;
+        int64_t *saved; /* offsets of `messages`, as they came */
+        size_t n_saved, saved_capacity;
+        StoreReject *rejected; /* rising */
+        size_t n_rejected, rejected_capacity;
+} StoreSource;
+
+typedef struct Store {
+        StoreSource *sources;
+        size_t n, capacity;
+        bool broken;      /* the table messages refuses every row, good or bad */
+        int64_t *offsets; /* what store_read_source() lends */
+        size_t offsets_capacity;
+} Store;
+
+typedef struct StoreRow {
+        int32_t source;
+        int64_t offset;
+        MessageRecord record;
+        bool poison; /* PostgreSQL refuses it */
+        bool restart_done;
+} StoreRow;
+
+typedef struct StoreFence {
+        int32_t source;
+        int64_t expected, next;
+} StoreFence;
+
+/* What one transaction is to do. */
+typedef struct StoreOrder {
+        StoreRow *rows;
+        size_t n_rows;
+        StoreFence *fences;
+        size_t n_fences;
+        RefusedRow *refused; /* the answer of store_save_each() */
+        size_t n_refused;
+} StoreOrder;
+
+void store_order_deinit(StoreOrder *order);
+
+void store_deinit(Store *store);
+/* A copy of everything: what a standby has, or a backup. */
+void store_copy(Store *to, const Store *from);
+
+StoreSource *store_source(const Store *store, int32_t id);      /* NULL: none */
+StoreSource *store_live(const Store *store, int32_t partition); /* NULL: none */
+size_t store_rows(const StoreSource *source, int64_t offset);   /* in `messages` */
+const StoreReject *store_rejected(const StoreSource *source, int64_t offset);
+
+/* sources_read(): the fields that come from PostgreSQL; @committed as in PartitionFacts. Lends
+ * `rejected` until the next call. topic_known is true. */
+void store_read_source(Store *store, int32_t partition, int64_t committed, PartitionFacts *facts);
+/* sources_adopt(): ADOPT_CHANGED when there is a live one. */
+AdoptEnd store_adopt(Store *store, int32_t partition, int64_t next, int32_t *source);
+/* sources_move_fence() */
+AdoptEnd store_move_fence(Store *store, int32_t source, int64_t from, int64_t to);
+/* ackd partition: decide() */
+void store_decide(Store *store, int32_t partition, int64_t from, bool anew);
+
+/* SAVES_BATCH, SAVES_EACH, SAVES_REJECT */
+BatchEnd store_save(Store *store, const StoreOrder *order);
+BatchEnd store_save_each(Store *store, StoreOrder *order);
+BatchEnd store_reject(Store *store, const StoreOrder *order);
+/* SAVES_FENCES: of the order's fences, in their order; the refused rows go to the order. */
+void store_fences(Store *store, StoreOrder *order, int64_t *fences);

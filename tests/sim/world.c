@@ -1,0 +1,727 @@
+#include "world.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/backoff.h"
+
+enum {
+        TURNS_MAX = 400000,
+        DECIDE_AGAIN_US = 10 * SECOND,
+};
+
+/* --- telling ------------------------------------------------------------------------------ */
+
+void trace(const World *world, const char *format, ...) {
+        if (!world->options.trace) {
+                return;
+        }
+        va_list ap;
+        va_start(ap, format);
+        printf("%10.4f ", (double)world->now / 1e6);
+        vprintf(format, ap);
+        putchar('\n');
+        va_end(ap);
+}
+
+void broken(const World *world, int invariant, const char *format, ...) {
+        va_list ap;
+        fflush(stdout);
+        fprintf(stderr, "BROKEN: invariant %d: ", invariant);
+        va_start(ap, format);
+        vfprintf(stderr, format, ap);
+        va_end(ap);
+        fprintf(stderr,
+                "\n  at %.4f s; replay: scripts/sim --seed %" PRIu64 " --steps %" PRIu64
+                "%s --trace\n",
+                (double)world->now / 1e6, world->options.seed, world->options.steps,
+                world->options.oom ? " --oom" : "");
+        exit(1);
+}
+
+uint64_t below(World *world, uint64_t n) {
+        return n > 0 ? random_next(&world->random) % n : 0;
+}
+
+bool chance(World *world, unsigned percent) {
+        return below(world, 100) < percent;
+}
+
+bool fault(World *world, unsigned percent) {
+        return chance(world, percent) && world->faults;
+}
+
+void mix(World *world, uint64_t value) {
+        world->hash = (world->hash ^ value) * UINT64_C(0x100000001b3);
+        world->hash ^= world->hash >> 29;
+}
+
+bool world_kafka_is_away(const World *world) {
+        return world->now < world->kafka_back;
+}
+
+bool world_database_is_away(const World *world) {
+        return world->now < world->database_back;
+}
+
+/* --- what became of a record -------------------------------------------------------------- */
+
+Fate *world_fate(World *world, int partition, int64_t offset) {
+        const Log *log = &world->logs[partition];
+        size_t from = 0, to = log->n;
+        while (from < to) {
+                size_t middle = (from + to) / 2;
+                if (log->fates[middle].offset < offset) {
+                        from = middle + 1;
+                } else {
+                        to = middle;
+                }
+        }
+        return from < log->n && log->fates[from].offset == offset ? &log->fates[from] : NULL;
+}
+
+/* Whether its row in `messages` belongs there. */
+static bool has_row(const World *world, RecordKind kind) {
+        return world->save && (kind == GOOD || kind == GOOD_SAME || kind == DENIED);
+}
+
+bool world_is_resolved(const World *world, int partition, const Fate *fate) {
+        const StoreSource *source = store_live(&world->store, partition);
+        bool rejected = source != NULL && store_rejected(source, fate->offset) != NULL;
+        bool saved = !world->save || (source != NULL && store_rows(source, fate->offset) > 0);
+        switch (fate->kind) {
+        case TOMBSTONE:
+                return true;
+        case NOT_JSON:
+        case BIG:
+                return rejected;
+        case DENIED:
+                return world->restart ? rejected : saved;
+        case POISON:
+                return rejected || (!world->save && (!world->restart || fate->restarts > 0));
+        case GOOD:
+        case GOOD_SAME:
+                return rejected || (saved && (!world->restart || fate->restarts > 0));
+        case RECORD_KINDS:
+                break;
+        }
+        return false;
+}
+
+/* What was known of its records may have changed. */
+static void doubt_all(World *world) {
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                world->logs[i].resolved = 0;
+        }
+}
+
+/* The source of the partition belongs to the log as it is now. */
+static bool source_is_current(const World *world, int partition) {
+        return world->logs[partition].incarnation == world->broker.logs[partition].incarnation;
+}
+
+void world_committed(World *world, const Daemon *daemon, int partition, int64_t offset) {
+        Log *log = &world->logs[partition];
+        const StoreSource *source = store_live(&world->store, partition);
+        trace(world, "KAFKA partition %d: committed %" PRId64, partition, offset);
+        /* A commit of its own generation may arrive when it has given the partition back already;
+         * nobody else has it before the next one begins. */
+        for (int i = 0; i < BROKER_MEMBERS; i++) {
+                if (i != daemon->slot && world->broker.members[i].owned & 1u << partition) {
+                        broken(world, 5, "daemon %d commits partition %d, which %d owns",
+                               daemon->slot, partition, i);
+                }
+        }
+        if (offset < log->committed && !log->reset && !log->remade) {
+                broken(world, 4, "partition %d: committed %" PRId64 " after %" PRId64, partition,
+                       offset, log->committed);
+        }
+        log->committed = offset;
+        log->reset = source != NULL && source->is_decided;
+        if (log->remade || (source != NULL && source->is_decided)) {
+                return;
+        }
+        while (log->resolved < log->n && log->fates[log->resolved].offset < offset) {
+                const Fate *fate = &log->fates[log->resolved];
+                if (!fate->excused && !world_is_resolved(world, partition, fate)) {
+                        broken(world, 1,
+                               "partition %d: committed %" PRId64 ", but %" PRId64
+                               " (kind %d) is not resolved: %d restarts",
+                               partition, offset, fate->offset, fate->kind, fate->restarts);
+                }
+                log->resolved++;
+        }
+}
+
+/* --- the database ------------------------------------------------------------------------- */
+
+static void check_order(World *world, const StoreOrder *order) {
+        for (size_t i = 0; i < order->n_rows; i++) {
+                const StoreSource *source = store_source(&world->store, order->rows[i].source);
+                if (source != NULL && store_rows(source, order->rows[i].offset) > 1) {
+                        broken(world, 2, "partition %d: the row of %" PRId64 " is doubled",
+                               source->partition, order->rows[i].offset);
+                }
+        }
+        for (size_t i = 0; i < order->n_fences; i++) {
+                const StoreFence *fence = &order->fences[i];
+                const StoreSource *source = store_source(&world->store, fence->source);
+                if (source == NULL || source->retired ||
+                    !source_is_current(world, source->partition)) {
+                        continue;
+                }
+                const Log *log = &world->logs[source->partition];
+                for (size_t k = 0; k < log->n; k++) {
+                        const Fate *fate = &log->fates[k];
+                        if (fate->offset >= fence->expected && fate->offset < fence->next &&
+                            !fate->excused &&
+                            (has_row(world, fate->kind) || fate->kind == BIG ||
+                             fate->kind == NOT_JSON) &&
+                            store_rows(source, fate->offset) == 0 &&
+                            store_rejected(source, fate->offset) == NULL) {
+                                broken(world, 2,
+                                       "partition %d: the fence passes %" PRId64 " without its row",
+                                       source->partition, fate->offset);
+                        }
+                }
+        }
+}
+
+BatchEnd world_transact(World *world, EngineActionType type, StoreOrder *order) {
+        BatchEnd end;
+        world->store.broken = world->now < world->table_back;
+        if (type == ENGINE_REJECT) {
+                return store_reject(&world->store, order);
+        }
+        end = type == ENGINE_SAVE ? store_save(&world->store, order)
+                                  : store_save_each(&world->store, order);
+        if (end == BATCH_SAVED) {
+                check_order(world, order);
+        }
+        return end;
+}
+
+void world_ghost(World *world, EngineActionType type, StoreOrder *order) {
+        if (world->n_ghosts < GHOSTS_MAX) {
+                world->ghost_types[world->n_ghosts] = type;
+                world->ghosts[world->n_ghosts++] = *order;
+                *order = (StoreOrder){0};
+        }
+}
+
+static void ghost_ends(World *world) {
+        if (world->n_ghosts == 0) {
+                return;
+        }
+        size_t i = below(world, world->n_ghosts);
+        BatchEnd end = world_transact(world, world->ghost_types[i], &world->ghosts[i]);
+        trace(world, "DB    a ghost ends: %d", end);
+        store_order_deinit(&world->ghosts[i]);
+        world->ghosts[i] = world->ghosts[--world->n_ghosts];
+        world->ghost_types[i] = world->ghost_types[world->n_ghosts];
+}
+
+static void standby_copies(World *world) {
+        if (world->has_standby) {
+                store_deinit(&world->standby);
+        }
+        store_copy(&world->standby, &world->store);
+        world->has_standby = true;
+}
+
+/* A failover to a standby that lacks the newest rows, or a restore. */
+static void database_goes_back(World *world) {
+        if (!world->has_standby) {
+                return;
+        }
+        trace(world, "DB    goes back");
+        for (int p = 0; p < world->broker.n_partitions; p++) {
+                const StoreSource *was = store_live(&world->store, p);
+                const StoreSource *is = store_live(&world->standby, p);
+                Log *log = &world->logs[p];
+                if (was != NULL && (is == NULL || is->id != was->id)) {
+                        return; /* a source would be gone that somebody decided on: another story */
+                }
+                log->reset = log->reset || (is != NULL && is->is_decided); /* obeyed once more */
+                for (size_t i = 0; was != NULL && i < log->n; i++) {
+                        Fate *fate = &log->fates[i];
+                        bool lost = store_rows(was, fate->offset) > store_rows(is, fate->offset) ||
+                                    (store_rejected(was, fate->offset) != NULL &&
+                                     store_rejected(is, fate->offset) == NULL);
+                        fate->excused = fate->excused || lost;
+                }
+        }
+        store_deinit(&world->store);
+        world->store = world->standby;
+        world->has_standby = false;
+        while (world->n_ghosts > 0) {
+                store_order_deinit(&world->ghosts[--world->n_ghosts]);
+        }
+        doubt_all(world);
+        mix(world, 77);
+}
+
+/* --- Kafka -------------------------------------------------------------------------------- */
+
+static void produce(World *world, int partition) {
+        Log *log = &world->logs[partition];
+        for (size_t n = 1 + below(world, 8); n > 0; n--) {
+                unsigned dice = (unsigned)below(world, 100);
+                RecordKind kind = dice < 60   ? GOOD
+                                  : dice < 78 ? GOOD_SAME
+                                  : dice < 83 ? TOMBSTONE
+                                  : dice < 88 ? NOT_JSON
+                                  : dice < 93 ? DENIED
+                                  : dice < 96 ? BIG
+                                              : POISON;
+                int host = (int)below(world, 12);
+                int64_t gap = chance(world, 20) ? (int64_t)below(world, 5) : 0;
+                broker_produce(&world->broker, partition, gap, kind, host);
+                if (log->n == log->capacity) {
+                        log->capacity = log->capacity > 0 ? log->capacity * 2 : 64;
+                        log->fates = realloc(log->fates, log->capacity * sizeof(*log->fates));
+                }
+                log->fates[log->n++] = (Fate){.offset = world->broker.logs[partition].high - 1,
+                                              .kind = kind,
+                                              .host = host};
+        }
+}
+
+static Daemon *owner_of(World *world, int partition) {
+        for (int i = 0; i < DAEMONS; i++) {
+                if (world->daemons[i].phase != DAEMON_DEAD &&
+                    world->daemons[i].parts[partition] != NULL) {
+                        return &world->daemons[i];
+                }
+        }
+        return NULL;
+}
+
+/* Nobody has the partition, and nothing of it is on its way. */
+static bool is_idle(World *world, int partition) {
+        if (owner_of(world, partition) != NULL) {
+                return false;
+        }
+        for (int i = 0; i < BROKER_MEMBERS; i++) {
+                if (world->broker.members[i].owned & 1u << partition) {
+                        return false;
+                }
+        }
+        return true;
+}
+
+static void remake(World *world, int partition) {
+        Log *log = &world->logs[partition];
+        const StoreSource *source = store_live(&world->store, partition);
+        trace(world, "KAFKA partition %d is made again", partition);
+        broker_remake(&world->broker, partition);
+        log->n = log->resolved = 0;
+        log->committed = -1;
+        log->remade = source != NULL;
+        mix(world, 78);
+}
+
+/* Offsets moved by a tool: forward or back, never out of the log. */
+static void reset_offset(World *world, int partition) {
+        const BrokerLog *kafka = &world->broker.logs[partition];
+        Log *log = &world->logs[partition];
+        int64_t to = kafka->low + (int64_t)below(world, (uint64_t)(kafka->high - kafka->low) + 1);
+        trace(world, "TOOL  partition %d: committed %" PRId64 " -> %" PRId64, partition,
+              kafka->committed, to);
+        for (size_t i = 0; i < log->n; i++) {
+                Fate *fate = &log->fates[i];
+                fate->excused = fate->excused || fate->offset < to;
+        }
+        broker_reset(&world->broker, partition, to);
+        log->committed = to;
+        log->reset = true;
+        mix(world, 79);
+}
+
+/* Retention, or a compaction, takes what nobody has read. */
+static void lose_records(World *world, int partition) {
+        BrokerLog *kafka = &world->broker.logs[partition];
+        Log *log = &world->logs[partition];
+        if (kafka->n == 0) {
+                return;
+        }
+        if (chance(world, 50)) {
+                int64_t low = kafka->records[below(world, kafka->n)].offset;
+                trace(world, "KAFKA partition %d now begins at %" PRId64, partition, low);
+                broker_expire(&world->broker, partition, low);
+                for (size_t i = 0; i < log->n; i++) {
+                        log->fates[i].excused = log->fates[i].excused || log->fates[i].offset < low;
+                }
+        } else {
+                size_t i = below(world, kafka->n);
+                Fate *fate = world_fate(world, partition, kafka->records[i].offset);
+                const Daemon *owner = owner_of(world, partition);
+                /* What was offered and not taken comes again; the judge waits for it. */
+                if (owner == NULL || kafka->records[i].offset > owner->parts[partition]->highest) {
+                        trace(world, "KAFKA partition %d: compacted %" PRId64, partition,
+                              kafka->records[i].offset);
+                        fate->excused = true;
+                        broker_compact(&world->broker, partition, i);
+                }
+        }
+}
+
+/* --- the operator ------------------------------------------------------------------------- */
+
+/* The partition stands still and nothing of it is under way at its owner. */
+static bool may_be_decided(World *world, int partition) {
+        const Daemon *daemon = owner_of(world, partition);
+        const Part *part = daemon != NULL ? daemon->parts[partition] : NULL;
+        if (part == NULL || part->revoked || part->user == NULL ||
+            part->user->state != PARTITION_STOPPED || daemon->committing || daemon->looking) {
+                return false;
+        }
+        return list_is_empty(&part->user->messages) &&
+               part->user->offsets.watermark <= part->user->committed;
+}
+
+/* ackd partition: with --new-topic a new source. The daemon looks every 5 s. */
+static void decide(World *world, int partition) {
+        const BrokerLog *kafka = &world->broker.logs[partition];
+        Log *log = &world->logs[partition];
+        bool anew = log->remade || store_live(&world->store, partition) == NULL ||
+                    !source_is_current(world, partition) || chance(world, 50);
+        int64_t from = kafka->low + (int64_t)below(world, (uint64_t)(kafka->high - kafka->low) + 1);
+        store_decide(&world->store, partition, from, anew);
+        if (anew) {
+                log->incarnation = kafka->incarnation;
+                log->remade = false;
+        }
+        log->reset = true;
+        log->decided_us = world->now;
+        log->resolved = 0;
+        for (size_t i = 0; i < log->n; i++) {
+                Fate *fate = &log->fates[i];
+                fate->excused = fate->excused || fate->offset < from;
+                fate->restarts = anew ? 0 : fate->restarts;
+        }
+        trace(world, "TOOL  partition %d: decided from %" PRId64 "%s", partition, from,
+              anew ? ", anew" : "");
+        mix(world, 80);
+}
+
+static void operator_acts(World *world, int partition) {
+        if (may_be_decided(world, partition)) {
+                decide(world, partition);
+        }
+        if (!is_idle(world, partition) || world->logs[partition].remade) {
+                return; /* with a tool's commit nobody could tell that it was made again */
+        }
+        if (chance(world, 30)) {
+                reset_offset(world, partition);
+        } else if (chance(world, 20)) {
+                remake(world, partition);
+        }
+}
+
+/* --- one step ----------------------------------------------------------------------------- */
+
+static Daemon *some_daemon(World *world) {
+        return &world->daemons[below(world, DAEMONS)];
+}
+
+/* Whoever is awake hears, ticks and goes on with its shutdown. */
+static void everybody_lives(World *world) {
+        broker_tick(&world->broker, world->now);
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                if (!daemon_is_awake(daemon)) {
+                        continue;
+                }
+                daemon_live(daemon);
+                if (daemon->phase != DAEMON_DEAD) {
+                        daemon_tick(daemon);
+                }
+        }
+}
+
+static void advance(World *world, int64_t at_most) {
+        int64_t to = world->now + at_most;
+        int64_t due = broker_deadline(&world->broker);
+        for (int i = 0; i < DAEMONS; i++) {
+                int64_t other = daemon_deadline(&world->daemons[i]);
+                due = other < due ? other : due;
+        }
+        if (due < to) {
+                to = due > world->now ? due : world->now;
+        }
+        world->now = to;
+        everybody_lives(world);
+}
+
+static void trouble(World *world, Daemon *daemon, int partition) {
+        switch (below(world, 12)) {
+        case 0:
+                world->kafka_back = world->now + (int64_t)below(world, 30 * SECOND);
+                trace(world, "KAFKA is away");
+                break;
+        case 1:
+                world->database_back = world->now + (int64_t)below(world, 30 * SECOND);
+                trace(world, "DB    is away");
+                break;
+        case 2:
+                world->table_back = world->now + (int64_t)below(world, 30 * SECOND);
+                trace(world, "DB    the table refuses every row");
+                break;
+        case 3:
+                daemon->cut_until = world->now + (int64_t)below(world, 30 * SECOND);
+                trace(world, "  %d  is cut off", daemon->slot);
+                break;
+        case 4:
+                daemon->frozen_until = world->now + (int64_t)below(world, 30 * SECOND);
+                trace(world, "  %d  is frozen", daemon->slot);
+                break;
+        case 5:
+                if (daemon_is_awake(daemon)) {
+                        daemon_doubt(daemon, partition, chance(world, 30));
+                }
+                break;
+        case 6:
+        case 7:
+                if (daemon_is_awake(daemon) && !world_database_is_away(world)) {
+                        daemon_database_up(daemon);
+                }
+                break;
+        case 8:
+                standby_copies(world);
+                break;
+        case 9:
+                if (chance(world, 30)) {
+                        database_goes_back(world);
+                }
+                break;
+        case 10:
+                lose_records(world, partition);
+                break;
+        case 11:
+                broker_add_partition(&world->broker, world->now);
+                break;
+        }
+}
+
+static void step(World *world) {
+        unsigned dice = (unsigned)below(world, 1000);
+        Daemon *daemon = some_daemon(world);
+        int partition = (int)below(world, (uint64_t)world->broker.n_partitions);
+        bool awake = daemon_is_awake(daemon);
+        mix(world, dice);
+        if (dice < 430) {
+                if (awake) {
+                        daemon_answer(daemon);
+                }
+        } else if (dice < 640) {
+                if (awake && daemon->phase == DAEMON_RUNNING) {
+                        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                                daemon_fetch(daemon, (partition + i) % world->broker.n_partitions);
+                        }
+                }
+        } else if (dice < 700) {
+                produce(world, partition);
+        } else if (dice < 715) {
+                ghost_ends(world);
+        } else if (dice < 735) {
+                daemon_server_works(daemon);
+        } else if (dice < 742) {
+                operator_acts(world, partition);
+        } else if (dice < 760) {
+                trouble(world, daemon, partition);
+        } else if (dice < 768) {
+                if (daemon->phase == DAEMON_DEAD) {
+                        daemon_begin(daemon);
+                } else if (chance(world, 25)) {
+                        daemon_crash(daemon);
+                } else if (daemon->phase == DAEMON_RUNNING && awake && chance(world, 30)) {
+                        daemon_stop(daemon);
+                }
+        } else {
+                advance(world, chance(world, 70) ? (int64_t)below(world, 30 * MS)
+                                                 : (int64_t)below(world, 4 * SECOND));
+        }
+        if (daemon_is_awake(daemon) && chance(world, 60)) {
+                daemon_turn(daemon);
+        }
+}
+
+/* --- the end ------------------------------------------------------------------------------ */
+
+static bool log_is_done(World *world, int partition) {
+        const BrokerLog *kafka = &world->broker.logs[partition];
+        const Daemon *owner = owner_of(world, partition);
+        const Part *part = owner != NULL ? owner->parts[partition] : NULL;
+        int64_t end = kafka->n > 0 ? kafka->records[kafka->n - 1].offset + 1 : kafka->committed;
+        return part != NULL && !part->revoked && part->user->state == PARTITION_ACTIVE &&
+               kafka->committed >= end;
+}
+
+static void say_where_it_stands(World *world) {
+        for (int i = 0; i < world->broker.n_partitions; i++) {
+                const BrokerLog *kafka = &world->broker.logs[i];
+                const Daemon *owner = owner_of(world, i);
+                const Partition *p = owner != NULL ? owner->parts[i]->user : NULL;
+                const StoreSource *source = store_live(&world->store, i);
+                fprintf(stderr,
+                        "  %d: daemon %d, %s%s%s, committed %" PRId64 ", log %" PRId64
+                        " to %" PRId64 ", fence %" PRId64 ", watermark %" PRId64 "%s\n",
+                        i, owner != NULL ? owner->slot : -1,
+                        p != NULL ? partition_state_name(p->state) : "-",
+                        p != NULL && p->state == PARTITION_STOPPED ? " " : "",
+                        p != NULL && p->state == PARTITION_STOPPED ? p->stopped : "",
+                        kafka->committed, kafka->low, kafka->high,
+                        source != NULL ? source->fence : -1, p != NULL ? p->offsets.watermark : -1,
+                        world->logs[i].remade ? ", made again" : "");
+        }
+}
+
+/* Every fault ends; what stands still is given to the operator; everything must come to its end. */
+static void heal(World *world) {
+        int64_t until = world->now + HEAL_US;
+        for (int p = 0; p < BROKER_PARTITIONS; p++) {
+                until += (int64_t)world->logs[p].n * 3 * SECOND; /* a daemon may take one by one */
+        }
+        uint64_t turns = 0;
+        world->faults = false;
+        world->kafka_back = world->database_back = world->table_back = 0;
+        trace(world, "HEAL");
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                daemon->frozen_until = daemon->cut_until = 0;
+                if (daemon->phase == DAEMON_RUNNING && !daemon->failed) {
+                        daemon_database_up(daemon);
+                }
+        }
+        for (bool done = false; !done;) {
+                done = true;
+                for (int i = 0; i < DAEMONS; i++) {
+                        Daemon *daemon = &world->daemons[i];
+                        if (daemon->phase == DAEMON_DEAD && i == 0) {
+                                daemon_begin(daemon);
+                        }
+                        if (daemon->phase == DAEMON_DEAD) {
+                                continue;
+                        }
+                        for (int p = 0;
+                             p < world->broker.n_partitions && daemon->phase == DAEMON_RUNNING;
+                             p++) {
+                                daemon_fetch(daemon, p);
+                        }
+                        for (int n = 0;
+                             n < 20 && daemon->phase != DAEMON_DEAD && daemon_answer(daemon); n++) {
+                        }
+                        daemon_turn(daemon);
+                }
+                for (int p = 0; p < world->broker.n_partitions; p++) {
+                        if (may_be_decided(world, p) &&
+                            world->now > world->logs[p].decided_us + DECIDE_AGAIN_US) {
+                                decide(world, p);
+                                done = false;
+                        }
+                        done = done && log_is_done(world, p);
+                }
+                while (world->n_ghosts > 0) {
+                        ghost_ends(world);
+                }
+                if (world->now > until || ++turns > TURNS_MAX) {
+                        say_where_it_stands(world);
+                        broken(world, 19, "the lag does not reach 0");
+                }
+                if (!done) {
+                        advance(world, SECOND);
+                }
+        }
+        for (int p = 0; p < world->broker.n_partitions; p++) {
+                const Log *log = &world->logs[p];
+                for (size_t k = 0; k < log->n; k++) {
+                        const Fate *fate = &log->fates[k];
+                        if (!fate->excused && !world_is_resolved(world, p, fate)) {
+                                broken(world, 3, "partition %d: %" PRId64 " was never resolved", p,
+                                       fate->offset);
+                        }
+                }
+        }
+}
+
+static void everybody_stops(World *world) {
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                daemon->frozen_until = 0;
+                if (daemon->phase == DAEMON_RUNNING) {
+                        daemon_stop(daemon);
+                }
+        }
+        for (uint64_t turns = 0;; turns++) {
+                bool all = true;
+                for (int i = 0; i < DAEMONS; i++) {
+                        Daemon *daemon = &world->daemons[i];
+                        for (int n = 0;
+                             n < 20 && daemon->phase != DAEMON_DEAD && daemon_answer(daemon); n++) {
+                        }
+                        if (daemon->phase != DAEMON_DEAD) {
+                                daemon_turn(daemon);
+                                all = false;
+                        }
+                }
+                if (all) {
+                        return;
+                }
+                if (turns > TURNS_MAX) {
+                        broken(world, 16, "a stop that does not end");
+                }
+                advance(world, SECOND);
+        }
+}
+
+uint64_t world_run(const WorldOptions *options, uint64_t *events) {
+        static World world;
+        memset(&world, 0, sizeof(world));
+        world.options = *options;
+        world.random = options->seed * 7919 + 1;
+        world.hash = UINT64_C(0xcbf29ce484222325);
+        world.began = world.now = 1000 * (int64_t)SECOND;
+        world.faults = true;
+        world.save = !chance(&world, 15);
+        world.restart = !chance(&world, 15);
+        world.start_latest = chance(&world, 15);
+        world.on_unknown = (OnUnknown)below(&world, 3);
+        broker_init(&world.broker, 1 + (int)below(&world, 4));
+        world.broker.cooperative = chance(&world, 40);
+        world.broker.assignor = chance(&world, 50) ? ASSIGNOR_RANGE : ASSIGNOR_ROUNDROBIN;
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                world.logs[i].committed = -1;
+        }
+        for (int i = 0; i < world.broker.n_partitions; i++) {
+                world.broker.logs[i].low = world.broker.logs[i].high = (int64_t)below(&world, 100);
+                produce(&world, i);
+        }
+        for (int i = 0; i < DAEMONS; i++) {
+                world.daemons[i].world = &world;
+                world.daemons[i].slot = i;
+        }
+        daemon_begin(&world.daemons[0]);
+        for (uint64_t i = 0; i < options->steps; i++) {
+                step(&world);
+        }
+        world.options.oom = false;
+        heal(&world);
+        everybody_stops(&world);
+        while (world.n_ghosts > 0) {
+                store_order_deinit(&world.ghosts[--world.n_ghosts]);
+        }
+        for (int i = 0; i < BROKER_PARTITIONS; i++) {
+                free(world.logs[i].fates);
+        }
+        store_deinit(&world.store);
+        if (world.has_standby) {
+                store_deinit(&world.standby);
+        }
+        broker_deinit(&world.broker);
+        *events = world.events;
+        return world.hash;
+}

@@ -1,0 +1,286 @@
+#pragma once
+
+/*
+ * The world: one Kafka (broker.h), one PostgreSQL (store.h), several daemons (each a real engine
+ * and a twin of app/pipeline.c), the hosts that they restart, an operator with his tools, and time.
+ * Everything follows from the seed.
+ *
+ * Nothing arrives when it was sent: every question and answer is a Pending with a time of its own,
+ * and among those that are due any may be next. A reply can be lost before what was asked for
+ * happened, after it, or while it still goes on: a ghost, which is applied later, when somebody
+ * else may be at work already. Daemons crash at any point, also in the middle of a turn, are
+ * stopped for minutes, or are cut off from Kafka or PostgreSQL.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker.h"
+#include "core/engine.h"
+#include "judge.h"
+#include "store.h"
+
+enum {
+        MS = 1000,
+        SECOND = 1000000,
+        DAEMONS = 3,
+        PENDING_MAX = 2048,
+        GHOSTS_MAX = 64,
+        HEAL_US = 900 * SECOND,
+        DAY = 86400,
+};
+
+typedef enum RecordKind {
+        GOOD,
+        GOOD_SAME, /* all for one host */
+        TOMBSTONE,
+        NOT_JSON,
+        DENIED,
+        BIG,    /* over message_bytes */
+        POISON, /* PostgreSQL refuses it */
+        RECORD_KINDS,
+} RecordKind;
+
+/* What became of a record, known to nobody in the world. */
+typedef struct Fate {
+        int64_t offset;
+        RecordKind kind;
+        int32_t host;
+        int restarts; /* that ended well with this message among those that asked */
+        bool excused; /* it is gone from the log, skipped by the operator, or PostgreSQL lost what
+                         was known of it */
+} Fate;
+
+/* A partition as the world knows it, beside Broker.logs. */
+typedef struct Log {
+        Fate *fates; /* by offset */
+        size_t n, capacity;
+        size_t resolved;      /* so many of the first are known to be resolved or excused */
+        bool remade, reset;   /* the operator has to say something */
+        int64_t committed;    /* as the group has it; to see that it never goes down */
+        int64_t decided_us;   /* newest decision */
+        uint64_t incarnation; /* to which the live source belongs */
+} Log;
+
+/* What kafka/parts.h calls a part: the driver's object of an assignment. */
+typedef struct Part {
+        uint64_t id;
+        int partition;
+        Partition *user;
+        int64_t position, highest; /* ever fetched */
+        bool paused, revoked, lost_place;
+} Part;
+
+typedef enum PendingKind {
+        PENDING_LOOK_UP,
+        PENDING_READ_SOURCE,
+        PENDING_ADOPT,
+        PENDING_MOVE_FENCE,
+        PENDING_BATCH,
+        PENDING_RUN,
+        PENDING_LOOK_COMMITTED,
+        PENDING_COMMIT,
+} PendingKind;
+
+typedef struct Pending {
+        PendingKind kind;
+        int64_t ready;
+        bool begun;   /* BATCH: it has a connection */
+        bool applied; /* at the server, whatever becomes of the reply */
+        BatchEnd end; /* when applied */
+        EngineActionType type;
+        Batch *batch;
+        Run *run;
+        Partition *partition; /* a reference */
+        uint64_t part;        /* Part.id */
+        int number;           /* of the partition */
+        int64_t offset, from;
+        int32_t source;
+        uint64_t incarnation; /* of the log, when it was asked */
+        StoreOrder order;
+        size_t n; /* LOOK_COMMITTED, COMMIT */
+        uint64_t parts[BROKER_PARTITIONS];
+        int numbers[BROKER_PARTITIONS];
+        int64_t offsets[BROKER_PARTITIONS];
+        bool answered[BROKER_PARTITIONS]; /* COMMIT: the broker took it */
+        uint64_t member;
+        int64_t generation;
+} Pending;
+
+typedef enum DaemonPhase {
+        DAEMON_DEAD,
+        DAEMON_RUNNING,
+        DAEMON_STOPPING, /* what is shielded may end */
+        DAEMON_FLUSHING, /* released; the last commit */
+        DAEMON_LEAVING,  /* the revoke that closing brings */
+} DaemonPhase;
+
+typedef struct World World;
+
+typedef struct Daemon {
+        World *world;
+        int slot;
+        DaemonPhase phase;
+        int64_t phase_until;
+        Engine *engine;
+        EngineConfig config;
+        Judge *judge;
+        bool failed; /* no memory: it can only stop */
+        bool reading;
+        bool revoking;
+        bool partial; /* its turn was cut short */
+        bool looking, committing;
+        int64_t wall_skew;               /* of its clock */
+        int64_t frozen_until, cut_until; /* SIGSTOP; off from Kafka */
+        uint64_t member;
+        Part *parts[BROKER_PARTITIONS];
+        Part *look_ups[64];
+        size_t n_look_ups;
+        Pending pending[PENDING_MAX];
+        size_t n_pending;
+        int64_t marks[BROKER_PARTITIONS]; /* watermarks when the last commit began */
+        bool disturbed;                   /* a revoke came in between */
+        int64_t window;                   /* looks at the committed offsets in this second */
+        int looks;
+        int64_t spin_at; /* ticks at one instant */
+        int spins;
+} Daemon;
+
+/* What the seed decides for all daemons. */
+typedef struct WorldOptions {
+        uint64_t seed;
+        uint64_t steps;
+        bool trace;
+        bool oom; /* allocations of the engine fail now and then */
+} WorldOptions;
+
+struct World {
+        WorldOptions options;
+        uint64_t random;
+        uint64_t hash; /* of everything that happened */
+        bool faults;   /* things go wrong */
+        int64_t began, now;
+        int64_t kafka_back, database_back, table_back; /* away, or broken, until then */
+        Broker broker;
+        Store store;
+        Store standby; /* a copy of some time ago */
+        bool has_standby;
+        StoreOrder ghosts[GHOSTS_MAX];
+        EngineActionType ghost_types[GHOSTS_MAX];
+        size_t n_ghosts;
+        Log logs[BROKER_PARTITIONS];
+        Daemon daemons[DAEMONS];
+        uint64_t part_ids;
+        bool save, restart, start_latest;
+        OnUnknown on_unknown;
+        uint64_t events;
+};
+
+/* --- world.c --- */
+
+/* Runs one seed; a broken rule ends the process. Returns the hash of all that happened. */
+uint64_t world_run(const WorldOptions *options, uint64_t *events);
+
+__attribute__((format(printf, 2, 3))) void trace(const World *world, const char *format, ...);
+__attribute__((format(printf, 3, 4), noreturn)) void broken(const World *world, int invariant,
+                                                            const char *format, ...);
+uint64_t below(World *world, uint64_t n);
+bool chance(World *world, unsigned percent);
+bool fault(World *world, unsigned percent); /* the same, while things go wrong */
+void mix(World *world, uint64_t value);     /* into the hash */
+
+Fate *world_fate(World *world, int partition, int64_t offset); /* NULL: none */
+bool world_is_resolved(const World *world, int partition, const Fate *fate);
+/* The broker takes a commit: invariants 1, 4 and 5. */
+void world_committed(World *world, const Daemon *daemon, int partition, int64_t offset);
+/* One transaction at the server: invariant 2. */
+BatchEnd world_transact(World *world, EngineActionType type, StoreOrder *order);
+void world_ghost(World *world, EngineActionType type, StoreOrder *order);
+bool world_kafka_is_away(const World *world);
+bool world_database_is_away(const World *world);
+
+/* --- daemon.c --- */
+
+void daemon_begin(Daemon *daemon);
+void daemon_crash(Daemon *daemon); /* kill -9 */
+void daemon_stop(Daemon *daemon);  /* a signal */
+/* One of the things that are due; false: nothing is. */
+bool daemon_answer(Daemon *daemon);
+void daemon_fetch(Daemon *daemon, int partition);
+void daemon_turn(Daemon *daemon);
+/* Goes on with the shutdown, hears what the coordinator says. */
+void daemon_live(Daemon *daemon);
+void daemon_tick(Daemon *daemon);
+int64_t daemon_deadline(const Daemon *daemon);
+void daemon_database_up(Daemon *daemon);
+void daemon_doubt(Daemon *daemon, int partition, bool out_of_range);
+bool daemon_is_awake(const Daemon *daemon);
+/* Something of its batches at the server goes on while nobody looks. */
+void daemon_server_works(Daemon *daemon);
+
+/* --- coverage.c --- */
+
+/* What happened, in which state: events by partition state, and by the daemon's phase. */
+typedef enum Event {
+        EVENT_ASSIGNED,
+        EVENT_LOOKED_UP,
+        EVENT_LOOK_UP_FAILED,
+        EVENT_SOURCE_READ,
+        EVENT_SOURCE_FAILED,
+        EVENT_ADOPTED,
+        EVENT_ADOPT_CHANGED,
+        EVENT_ADOPT_OUTAGE,
+        EVENT_SOUGHT,
+        EVENT_SEEK_FAILED,
+        EVENT_RESUMED,
+        EVENT_RESUME_FAILED,
+        EVENT_VANISHED,
+        EVENT_OUT_OF_RANGE,
+        EVENT_FETCHED,
+        EVENT_SAVED,
+        EVENT_SAVE_REFUSED,
+        EVENT_SAVE_FENCE,
+        EVENT_SAVE_OUTAGE,
+        EVENT_SAVE_UNKNOWN,
+        EVENT_SAVED_EACH,
+        EVENT_EACH_REFUSED,
+        EVENT_EACH_FENCE,
+        EVENT_EACH_OUTAGE,
+        EVENT_EACH_UNKNOWN,
+        EVENT_FENCES_READ,
+        EVENT_FENCES_FAILED,
+        EVENT_REJECTED,
+        EVENT_REJECT_OUTAGE,
+        EVENT_REJECT_UNKNOWN,
+        EVENT_RUN_DONE,
+        EVENT_RUN_FAILED,
+        EVENT_RUN_NOT_STARTED,
+        EVENT_RUN_UNKNOWN,
+        EVENT_RUN_OUTAGE,
+        EVENT_RUN_POISON,
+        EVENT_RUN_INTERNAL,
+        EVENT_RUN_SUPPRESSED,
+        EVENT_SEEN,
+        EVENT_SEEN_GONE,
+        EVENT_SEEN_FAILED,
+        EVENT_COMMITTED,
+        EVENT_COMMIT_FAILED,
+        EVENT_REVOKED,
+        EVENT_LOST,
+        EVENT_DATABASE_UP,
+        EVENT_TICK,
+        EVENT_STOP,
+        EVENT_RELEASE,
+        EVENT_FLUSH,
+        EVENT_CRASH,
+        EVENTS,
+} Event;
+
+const char *event_name(Event event);
+void cover(Event event, PartitionState state, DaemonPhase phase);
+/* Of everything that concerns all partitions of the daemon. */
+void cover_all(const Daemon *daemon, Event event);
+void coverage_print(uint64_t seeds);
+/* Whether each pair that is not argued away in @file was reached @least times; says which not. */
+bool coverage_check(const char *file, uint64_t least);
