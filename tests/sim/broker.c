@@ -71,6 +71,14 @@ void broker_expire(Broker *broker, int partition, int64_t low) {
         log->low = low > log->low ? low : log->low;
 }
 
+void broker_truncate(Broker *broker, int partition, int64_t high) {
+        BrokerLog *log = &broker->logs[partition];
+        while (log->n > 0 && log->records[log->n - 1].offset >= high) {
+                log->n--;
+        }
+        log->high = high < log->high ? high : log->high;
+}
+
 void broker_remake(Broker *broker, int partition) {
         BrokerLog *log = &broker->logs[partition];
         log->n = 0;

@@ -95,6 +95,8 @@ const BrokerRecord *broker_fetch(const Broker *broker, int partition, int64_t of
 bool broker_in_range(const Broker *broker, int partition, int64_t offset);
 void broker_compact(Broker *broker, int partition, size_t index); /* removes one record */
 void broker_expire(Broker *broker, int partition, int64_t low);   /* retention */
+/* An unclean election: what is at @high and above is gone. */
+void broker_truncate(Broker *broker, int partition, int64_t high);
 /* Deleted and made again; the group's offsets go with it. */
 void broker_remake(Broker *broker, int partition);
 void broker_add_partition(Broker *broker, int64_t now);

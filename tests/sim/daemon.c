@@ -12,6 +12,7 @@
 
 #include "core/backoff.h"
 #include "memory.h"
+#include "messages.h"
 #include "world.h"
 
 enum {
@@ -22,7 +23,8 @@ enum {
         LEAVE_US = 1500 * MS,
 };
 
-static const char *const allow[] = {"*", NULL};
+static const char *const allow[] = {"nobody*x", "h?",  "h1?", "S*e",  "*eb*",
+                                    "*.*.*",    "*:*", "?a",  "x.0*", NULL};
 static const char *const deny[] = {"bad-*", NULL};
 
 static void say(const Daemon *daemon, const char *text) {
@@ -66,6 +68,16 @@ static Part *part_of(const Daemon *daemon, int number, uint64_t id) {
 
 static bool part_is_ours(const Part *part) {
         return part != NULL && part->user != NULL && !part->revoked;
+}
+
+/* What became of it; NULL: it is of a log that is no more. */
+static Fate *fate_of(const Daemon *daemon, const Message *message) {
+        int number = message->partition->partition;
+        const Part *part = daemon->parts[number];
+        return part != NULL && part == message->partition->handle &&
+                               part->incarnation == daemon->world->broker.logs[number].incarnation
+                       ? world_fate(daemon->world, number, message->offset)
+                       : NULL;
 }
 
 /* --- judged ------------------------------------------------------------------------------- */
@@ -130,7 +142,7 @@ static bool order_make(Daemon *daemon, Pending *pending) {
                 const Message *message = container_of(link, Message, lane_link);
                 const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
                 const Partition *partition = message->partition;
-                const Fate *fate = world_fate(daemon->world, partition->partition, message->offset);
+                const Fate *fate = fate_of(daemon, message);
                 bool whole = pending->type == ENGINE_REJECT;
                 for (size_t i = 0; i < batch->n_parts && !whole; i++) {
                         size_t rows = 0;
@@ -266,7 +278,9 @@ static void answer_batch(Daemon *daemon, Pending *pending) {
         bool lost = world_database_is_away(world) || fault(world, 8);
         if (pending->applied) {
                 end = lost && pending->end == BATCH_SAVED ? BATCH_UNKNOWN : pending->end;
-        } else if (!pending->begun || fault(world, 8)) {
+        } else if (!pending->begun || fault(world, 8) ||
+                   (pending->type != ENGINE_READ_FENCES &&
+                    world_is_locked(world, &pending->order))) {
                 end = BATCH_OUTAGE; /* also: there was nothing left to send */
         } else if (lost && chance(world, 40)) {
                 end = BATCH_UNKNOWN;
@@ -328,7 +342,7 @@ static void answer_run(Daemon *daemon, const Pending *pending) {
         }
         list_for_each(link, &pending->run->messages) {
                 const Message *message = container_of(link, Message, host_link);
-                Fate *fate = world_fate(world, message->partition->partition, message->offset);
+                Fate *fate = fate_of(daemon, message);
                 cover(events[which], message->partition->state, daemon->phase);
                 if (good && fate != NULL) {
                         fate->restarts++;
@@ -445,7 +459,8 @@ static bool waits_for_a_connection(Daemon *daemon, Pending *one) {
                 return false;
         }
         one->begun = true;
-        if (one->type != ENGINE_READ_FENCES && chance(world, 30)) {
+        if (one->type != ENGINE_READ_FENCES && chance(world, 30) &&
+            !world_is_locked(world, &one->order)) {
                 /* It is through at once, and only the reply takes its time. */
                 one->applied = true;
                 one->end = world_transact(world, one->type, &one->order);
@@ -459,7 +474,8 @@ void daemon_server_works(Daemon *daemon) {
         for (size_t i = 0; i < daemon->n_pending; i++) {
                 Pending *one = &daemon->pending[i];
                 if (one->kind == PENDING_BATCH && one->begun && !one->applied &&
-                    one->type != ENGINE_READ_FENCES && chance(daemon->world, 50)) {
+                    one->type != ENGINE_READ_FENCES && chance(daemon->world, 50) &&
+                    !world_is_locked(daemon->world, &one->order)) {
                         one->applied = true;
                         one->end = world_transact(daemon->world, one->type, &one->order);
                         return;
@@ -521,22 +537,32 @@ bool daemon_answer(Daemon *daemon) {
 static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         World *world = daemon->world;
         char value[400];
+        const OddMessage *odd = NULL;
         Record out = {.offset = record->offset,
-                      .timestamp_us = 5,
+                      .timestamp_us = chance(world, 90) ? 5 : -1,
                       .value = (const uint8_t *)value,
                       .key = (const uint8_t *)"k",
                       .key_size = chance(world, 50)};
+        if (chance(world, 10)) {
+                out.key = NULL;
+                out.key_size = 0;
+        }
+        if (chance(world, 10)) {
+                out.headers = "[[\"a\",\"b\"]]";
+                out.headers_size = strlen(out.headers);
+        }
         switch ((RecordKind)record->kind) {
         case GOOD:
         case POISON:
-                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"id\":%d}", record->host,
-                         (int)record->offset);
+                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"meta\":{\"id\":%d}}",
+                         record->host, (int)record->offset);
                 break;
         case GOOD_SAME:
                 snprintf(value, sizeof(value), "{\"host\":\"same\"}");
                 break;
         case DENIED:
-                snprintf(value, sizeof(value), "{\"host\":\"bad-%d\"}", record->host);
+                snprintf(value, sizeof(value), "{\"host\":\"%s%dx\"}",
+                         record->host < 6 ? "bad-x.y.z" : "zz", record->host);
                 break;
         case NOT_JSON:
                 snprintf(value, sizeof(value), "what?");
@@ -545,13 +571,18 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
                 memset(value, 'x', sizeof(value) - 1);
                 value[sizeof(value) - 1] = '\0';
                 break;
+        case ODD_GOOD:
+        case ODD_BAD:
+                odd = odd_message((size_t)record->host);
+                memcpy(value, odd->value, odd->size);
+                break;
         case TOMBSTONE:
         case RECORD_KINDS:
                 out.value = NULL;
                 value[0] = '\0';
                 break;
         }
-        out.value_size = out.value != NULL ? strlen(value) : 0;
+        out.value_size = odd != NULL ? odd->size : out.value != NULL ? strlen(value) : 0;
         part->highest = record->offset > part->highest ? record->offset : part->highest;
         cover(EVENT_FETCHED, part->user->state, daemon->phase);
         ENGINE(daemon, engine_fetched(daemon->engine, part->user, &out,
@@ -571,7 +602,8 @@ void daemon_fetch(Daemon *daemon, int number) {
                 daemon_doubt(daemon, number, true);
                 return;
         }
-        for (size_t n = 1 + below(world, 20); n > 0 && daemon->reading && !daemon->failed; n--) {
+        for (size_t n = 1 + below(world, world->big ? 2000 : 20);
+             n > 0 && daemon->reading && !daemon->failed; n--) {
                 const BrokerRecord *record = broker_fetch(&world->broker, number, part->position);
                 if (record == NULL) {
                         return;
@@ -780,6 +812,7 @@ static bool seek(Daemon *daemon, Part *part, int64_t offset) {
         bool ok = !part->revoked && !fault(daemon->world, 10);
         if (ok) {
                 part->position = offset;
+                part->incarnation = daemon->world->broker.logs[part->partition].incarnation;
                 part->paused = part->lost_place = false;
         }
         return ok;
@@ -788,7 +821,7 @@ static bool seek(Daemon *daemon, Part *part, int64_t offset) {
 static void check_finished(Daemon *daemon, const Message *message, Finish finish) {
         World *world = daemon->world;
         int number = message->partition->partition;
-        const Fate *fate = world_fate(world, number, message->offset);
+        const Fate *fate = fate_of(daemon, message);
         const StoreSource *source = store_source(&world->store, message->partition->source);
         if (finish == FINISH_RELEASED || fate == NULL || world->logs[number].remade ||
             source == NULL || fate->excused) {
@@ -807,6 +840,26 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
             !world_is_resolved(world, number, fate)) {
                 broken(world, 12, "partition %d, %" PRId64 " is accepted and not resolved", number,
                        fate->offset);
+        }
+}
+
+/* The host that is restarted is the one that each message means. */
+static void check_hosts(const Daemon *daemon, const Run *run) {
+        list_for_each(link, &run->messages) {
+                const Message *message = container_of(link, Message, host_link);
+                const Fate *fate = fate_of(daemon, message);
+                char host[16];
+                if (fate == NULL) {
+                        continue;
+                }
+                snprintf(host, sizeof(host), "h%d", fate->host);
+                const char *meant = fate->kind == ODD_GOOD ? odd_message((size_t)fate->host)->host
+                                    : fate->kind == GOOD_SAME ? "same"
+                                                              : host;
+                if (strcmp(meant, run_host(run)) != 0) {
+                        broken(daemon->world, 8, "%s is restarted for a message that means %s",
+                               run_host(run), meant);
+                }
         }
 }
 
@@ -866,6 +919,7 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
         case ENGINE_RESTART:
                 pending = pending_add(daemon, PENDING_RUN);
                 pending->run = action->run;
+                check_hosts(daemon, action->run);
                 trace(world, "  %d    run %" PRIu64 " of %s, attempt %d", daemon->slot,
                       action->run->id, run_host(action->run), action->run->attempt);
                 return;
@@ -973,21 +1027,21 @@ void daemon_begin(Daemon *daemon) {
                 chance(world, 20) ? (int64_t)below(world, 2 * DAY) * SECOND - (int64_t)DAY * SECOND
                                   : 0;
         daemon->config =
-                (EngineConfig){.format = {"host", "id", "requested_at"},
+                (EngineConfig){.format = {"host", "meta.id", "requested_at"},
                                .save = world->save,
                                .restart = world->restart,
                                .allow = allow,
                                .deny = deny,
                                .on_unknown = world->on_unknown,
                                .concurrency = below(world, 4),
-                               .in_flight = counts[below(world, 4)],
+                               .in_flight = world->big ? 4000 : counts[below(world, 4)],
                                .in_flight_bytes = chance(world, 50) ? 1 << 20 : 500,
                                .waiting = counts[below(world, 4)],
                                .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
                                .keep_payload = chance(world, 30),
                                .message_bytes = 200,
                                .batches = 1 + below(world, 3),
-                               .batch_rows = 1 + below(world, 8),
+                               .batch_rows = world->big ? 500 : 1 + below(world, 8),
                                .batch_bytes = chance(world, 50) ? 1 << 20 : 100,
                                .attempts = 1 + (int)below(world, 3),
                                .backoff_us = chance(world, 50) ? SECOND : 10 * MS,

@@ -379,11 +379,10 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
         Known *found = NULL;
         for (size_t i = 0; i < judge->n_epochs; i++) {
                 Epoch *epoch = &judge->epochs[i];
-                bool fits = epoch->epoch == seen->epoch ||
-                            (epoch->partition == seen->partition && epoch->epoch < seen->epoch &&
-                             seen->a == FINISH_RELEASED);
+                bool fits = epoch->partition == seen->partition && epoch->epoch <= seen->epoch;
                 Known *known = fits ? find_known(epoch, seen->offset) : NULL;
-                if (known != NULL && !known->resolved && !known->released) {
+                if (known != NULL && !known->resolved && !known->released &&
+                    (found == NULL || epoch->epoch == seen->epoch)) {
                         found = known;
                         *of = epoch;
                 }
@@ -631,12 +630,15 @@ const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 static void book_fetched(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
         if (!epoch->active || seen->offset < epoch->start || judge->stopped ||
-            find_known(epoch, seen->offset) != NULL ||
-            (epoch->n > 0 && seen->offset < epoch->known[epoch->n - 1].offset)) {
+            find_known(epoch, seen->offset) != NULL) {
                 return;
         }
         epoch->known = grow(epoch->known, epoch->n, &epoch->capacity, sizeof(Known));
-        epoch->known[epoch->n++] =
+        size_t at = epoch->n++;
+        for (; at > 0 && epoch->known[at - 1].offset > seen->offset; at--) {
+                epoch->known[at] = epoch->known[at - 1];
+        }
+        epoch->known[at] =
                 (Known){.offset = seen->offset,
                         .ended_us = -1,
                         .due_us = -1,

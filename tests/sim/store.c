@@ -131,7 +131,7 @@ AdoptEnd store_adopt(Store *store, int32_t partition, int64_t next, int32_t *sou
         }
         store->sources = grow(store->sources, store->n, &store->capacity, sizeof(*store->sources));
         store->sources[store->n] =
-                (StoreSource){.id = (int32_t)store->n + 1, .partition = partition, .fence = next};
+                (StoreSource){.id = ++store->ids, .partition = partition, .fence = next};
         *source = store->sources[store->n++].id;
         return ADOPT_OK;
 }

@@ -36,6 +36,7 @@ typedef struct StoreSource {
 typedef struct Store {
         StoreSource *sources;
         size_t n, capacity;
+        int32_t ids;
         bool broken;      /* the table messages refuses every row, good or bad */
         int64_t *offsets; /* what store_read_source() lends */
         size_t offsets_capacity;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/backoff.h"
+#include "messages.h"
 
 enum {
         TURNS_MAX = 400000,
@@ -51,7 +52,7 @@ bool chance(World *world, unsigned percent) {
 }
 
 bool fault(World *world, unsigned percent) {
-        return chance(world, percent) && world->faults;
+        return below(world, 10000) < (uint64_t)percent * world->roughness && world->faults;
 }
 
 void mix(World *world, uint64_t value) {
@@ -85,7 +86,8 @@ Fate *world_fate(World *world, int partition, int64_t offset) {
 
 /* Whether its row in `messages` belongs there. */
 static bool has_row(const World *world, RecordKind kind) {
-        return world->save && (kind == GOOD || kind == GOOD_SAME || kind == DENIED);
+        return world->save &&
+               (kind == GOOD || kind == GOOD_SAME || kind == DENIED || kind == ODD_GOOD);
 }
 
 bool world_is_resolved(const World *world, int partition, const Fate *fate) {
@@ -96,6 +98,7 @@ bool world_is_resolved(const World *world, int partition, const Fate *fate) {
         case TOMBSTONE:
                 return true;
         case NOT_JSON:
+        case ODD_BAD:
         case BIG:
                 return rejected;
         case DENIED:
@@ -104,6 +107,7 @@ bool world_is_resolved(const World *world, int partition, const Fate *fate) {
                 return rejected || (!world->save && (!world->restart || fate->restarts > 0));
         case GOOD:
         case GOOD_SAME:
+        case ODD_GOOD:
                 return rejected || (saved && (!world->restart || fate->restarts > 0));
         case RECORD_KINDS:
                 break;
@@ -190,6 +194,15 @@ static void check_order(World *world, const StoreOrder *order) {
         }
 }
 
+bool world_is_locked(const World *world, const StoreOrder *order) {
+        for (size_t i = 0; world->now < world->locked_until && i < order->n_fences; i++) {
+                if (order->fences[i].source == world->locked) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 BatchEnd world_transact(World *world, EngineActionType type, StoreOrder *order) {
         BatchEnd end;
         world->store.broken = world->now < world->table_back;
@@ -254,6 +267,7 @@ static void database_goes_back(World *world) {
                         fate->excused = fate->excused || lost;
                 }
         }
+        world->standby.ids = world->store.ids; /* a sequence is ahead of what is visible */
         store_deinit(&world->store);
         world->store = world->standby;
         world->has_standby = false;
@@ -268,16 +282,23 @@ static void database_goes_back(World *world) {
 
 static void produce(World *world, int partition) {
         Log *log = &world->logs[partition];
-        for (size_t n = 1 + below(world, 8); n > 0; n--) {
+        if (log->cut) {
+                return;
+        }
+        for (size_t n = 1 + below(world, world->big ? 800 : 8); n > 0; n--) {
                 unsigned dice = (unsigned)below(world, 100);
-                RecordKind kind = dice < 60   ? GOOD
+                RecordKind kind = dice < 50   ? GOOD
+                                  : dice < 58 ? ODD_GOOD
+                                  : dice < 66 ? ODD_BAD
                                   : dice < 78 ? GOOD_SAME
                                   : dice < 83 ? TOMBSTONE
                                   : dice < 88 ? NOT_JSON
                                   : dice < 93 ? DENIED
                                   : dice < 96 ? BIG
                                               : POISON;
-                int host = (int)below(world, 12);
+                int host = (int)(kind == ODD_GOOD || kind == ODD_BAD
+                                         ? odd_pick(kind == ODD_GOOD, below(world, 1000))
+                                         : below(world, world->big ? 300 : 12));
                 int64_t gap = chance(world, 20) ? (int64_t)below(world, 5) : 0;
                 broker_produce(&world->broker, partition, gap, kind, host);
                 if (log->n == log->capacity) {
@@ -313,6 +334,26 @@ static bool is_idle(World *world, int partition) {
         return true;
 }
 
+/* Nothing is on its way that would hide it: between the look at the committed offset and the commit
+ * a topic that is made again can't be told from the old one (librdkafka 2.0.2 has no topic ids). */
+static bool may_be_remade(World *world, int partition) {
+        const Daemon *owner = owner_of(world, partition);
+        for (int i = 0; i < DAEMONS; i++) {
+                const Daemon *daemon = &world->daemons[i];
+                if (daemon->phase != DAEMON_DEAD &&
+                    engine_commit(daemon->engine)->state != COMMIT_IDLE) {
+                        return false;
+                }
+        }
+        if (owner == NULL) {
+                return is_idle(world, partition);
+        }
+        const Part *part = owner->parts[partition];
+        return part->user != NULL && part->user->state == PARTITION_ACTIVE &&
+               store_live(&world->store, partition) != NULL && part->user->committed >= 0 &&
+               world->broker.logs[partition].committed >= 0;
+}
+
 static void remake(World *world, int partition) {
         Log *log = &world->logs[partition];
         const StoreSource *source = store_live(&world->store, partition);
@@ -321,7 +362,63 @@ static void remake(World *world, int partition) {
         log->n = log->resolved = 0;
         log->committed = -1;
         log->remade = source != NULL;
+        log->cut = false;
         mix(world, 78);
+        for (int i = 0; i < DAEMONS; i++) {
+                if (daemon_is_awake(&world->daemons[i]) && chance(world, 50)) {
+                        daemon_doubt(&world->daemons[i], partition, false);
+                }
+        }
+}
+
+/* An unclean election: the log lost its end. Nobody has the partition, or who has it would not know
+ * until it reads there. */
+static void lose_end(World *world, int partition) {
+        BrokerLog *kafka = &world->broker.logs[partition];
+        const StoreSource *source = store_live(&world->store, partition);
+        Log *log = &world->logs[partition];
+        if (kafka->n == 0 || source == NULL || !is_idle(world, partition)) {
+                return;
+        }
+        int64_t high = kafka->records[below(world, kafka->n)].offset;
+        if (high >= source->fence || high < kafka->committed) {
+                return;
+        }
+        trace(world, "KAFKA partition %d now ends at %" PRId64, partition, high);
+        broker_truncate(&world->broker, partition, high);
+        while (log->n > 0 && log->fates[log->n - 1].offset >= high) {
+                log->n--;
+        }
+        log->resolved = 0;
+        log->cut = true;
+        mix(world, 81);
+}
+
+/* Another database, or an emptied one. */
+static void lose_database(World *world) {
+        trace(world, "DB    is empty");
+        for (int p = 0; p < BROKER_PARTITIONS; p++) {
+                Log *log = &world->logs[p];
+                for (size_t i = 0; i < log->n; i++) {
+                        Fate *fate = &log->fates[i];
+                        fate->excused = fate->excused || fate->offset < world->broker.logs[p].high;
+                        fate->restarts = 0;
+                }
+                log->reset = true;
+        }
+        /* The ids go on: that a source of the new one has the id and the fence of another one of
+         * the old one, under a daemon that runs, is left out. */
+        int32_t ids = world->store.ids;
+        store_deinit(&world->store);
+        world->store.ids = ids;
+        if (world->has_standby) {
+                store_deinit(&world->standby);
+                world->has_standby = false;
+        }
+        while (world->n_ghosts > 0) {
+                store_order_deinit(&world->ghosts[--world->n_ghosts]);
+        }
+        mix(world, 82);
 }
 
 /* Offsets moved by a tool: forward or back, never out of the log. */
@@ -387,13 +484,13 @@ static bool may_be_decided(World *world, int partition) {
 static void decide(World *world, int partition) {
         const BrokerLog *kafka = &world->broker.logs[partition];
         Log *log = &world->logs[partition];
-        bool anew = log->remade || store_live(&world->store, partition) == NULL ||
+        bool anew = log->remade || log->cut || store_live(&world->store, partition) == NULL ||
                     !source_is_current(world, partition) || chance(world, 50);
         int64_t from = kafka->low + (int64_t)below(world, (uint64_t)(kafka->high - kafka->low) + 1);
         store_decide(&world->store, partition, from, anew);
         if (anew) {
                 log->incarnation = kafka->incarnation;
-                log->remade = false;
+                log->remade = log->cut = false;
         }
         log->reset = true;
         log->decided_us = world->now;
@@ -412,13 +509,15 @@ static void operator_acts(World *world, int partition) {
         if (may_be_decided(world, partition)) {
                 decide(world, partition);
         }
-        if (!is_idle(world, partition) || world->logs[partition].remade) {
+        if (world->logs[partition].remade || world->logs[partition].cut) {
                 return; /* with a tool's commit nobody could tell that it was made again */
         }
-        if (chance(world, 30)) {
-                reset_offset(world, partition);
-        } else if (chance(world, 20)) {
+        if (chance(world, 15) && may_be_remade(world, partition)) {
                 remake(world, partition);
+        } else if (chance(world, 30) && is_idle(world, partition)) {
+                reset_offset(world, partition);
+        } else if (chance(world, 30)) {
+                lose_end(world, partition);
         }
 }
 
@@ -458,7 +557,7 @@ static void advance(World *world, int64_t at_most) {
 }
 
 static void trouble(World *world, Daemon *daemon, int partition) {
-        switch (below(world, 12)) {
+        switch (below(world, 14)) {
         case 0:
                 world->kafka_back = world->now + (int64_t)below(world, 30 * SECOND);
                 trace(world, "KAFKA is away");
@@ -503,6 +602,18 @@ static void trouble(World *world, Daemon *daemon, int partition) {
                 break;
         case 11:
                 broker_add_partition(&world->broker, world->now);
+                break;
+        case 12:
+                if (world->store.n > 0) {
+                        world->locked = 1 + (int32_t)below(world, (uint64_t)world->store.ids);
+                        world->locked_until = world->now + (int64_t)below(world, 30 * SECOND);
+                        trace(world, "DB    somebody locks source %d", world->locked);
+                }
+                break;
+        case 13:
+                if (chance(world, 3)) {
+                        lose_database(world);
+                }
                 break;
         }
 }
@@ -588,7 +699,7 @@ static void heal(World *world) {
         }
         uint64_t turns = 0;
         world->faults = false;
-        world->kafka_back = world->database_back = world->table_back = 0;
+        world->kafka_back = world->database_back = world->table_back = world->locked_until = 0;
         trace(world, "HEAL");
         for (int i = 0; i < DAEMONS; i++) {
                 Daemon *daemon = &world->daemons[i];
@@ -688,6 +799,8 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.faults = true;
         world.save = !chance(&world, 15);
         world.restart = !chance(&world, 15);
+        world.big = below(&world, 200) == 0;
+        world.roughness = (unsigned)below(&world, 4) * 70;
         world.start_latest = chance(&world, 15);
         world.on_unknown = (OnUnknown)below(&world, 3);
         broker_init(&world.broker, 1 + (int)below(&world, 4));

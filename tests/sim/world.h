@@ -37,8 +37,10 @@ typedef enum RecordKind {
         TOMBSTONE,
         NOT_JSON,
         DENIED,
-        BIG,    /* over message_bytes */
-        POISON, /* PostgreSQL refuses it */
+        BIG,      /* over message_bytes */
+        POISON,   /* PostgreSQL refuses it */
+        ODD_GOOD, /* `host` is its number, see messages.h */
+        ODD_BAD,
         RECORD_KINDS,
 } RecordKind;
 
@@ -58,6 +60,7 @@ typedef struct Log {
         size_t n, capacity;
         size_t resolved;      /* so many of the first are known to be resolved or excused */
         bool remade, reset;   /* the operator has to say something */
+        bool cut;             /* it lost its end: nothing is produced until he has */
         int64_t committed;    /* as the group has it; to see that it never goes down */
         int64_t decided_us;   /* newest decision */
         uint64_t incarnation; /* to which the live source belongs */
@@ -70,6 +73,7 @@ typedef struct Part {
         Partition *user;
         int64_t position, highest; /* ever fetched */
         bool paused, revoked, lost_place;
+        uint64_t incarnation; /* of the log, when it was sought */
 } Part;
 
 typedef enum PendingKind {
@@ -173,6 +177,10 @@ struct World {
         Daemon daemons[DAEMONS];
         uint64_t part_ids;
         bool save, restart, start_latest;
+        bool big;           /* thousands of messages, hundreds of hosts, high limits */
+        unsigned roughness; /* percent of the usual chance that something goes wrong */
+        int32_t locked;     /* somebody has a lock on this source's row, until then */
+        int64_t locked_until;
         OnUnknown on_unknown;
         uint64_t events;
 };
@@ -194,6 +202,8 @@ Fate *world_fate(World *world, int partition, int64_t offset); /* NULL: none */
 bool world_is_resolved(const World *world, int partition, const Fate *fate);
 /* The broker takes a commit: invariants 1, 4 and 5. */
 void world_committed(World *world, const Daemon *daemon, int partition, int64_t offset);
+/* Whether somebody's lock holds it up. */
+bool world_is_locked(const World *world, const StoreOrder *order);
 /* One transaction at the server: invariant 2. */
 BatchEnd world_transact(World *world, EngineActionType type, StoreOrder *order);
 void world_ghost(World *world, EngineActionType type, StoreOrder *order);
