@@ -404,6 +404,25 @@ static int commit_send(Pipeline *pipeline, bool look) {
         return r;
 }
 
+/* What goes wrong with one restart is the matter of its messages, which are rejected as `internal`.
+ * With no memory nobody's work goes on. */
+static int start_run(Pipeline *pipeline, Run *run) {
+        int r = restart_start(pipeline->restart, run);
+        if (r == 0 || r == -ENOMEM) {
+                return r;
+        }
+        char detail[128];
+        snprintf(detail, sizeof(detail), "the restart could not be begun: %s", strerror(-r));
+        log_error(pipeline->log, "restart.internal",
+                  FIELDS(.host = run_host(run), .handler = handler_name(HANDLER_RESTART),
+                         .error = detail),
+                  "an error that nobody expected, in the restart of %s alone: its messages are "
+                  "rejected, the others go on",
+                  run_host(run));
+        return engine_restarted(pipeline->engine, run, OUTCOME_INTERNAL, false, detail,
+                                loop_time(pipeline->loop));
+}
+
 static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         switch (action->type) {
         case ENGINE_LOOK_UP:
@@ -436,7 +455,7 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         case ENGINE_REJECT:
                 return save_reject(pipeline->save, action->batch);
         case ENGINE_RESTART:
-                return restart_start(pipeline->restart, action->run);
+                return start_run(pipeline, action->run);
         case ENGINE_LOOK_COMMITTED:
                 return commit_send(pipeline, true);
         case ENGINE_COMMIT:

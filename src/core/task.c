@@ -152,6 +152,9 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
                 if (r < 0) {
                         return r;
                 }
+                if (r > 0 && fault.reason == NULL) {
+                        fault.reason = "internal"; /* this one's alone: the others go on */
+                }
         }
         size_t host_size = strlen(request.host) + 1;
         Message *message = calloc(1, sizeof(*message) + host_size + request.id_size + 1);
