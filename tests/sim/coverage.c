@@ -1,14 +1,11 @@
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "world.h"
 
 enum {
         STATES = PARTITION_GONE + 1,
         PHASES = DAEMON_LEAVING + 1,
-        NAME_MAX_SIZE = 96,
 };
 
 static uint64_t reached[EVENTS][STATES][PHASES];
@@ -93,63 +90,13 @@ static uint64_t pair(Event event, PartitionState state, bool running) {
         return n;
 }
 
-void coverage_print(uint64_t seeds) {
-        printf("event × state of the partition, running and ending, in %" PRIu64 " seeds:\n",
-               seeds);
-        for (int event = 0; event < EVENTS; event++) {
-                printf("  %-16s", event_name((Event)event));
-                for (int state = 0; state < STATES; state++) {
-                        uint64_t run = pair((Event)event, (PartitionState)state, true);
-                        uint64_t end = pair((Event)event, (PartitionState)state, false);
-                        if (run + end > 0) {
-                                printf(" %s %" PRIu64 "+%" PRIu64,
-                                       partition_state_name((PartitionState)state), run, end);
-                        }
-                }
-                printf("\n");
-        }
-}
-
-/* Lines of "EVENT STATE PHASE reason"; * for any; # begins a comment. */
-static bool is_argued(const char *file, const char *event, const char *state, const char *phase) {
-        char line[512], words[3][NAME_MAX_SIZE];
-        bool found = false;
-        FILE *in = fopen(file, "r");
-        if (in == NULL) {
-                fprintf(stderr, "sim: %s cannot be read\n", file);
-                exit(64);
-        }
-        while (!found && fgets(line, sizeof(line), in) != NULL) {
-                if (line[0] == '#' ||
-                    sscanf(line, "%95s %95s %95s", words[0], words[1], words[2]) != 3) {
-                        continue;
-                }
-                found = (strcmp(words[0], "*") == 0 || strcmp(words[0], event) == 0) &&
-                        (strcmp(words[1], "*") == 0 || strcmp(words[1], state) == 0) &&
-                        (strcmp(words[2], "*") == 0 || strcmp(words[2], phase) == 0);
-        }
-        fclose(in);
-        return found;
-}
-
-bool coverage_check(const char *file, uint64_t least) {
-        bool good = true;
+void coverage_print(void) {
         for (int event = 0; event < EVENTS; event++) {
                 for (int state = 0; state < STATES; state++) {
-                        for (int running = 0; running < 2; running++) {
-                                uint64_t n =
-                                        pair((Event)event, (PartitionState)state, running != 0);
-                                const char *phase = running ? "running" : "ending";
-                                const char *name = event_name((Event)event);
-                                const char *where = partition_state_name((PartitionState)state);
-                                bool argued = is_argued(file, name, where, phase);
-                                if (n < least && !argued) {
-                                        printf("  %s in %s, %s: %" PRIu64 " times\n", name, where,
-                                               phase, n);
-                                        good = false;
-                                }
-                        }
+                        printf("cover %s %s %" PRIu64 " %" PRIu64 "\n", event_name((Event)event),
+                               partition_state_name((PartitionState)state),
+                               pair((Event)event, (PartitionState)state, true),
+                               pair((Event)event, (PartitionState)state, false));
                 }
         }
-        return good;
 }

@@ -185,6 +185,16 @@ static Known *known_of(const Judge *judge, const ObservedItem *item) {
         return epoch != NULL ? find_known(epoch, item->offset) : NULL;
 }
 
+static bool is_assigned(const Judge *judge, int32_t partition) {
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                if (judge->epochs[i].partition == partition &&
+                    judge->epochs[i].phase != PHASE_GONE) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 static bool is_passed(const Epoch *epoch, int64_t offset) {
         for (size_t i = 0; i < epoch->n_passed; i++) {
                 if (epoch->passed[i] == offset) {
@@ -248,8 +258,11 @@ static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observat
         }
         for (size_t i = 0; i < seen->n_items; i++) {
                 const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
-                if (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
-                    (epoch->dead && seen->kind == ENGINE_COMMIT)) {
+                /* It began anew between the look and the commit: what was resolved before, was. */
+                bool anew = epoch == NULL && seen->kind == ENGINE_COMMIT &&
+                            is_assigned(judge, seen->items[i].partition);
+                if (!anew && (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
+                              (epoch->dead && seen->kind == ENGINE_COMMIT))) {
                         broken(judge, 5, "a commit of epoch %" PRIu64 ", which is not current",
                                seen->items[i].epoch);
                 }

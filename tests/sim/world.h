@@ -291,6 +291,5 @@ const char *event_name(Event event);
 void cover(Event event, PartitionState state, DaemonPhase phase);
 /* Of everything that concerns all partitions of the daemon. */
 void cover_all(const Daemon *daemon, Event event);
-void coverage_print(uint64_t seeds);
-/* Whether each pair that is not argued away in @file was reached @least times; says which not. */
-bool coverage_check(const char *file, uint64_t least);
+/* Lines of "cover EVENT STATE N N": how often while the daemon ran, and while it ended. */
+void coverage_print(void);
