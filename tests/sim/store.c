@@ -109,8 +109,8 @@ void store_read_source(Store *store, int32_t partition, int64_t committed, Parti
         facts->fence = source->fence;
         facts->fence_moved = source->moved;
         facts->is_decided = source->is_decided;
-        facts->decided = source->decided;
-        int64_t from = committed < source->fence ? committed : source->fence;
+        facts->decided = source->is_decided ? source->decided : 0;
+        int64_t from = committed >= 0 && committed < source->fence ? committed : source->fence;
         if (store->offsets_capacity < source->n_rejected) {
                 store->offsets_capacity = source->n_rejected * 2;
                 store->offsets =
@@ -149,6 +149,9 @@ static void fence_move(Store *store, int32_t id, int64_t next) {
 }
 
 AdoptEnd store_move_fence(Store *store, int32_t source, int64_t from, int64_t to) {
+        if (to < from) {
+                return ADOPT_OUTAGE; /* AK003, whatever the source */
+        }
         if (!fence_fits(store, source, from)) {
                 return ADOPT_CHANGED;
         }
@@ -157,30 +160,18 @@ AdoptEnd store_move_fence(Store *store, int32_t source, int64_t from, int64_t to
         return ADOPT_OK;
 }
 
-void store_decide(Store *store, int32_t partition, int64_t from, bool anew) {
-        StoreSource *source = store_live(store, partition);
-        int32_t id;
-        if (source != NULL && anew) {
-                source->retired = true;
-                source = NULL;
-        }
-        if (source == NULL) {
-                (void)store_adopt(store, partition, from, &id);
-                source = store_live(store, partition);
-        } else if (source->is_decided && source->decided == source->fence && !source->moved) {
-                source->fence = from; /* a row that was made for a decision moves with the next */
-        }
-        source->is_decided = true;
-        source->decided = from;
-}
-
-static bool fences_fit(const Store *store, const StoreOrder *order) {
+/* The first that can't move says why. */
+static BatchEnd fences_end(const Store *store, const StoreOrder *order) {
         for (size_t i = 0; i < order->n_fences; i++) {
-                if (!fence_fits(store, order->fences[i].source, order->fences[i].expected)) {
-                        return false;
+                const StoreFence *fence = &order->fences[i];
+                if (fence->next < fence->expected) {
+                        return BATCH_OUTAGE; /* AK003 */
+                }
+                if (!fence_fits(store, fence->source, fence->expected)) {
+                        return BATCH_FENCE;
                 }
         }
-        return true;
+        return BATCH_SAVED;
 }
 
 static void fences_move(Store *store, const StoreOrder *order) {
@@ -213,6 +204,41 @@ static void row_reject(Store *store, const StoreRow *row, bool by_save) {
         source->n_rejected++;
 }
 
+/* What was saved from @committed on and is read no more goes to `rejected`. */
+static size_t expire(Store *store, const StoreSource *source, int64_t from, bool anew,
+                     int64_t committed) {
+        size_t before = source->n_rejected;
+        for (size_t i = 0; i < source->n_saved && committed >= 0; i++) {
+                if (source->saved[i] >= committed && (anew || source->saved[i] < from)) {
+                        row_reject(store, &(StoreRow){source->id, source->saved[i]}, false);
+                }
+        }
+        return source->n_rejected - before;
+}
+
+size_t store_decide(Store *store, int32_t partition, int64_t from, bool anew, int64_t committed,
+                    bool expires) {
+        StoreSource *source = store_live(store, partition);
+        size_t kept = 0;
+        int32_t id;
+        if (source != NULL && expires) {
+                kept = expire(store, source, from, anew, committed);
+        }
+        if (source != NULL && anew) {
+                source->retired = true;
+                source = NULL;
+        }
+        if (source == NULL) {
+                (void)store_adopt(store, partition, from, &id);
+                source = store_live(store, partition);
+        } else if (source->is_decided && source->decided == source->fence && !source->moved) {
+                source->fence = from; /* a row that was made for a decision moves with the next */
+        }
+        source->is_decided = true;
+        source->decided = from;
+        return kept;
+}
+
 static size_t count_rows(const StoreOrder *order, bool poison_only) {
         size_t n = 0;
         for (size_t i = 0; i < order->n_rows; i++) {
@@ -227,8 +253,9 @@ BatchEnd store_save(Store *store, const StoreOrder *order) {
         if (poison > 0 || (store->broken && count_rows(order, false) > 0)) {
                 return BATCH_REFUSED; /* the rows come first, then the fences */
         }
-        if (!fences_fit(store, order)) {
-                return BATCH_FENCE;
+        BatchEnd end = fences_end(store, order);
+        if (end != BATCH_SAVED) {
+                return end;
         }
         for (size_t i = 0; i < order->n_rows; i++) {
                 switch (order->rows[i].record) {
@@ -259,8 +286,9 @@ BatchEnd store_save_each(Store *store, StoreOrder *order) {
         if (store->broken && count_rows(order, false) > 0) {
                 return BATCH_REFUSED; /* the probe too */
         }
-        if (!fences_fit(store, order)) {
-                return BATCH_FENCE;
+        BatchEnd end = fences_end(store, order);
+        if (end != BATCH_SAVED) {
+                return end;
         }
         for (size_t i = 0; i < order->n_rows; i++) {
                 const StoreRow *row = &order->rows[i];

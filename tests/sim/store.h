@@ -81,12 +81,15 @@ const StoreReject *store_rejected(const StoreSource *source, int64_t offset);
 void store_read_source(Store *store, int32_t partition, int64_t committed, PartitionFacts *facts);
 /* sources_adopt(): ADOPT_CHANGED when there is a live one. */
 AdoptEnd store_adopt(Store *store, int32_t partition, int64_t next, int32_t *source);
-/* sources_move_fence() */
+/* sources_move_fence(); ADOPT_OUTAGE: not back. */
 AdoptEnd store_move_fence(Store *store, int32_t source, int64_t from, int64_t to);
-/* ackd partition: decide() */
-void store_decide(Store *store, int32_t partition, int64_t from, bool anew);
+/* ackd partition: decide() about the live source, if there is one. What @expires is kept in
+ * `rejected`; returns how many. @committed -1: none. */
+size_t store_decide(Store *store, int32_t partition, int64_t from, bool anew, int64_t committed,
+                    bool expires);
 
-/* SAVES_BATCH, SAVES_EACH, SAVES_REJECT */
+/* SAVES_BATCH, SAVES_EACH, SAVES_REJECT; BATCH_OUTAGE: a fence can't go back. Fences come in the
+ * order of their sources; the rows go first, so what refuses them is said before a fence is. */
 BatchEnd store_save(Store *store, const StoreOrder *order);
 BatchEnd store_save_each(Store *store, StoreOrder *order);
 BatchEnd store_reject(Store *store, const StoreOrder *order);

@@ -487,7 +487,7 @@ static void decide(World *world, int partition) {
         bool anew = log->remade || log->cut || store_live(&world->store, partition) == NULL ||
                     !source_is_current(world, partition) || chance(world, 50);
         int64_t from = kafka->low + (int64_t)below(world, (uint64_t)(kafka->high - kafka->low) + 1);
-        store_decide(&world->store, partition, from, anew);
+        store_decide(&world->store, partition, from, anew, kafka->committed, world->restart);
         if (anew) {
                 log->incarnation = kafka->incarnation;
                 log->remade = log->cut = false;
