@@ -29,6 +29,13 @@ static const char *task_word(const HandlerTask *task) {
         return "?";
 }
 
+/* Whether its host was really restarted. */
+static bool was_restarted(const Report *report, const Message *message) {
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+        return report->config->handlers.restart.action == CONFIG_ACTION_EXEC &&
+               restart->state == HANDLER_ENDED && restart->outcome == OUTCOME_DONE;
+}
+
 void report_finished(Report *report, const Message *message, Finish finish) {
         const Partition *partition = message->partition;
         int64_t now = loop_time(report->loop);
@@ -39,6 +46,9 @@ void report_finished(Report *report, const Message *message, Finish finish) {
             buffer_printf(&report->released_hosts, "%s %s", report->n_released_hosts > 0 ? "," : "",
                           message->host) == 0) {
                 report->n_released_hosts++;
+        }
+        if (finish == FINISH_RELEASED && was_restarted(report, message)) {
+                report->released_restarted++;
         }
         if (finish != FINISH_RELEASED) {
                 metrics_observe(&report->ack_duration, now - message->received_us);

@@ -54,8 +54,9 @@ typedef struct Report {
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */
         size_t n_released_hosts;
-        bool closed;        /* neither Kafka nor PostgreSQL is there any more */
-        Textfile *textfile; /* NULL: not configured */
+        uint64_t released_restarted; /* released, though their hosts were restarted */
+        bool closed;                 /* neither Kafka nor PostgreSQL is there any more */
+        Textfile *textfile;          /* NULL: not configured */
         LoopTimer timer;
         MetricsPage page;
 } Report;

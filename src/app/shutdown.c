@@ -60,15 +60,40 @@ static int64_t grace(const Shutdown *shutdown) {
         return shutdown->hurried ? 0 : shutdown->config->shutdown.grace_us;
 }
 
+/* What is taken back of a message: all of it, its save alone, or what was to follow a failure. */
+static void count_open(Shutdown *shutdown, const Message *message) {
+        const HandlerTask *save = &message->handlers[HANDLER_SAVE];
+        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
+        const Batch *batch = message->partition->batch;
+        /* Without a connection, or after a failure, a batch is not at the database. */
+        bool saving = save->state == HANDLER_RUNNING && batch != NULL &&
+                      batch->retry_us == INT64_MAX && pg_pool_is_up(*shutdown->poolp);
+        if (saving || restart->state == HANDLER_RUNNING) {
+                return;
+        }
+        if (restart->attempts == 0) {
+                shutdown->waiting++;
+        } else if (restart->state == HANDLER_ENDED && outcome_is_success(restart->outcome)) {
+                shutdown->unsaved++;
+        } else {
+                shutdown->failed++;
+        }
+}
+
 static void cancel_begin(Shutdown *shutdown) {
         Engine *engine = shutdown->pipeline->engine;
         shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
         shutdown->released_before = engine_totals(engine)->finished[FINISH_RELEASED];
+        shutdown->restarted_before = shutdown->report->released_restarted;
         buffer_clear(&shutdown->report->released_hosts);
         shutdown->report->n_released_hosts = 0;
         size_t running = engine_running(engine);
-        size_t inside = engine_in_flight(engine) + engine_waiting(engine);
-        shutdown->waiting = inside > running ? inside - running : 0;
+        list_for_each(partition_link, engine_partitions(engine)) {
+                const Partition *partition = container_of(partition_link, Partition, link);
+                list_for_each(link, &partition->messages) {
+                        count_open(shutdown, container_of(link, Message, link));
+                }
+        }
         if (engine_stop(engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
@@ -116,6 +141,14 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
         uint64_t interrupted =
                 shutdown->report->restarts[OUTCOME_UNKNOWN] - shutdown->unknown_before;
         say(shutdown, "%zu that had not started are given back", shutdown->waiting);
+        if (shutdown->unsaved > 0) {
+                say(shutdown, ", %zu whose restart is done are not saved any more",
+                    shutdown->unsaved);
+                shutdown->alarm = true;
+        }
+        if (shutdown->failed > 0) {
+                say(shutdown, ", %zu whose restart failed are not tried again", shutdown->failed);
+        }
         if (interrupted > 0) {
                 say(shutdown, ", %llu running restart%s ended unknown, %s",
                     (unsigned long long)interrupted, interrupted == 1 ? "" : "s",
@@ -161,11 +194,20 @@ static void nack_end(Shutdown *shutdown, bool in_time) {
         uint64_t released = engine_totals(shutdown->pipeline->engine)->finished[FINISH_RELEASED] -
                             shutdown->released_before;
         (void)in_time;
+        uint64_t restarted = report->released_restarted - shutdown->restarted_before;
         say(shutdown, "%llu released: uncommitted, delivered again", (unsigned long long)released);
         if (report->released_hosts.size > 0) {
                 say(shutdown, ";%.*s%s", (int)report->released_hosts.size,
                     (const char *)report->released_hosts.data,
                     released > REPORT_HOSTS_MAX ? " and others" : "");
+        }
+        if (restarted > 0) {
+                say(shutdown,
+                    "; %llu of them are not saved, and their hosts WERE restarted: the next start "
+                    "restarts them again (there is no ledger of restarts yet)%s",
+                    (unsigned long long)restarted,
+                    report->postgres_up ? "" : "; bring PostgreSQL back before stopping");
+                shutdown->alarm = true;
         }
 }
 
@@ -302,9 +344,10 @@ static void step_end(Shutdown *shutdown, bool in_time) {
                 step->end(shutdown, in_time);
         }
         const char *what = buffer_string(&shutdown->what);
-        log_write(shutdown->log, in_time ? LOG_INFO : LOG_WARNING, step->event, FIELDS(),
-                  "shutdown: %s: %s", step->name, what != NULL ? what : "done");
+        log_write(shutdown->log, in_time && !shutdown->alarm ? LOG_INFO : LOG_WARNING, step->event,
+                  FIELDS(), "shutdown: %s: %s", step->name, what != NULL ? what : "done");
         buffer_clear(&shutdown->what);
+        shutdown->alarm = false;
 }
 
 static void step_begin(Shutdown *shutdown) {

@@ -30,8 +30,11 @@ struct Shutdown {
         bool hurried;     /* the second signal: the grace is over */
         bool terminated, killed;
         int64_t killed_us;
-        uint64_t released_before;
-        size_t waiting;          /* messages that had not started when it began */
+        bool alarm; /* what the step found is a warning, though it ended in time */
+        uint64_t released_before, restarted_before;
+        size_t waiting;          /* messages whose restart had not started when it began, */
+        size_t unsaved;          /* was done, and whose save had not begun, */
+        size_t failed;           /* or had failed */
         size_t stranded;         /* finished, but behind an unfinished one */
         bool nothing;            /* no partition was assigned at the final commit */
         uint64_t unknown_before; /* restarts that ended unknown before what runs was told to end */

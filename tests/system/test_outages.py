@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness import until
+from harness.daemon import STEPS
 from harness.faults import Broker, Cluster
 from harness.kafka import Kafka, Record
 from harness.oracle import check_fences, check_resolved
@@ -288,6 +289,26 @@ def test_all_sessions_end_at_once(site):
     site.produce(*hosts("b"))
     check(site, daemon, 200)
     assert len(daemon.find(event="postgres.down")) == 1
+
+
+def test_a_shutdown_without_postgres_says_what_was_restarted_and_is_not_saved(site):
+    site.create_topic(1)
+    daemon = site.start(log={"level": "info"})
+    site.wait_joined()
+    site.database.refuse_connections()
+    daemon.wait_for(event="postgres.down")
+    site.produce(*hosts("a", 50))
+    until(lambda: daemon.metrics()['ackd_restarts_total{result="done"}'] == 50)
+    assert daemon.stop() == 0
+    assert daemon.steps() == STEPS
+    [cancel] = daemon.find(event="shutdown.cancel")
+    assert "0 that had not started are given back" in cancel["msg"]
+    assert "50 whose restart is done are not saved any more" in cancel["msg"]
+    [nack] = daemon.find(event="shutdown.nack")
+    assert "50 released" in nack["msg"]
+    assert "50 of them are not saved, and their hosts WERE restarted" in nack["msg"]
+    assert "bring PostgreSQL back before stopping" in nack["msg"]
+    assert cancel["level"] == nack["level"] == "warning"
 
 
 def test_kafka_that_is_away(folder, site):

@@ -31,6 +31,13 @@ class Database:
     def value(self, query, *parameters):
         return self.rows(query, *parameters)[0][0]
 
+    def refuse_connections(self):
+        """Ends all sessions and lets nobody in again, this test's own looks included."""
+        self._on_server("ALTER DATABASE {} ALLOW_CONNECTIONS false")
+        with psycopg.connect(self._server_dsn, autocommit=True) as connection:
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(query, (self.name,))
+
     def has_schema(self):
         return self.value("SELECT to_regclass('ackd.schema_version') IS NOT NULL")
 
