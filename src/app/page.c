@@ -47,14 +47,41 @@ static void page_messages(Report *report, MetricsPage *page) {
                        (double)engine_in_flight_bytes(report->engine));
 }
 
-/* How many messages are behind the watermark; what was never committed counts from the start. */
-static double partition_lag(const Report *report, const Partition *partition) {
-        int64_t high = partition->state == PARTITION_GONE
-                               ? -1
-                               : consumer_high(report->consumer, partition->handle);
-        int64_t from = partition->offsets.watermark >= 0 ? partition->offsets.watermark
+/*
+ * How many messages are behind the watermark; what was never committed counts from the start.
+ * False: nobody knows, which is not 0: Kafka is away, the topic is gone, or it was not looked at
+ * yet.
+ */
+static bool partition_lag(const Report *report, const Partition *partition, double *lag) {
+        const PartitionFacts *facts = &partition->facts;
+        bool stopped = partition->state == PARTITION_STOPPED || partition->told_stopped != NULL;
+        int64_t high, from;
+
+        if (partition->state == PARTITION_GONE || partition->doubted ||
+            !consumer_is_up(report->consumer)) {
+                return false;
+        }
+        if (partition->state == PARTITION_ACTIVE || partition->state == PARTITION_DRAINING) {
+                high = consumer_high(report->consumer, partition->handle);
+                from = partition->offsets.watermark >= 0 ? partition->offsets.watermark
                                                          : partition->committed;
-        return high > from && from >= 0 ? (double)(high - from) : 0;
+        } else {
+                /* What librdkafka has seen may be the end of a log that is no more. */
+                high = consumer_looked_high(partition->handle);
+                from = partition->state == PARTITION_ADOPTING ||
+                                       partition->state == PARTITION_COMMITTING ||
+                                       partition->state == PARTITION_SEEKING
+                               ? partition->start
+                               : facts->committed;
+        }
+        if (stopped && (from < facts->low || from > high)) {
+                from = facts->low; /* a commit that is not of this log, or none */
+        }
+        if (high < 0 || from < 0) {
+                return false;
+        }
+        *lag = high > from ? (double)(high - from) : 0;
+        return true;
 }
 
 static void page_paused(const List *partitions, MetricsPage *page) {
@@ -76,8 +103,11 @@ static void page_partitions(Report *report, MetricsPage *page) {
 
         list_for_each(link, partitions) {
                 const Partition *partition = container_of(link, Partition, link);
-                metrics_sample_partition(page, METRICS_PARTITION_LAG, partition->topic,
-                                         partition->partition, partition_lag(report, partition));
+                double lag;
+                if (partition_lag(report, partition, &lag)) {
+                        metrics_sample_partition(page, METRICS_PARTITION_LAG, partition->topic,
+                                                 partition->partition, lag);
+                }
         }
         list_for_each(link, partitions) {
                 const Partition *partition = container_of(link, Partition, link);

@@ -657,6 +657,10 @@ int64_t consumer_high(const Consumer *consumer, const ConsumerPartition *partiti
         return high;
 }
 
+int64_t consumer_looked_high(const ConsumerPartition *partition) {
+        return container_of(partition, const Part, partition)->high;
+}
+
 const char *consumer_cluster_id(const Consumer *consumer) {
         return consumer->cluster_id;
 }

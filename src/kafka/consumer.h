@@ -155,6 +155,10 @@ void consumer_close(Consumer *consumer);
 /* Newest known end of the log, -1: not known. No I/O. */
 int64_t consumer_high(const Consumer *consumer, const ConsumerPartition *partition);
 
+/* The end of the log at the newest consumer_look_up(); -1: that could not tell, or there was none.
+ */
+int64_t consumer_looked_high(const ConsumerPartition *partition);
+
 /* The cluster's id, NULL until it is known (from the first look-up at the latest). */
 const char *consumer_cluster_id(const Consumer *consumer);
 

@@ -462,8 +462,8 @@ static void on_looked(Consumer *consumer, HelperRequest *request) {
                                memcmp(one->metadata, CONSUMER_METADATA, one->metadata_size) == 0;
                 result->low = ends ? request->low[i] : -1;
                 result->high = ends ? request->high[i] : -1;
-                if (ends && result->ok) {
-                        part->high = result->high;
+                if (ends) {
+                        part->high = result->ok ? result->high : -1;
                 }
         }
         if (request->error == 0) {

@@ -330,6 +330,7 @@ def test_kafka_that_is_away(folder, site):
         site.restarter.release(held)
         until(lambda: daemon.metrics()["ackd_restarts_total{result=\"done\"}"] == 101)
         until(lambda: daemon.metrics()["ackd_kafka_up"] == 0)
+        assert not any(name.startswith("ackd_partition_lag") for name in daemon.metrics())
         broker.start()
         daemon.wait_for(event="kafka.up", msg=re.compile("again"), timeout=60)
         site.produce(*hosts("b"))

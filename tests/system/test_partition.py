@@ -24,6 +24,12 @@ def stopped(daemon, reason, committed, low, high, fence, partition=0):
     assert f"saved below {fence}." in line["msg"]
 
 
+def lag(site, daemon, partition=0):
+    """None: nobody knows, so there is no series."""
+    labels = f'{{topic="{site.topic}",partition="{partition}"}}'
+    return daemon.metrics().get("ackd_partition_lag" + labels)
+
+
 def decided(site, *options, partition=0):
     result = site.decide(partition, *options)
     assert result.returncode == 0, result.stderr
@@ -105,6 +111,9 @@ def test_offsets_that_expired_stop_the_partition_until_somebody_decides(site):
     site.produce(NODES[15], partition=0)
     until(lambda: site.committed() == {1: 10})
     assert NODES[15] not in site.restarter.hosts()
+    # Nobody knows what of it was handled: all of it lags, and what comes adds to it.
+    until(lambda: lag(site, daemon) == 6)
+    until(lambda: lag(site, daemon, 1) == 0)
 
     assert "offset 7 is not in" in refused(site, "--from", 7)
     said = decided(site, "--from", 3)
@@ -138,6 +147,7 @@ def test_a_topic_that_is_made_again_while_it_is_consumed(site):
     until(lambda: site.kafka.committed(site.group, other) == {0: (1, "ackd")})
     assert not set(NODES[10:13]) & set(site.restarter.hosts())
     assert site.committed() == {}
+    until(lambda: lag(site, daemon) == 3)
 
     assert "needs --new-topic" in refused(site, "--from", 0)
     assert "is retired" in decided(site, "--new-topic")
@@ -147,6 +157,17 @@ def test_a_topic_that_is_made_again_while_it_is_consumed(site):
     assert sorted(site.restarter.hosts()) == sorted(
         NODES[:5] + NODES[10:14] + ["other.example.com"]
     )
+
+
+def test_a_topic_that_is_gone_has_no_lag(site):
+    site.create_topic(2)
+    site.produce(*NODES[:5])
+    daemon = site.start()
+    site.wait_drained()
+    until(lambda: lag(site, daemon) == lag(site, daemon, 1) == 0)
+    site.kafka.delete(site.topic)
+    until(lambda: lag(site, daemon) is lag(site, daemon, 1) is None)
+    assert daemon.stop() == 0
 
 
 # --- a commit, and no row or a fence that does not go with it -----------------------------------
