@@ -148,9 +148,10 @@ static void page_work(Report *report, MetricsPage *page) {
 static void page_daemon(Report *report, MetricsPage *page) {
         char libpq[32];
 
-        metrics_sample(page, METRICS_KAFKA_UP, NULL,
-                       !report->closed && consumer_is_up(report->consumer));
-        metrics_sample(page, METRICS_POSTGRES_UP, NULL, !report->closed && report->postgres_up);
+        if (!report->closed) {
+                metrics_sample(page, METRICS_KAFKA_UP, NULL, consumer_is_up(report->consumer));
+                metrics_sample(page, METRICS_POSTGRES_UP, NULL, report->postgres_up);
+        }
         metrics_sample(page, METRICS_LOG_DROPPED, NULL, (double)log_dropped(report->log));
         for (size_t i = 0; i < REPORT_CALLBACKS_MAX && report->slow[i].name != NULL; i++) {
                 metrics_sample(page, METRICS_LOOP_SLOW_CALLBACKS, LABELS(report->slow[i].name),

@@ -55,8 +55,8 @@ typedef struct Report {
         Buffer released_hosts; /* " a, b": of the first that were released */
         size_t n_released_hosts;
         uint64_t released_restarted; /* released, though their hosts were restarted */
-        bool closed;                 /* neither Kafka nor PostgreSQL is there any more */
-        Textfile *textfile;          /* NULL: not configured */
+        bool closed;        /* Kafka and PostgreSQL are left: whether they are up is moot */
+        Textfile *textfile; /* NULL: not configured */
         LoopTimer timer;
         MetricsPage page;
 } Report;

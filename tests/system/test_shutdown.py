@@ -35,6 +35,7 @@ def test_each_signal_runs_the_nine_steps_in_order(site, number):
     site.produce("a.example.com")
     daemon = site.start()
     site.wait_drained()
+    until(lambda: daemon.metrics().get("ackd_kafka_up") == daemon.metrics().get("ackd_postgres_up") == 1)
     assert daemon.stop(number) == 0
     assert daemon.steps() == STEPS
     [line] = daemon.find(event="shutdown.signal")
@@ -44,7 +45,10 @@ def test_each_signal_runs_the_nine_steps_in_order(site, number):
     assert all(line["msg"].startswith(f"shutdown: {step}: ") for step, line in zip(
         STEPS, daemon.find(event=re.compile(r"^shutdown\."))
     ))
-    assert daemon.metrics()['ackd_messages_finished_total{result="accepted"}'] == 1
+    metrics = daemon.metrics()
+    assert metrics['ackd_messages_finished_total{result="accepted"}'] == 1
+    # The file stays: what is not looked at any more must raise no alarm.
+    assert not {"ackd_kafka_up", "ackd_postgres_up"} & metrics.keys()
     assert site.kafka.group(site.group) == ("Empty", 0)
 
 
