@@ -2,11 +2,10 @@
 
 #include "kafka/relay.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/loop.h"
-
-#define RELAY_AGAIN_US (60 * INT64_C(1000000))
 
 static LogLevel level_of_syslog(int level) {
         if (level <= 3) {
@@ -29,48 +28,15 @@ void relay_line(Relay *relay, rd_kafka_event_t *event) {
         log_write(relay->log, as, "kafka.log", FIELDS(), "librdkafka: %s: %s", facility, text);
 }
 
-/* FNV-1a */
-static uint64_t hash_text(uint64_t hash, const char *text) {
-        for (const char *p = text; *p != '\0'; p++) {
-                hash = (hash ^ (uint8_t)*p) * UINT64_C(1099511628211);
-        }
-        return hash;
-}
-
-/* Whether this one was not logged in the last minute; remembers it in place of the oldest. */
-static bool is_news(Relay *relay, uint64_t hash) {
-        int64_t now = loop_now();
-        size_t oldest = 0;
-        for (size_t i = 0; i < RELAY_SEEN; i++) {
-                if (relay->seen[i].hash == hash) {
-                        if (now - relay->seen[i].logged_us < RELAY_AGAIN_US) {
-                                return false;
-                        }
-                        oldest = i;
-                        break;
-                }
-                if (relay->seen[i].logged_us < relay->seen[oldest].logged_us) {
-                        oldest = i;
-                }
-        }
-        relay->seen[oldest].hash = hash;
-        relay->seen[oldest].logged_us = now;
-        return true;
-}
-
 void relay_error(Relay *relay, LogLevel level, const char *name, const char *topic,
                  int32_t partition, rd_kafka_resp_err_t code, const char *text, const char *next) {
-        uint64_t hash = UINT64_C(14695981039346656037) ^ (uint64_t)(uint32_t)code;
         /* Errors of connections count attempts and milliseconds in their text: the broker at its
          * start tells them apart, the end would make each one news. */
-        char start[48];
-        strncpy(start, text, sizeof(start) - 1);
-        start[sizeof(start) - 1] = '\0';
-        start[strcspn(start, "(")] = '\0';
-        hash = hash_text(hash, start);
-        hash = hash_text(hash, topic != NULL ? topic : "");
-        hash = (hash ^ (uint32_t)partition) * UINT64_C(1099511628211);
-        if (!is_news(relay, hash)) {
+        char what[384];
+        int length = (int)strcspn(text, "(");
+        snprintf(what, sizeof(what), "%d %s/%d %.*s", (int)code, topic != NULL ? topic : "",
+                 (int)partition, length < 48 ? length : 48, text);
+        if (!reminder_is_due(&relay->said, what, loop_now())) {
                 return;
         }
         log_write(relay->log, level, name,
@@ -79,5 +45,5 @@ void relay_error(Relay *relay, LogLevel level, const char *name, const char *top
 }
 
 void relay_forget(Relay *relay) {
-        memset(relay->seen, 0, sizeof(relay->seen));
+        reminder_forget(&relay->said);
 }

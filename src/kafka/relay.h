@@ -11,17 +11,11 @@
 #include <stdint.h>
 
 #include "telemetry/log.h"
-
-enum {
-        RELAY_SEEN = 32, /* different errors that are remembered */
-};
+#include "util/reminder.h"
 
 typedef struct Relay {
         Log *log;
-        struct {
-                uint64_t hash;
-                int64_t logged_us;
-        } seen[RELAY_SEEN];
+        Reminder said;
 } Relay;
 
 /* A line of librdkafka's own log: event `kafka.log`. */

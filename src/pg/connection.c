@@ -14,9 +14,9 @@
 #include "pg/schema.h"
 #include "pg/session.h"
 #include "pg/sqlstate.h"
+#include "util/reminder.h"
 
 enum {
-        REMINDER_US = 60 * 1000 * 1000, /* the same reason is logged again after it */
         LOCK_TIMEOUT_MS = 5000,
 };
 
@@ -29,8 +29,7 @@ struct PgPool {
         size_t n_up;        /* sessions IDLE or BUSY */
         int64_t down_at;    /* since when none is up */
         bool was_up;
-        char why[SESSION_WHY_MAX]; /* logged last */
-        int64_t why_at;
+        Reminder said; /* why none is up, or one is not */
         size_t n_sessions;
         Session sessions[];
 };
@@ -41,17 +40,6 @@ static PgPool *pool_of(Session *session) {
 
 /* --- coming and going --------------------------------------------------------------------- */
 
-/* The same reason again is said once a minute. */
-static bool is_news(PgPool *pool, const char *why) {
-        int64_t now = loop_now();
-        if (strcmp(pool->why, why) == 0 && now - pool->why_at < REMINDER_US) {
-                return false;
-        }
-        snprintf(pool->why, sizeof(pool->why), "%s", why);
-        pool->why_at = now;
-        return true;
-}
-
 static void log_down(PgPool *pool, bool was_up, const char *sqlstate, const char *why) {
         const char *remedy = sqlstate_remedy(sqlstate);
         LogLevel level = sqlstate_is_alarm(sqlstate) ? LOG_ERROR : LOG_WARNING;
@@ -61,7 +49,7 @@ static void log_down(PgPool *pool, bool was_up, const char *sqlstate, const char
         }
         /* The last session may end for the reason that was said of the first. */
         bool last = was_up && pool->n_up == 0;
-        if (!is_news(pool, why) && !last) {
+        if (!reminder_is_due(&pool->said, why, loop_now()) && !last) {
                 return;
         }
         const char *code = strstr(why, sqlstate) == NULL ? sqlstate : "";
@@ -120,7 +108,7 @@ static void on_idle(Session *session, bool first) {
                 loop_soon_set(&pool->dispatch);
         }
         if (first) {
-                pool->why[0] = '\0';
+                reminder_forget(&pool->said);
                 if (++pool->n_up == 1) {
                         pool_came_up(pool, session);
                 }
