@@ -9,6 +9,8 @@
 enum {
         /* The intake has stood still for so long when the log says so. */
         REPORT_PAUSE_US = 5 * 1000000,
+        /* Numbers of partitions that a line names. */
+        REPORT_PARTITIONS_MAX = 10,
 };
 
 /* --- lines -------------------------------------------------------------------------------- */
@@ -213,6 +215,73 @@ static void note_held(Report *report, const EngineAction *action) {
                           "has said whether it is still the same one");
 }
 
+/* The question that has failed, as what is not known or done. */
+static const char *question(const Partition *partition) {
+        switch (partition->state) {
+        case PARTITION_LOOKING_UP:
+                return "Kafka does not say what is committed, and where the log begins and ends";
+        case PARTITION_READING:
+                return "PostgreSQL does not say how far it is saved";
+        case PARTITION_ADOPTING:
+                return "PostgreSQL does not take where it begins";
+        case PARTITION_COMMITTING:
+                return "Kafka does not take the commit of where it begins";
+        case PARTITION_SEEKING:
+                return "librdkafka cannot begin to read it yet";
+        case PARTITION_ACTIVE:
+                return "Kafka does not say whether it is still the same one";
+        case PARTITION_STOPPED:
+        case PARTITION_DRAINING:
+        case PARTITION_GONE:
+                break;
+        }
+        return "it cannot be looked at";
+}
+
+/* The next partition of the topic with the same trouble, by its number; -1: there is no other. */
+static int32_t next_in_trouble(const Report *report, const Partition *partition, int32_t after) {
+        int32_t next = -1;
+        list_for_each(link, engine_partitions(report->engine)) {
+                const Partition *one = container_of(link, Partition, link);
+                if (one->failures > 0 && one->state == partition->state && one->partition > after &&
+                    (next < 0 || one->partition < next) &&
+                    strcmp(one->topic, partition->topic) == 0) {
+                        next = one->partition;
+                }
+        }
+        return next;
+}
+
+/* Attempts follow each other within milliseconds, and a topic has many partitions: one line for all
+ * that have the same trouble, and then one a minute. */
+static void note_look_up(Report *report, const EngineAction *action) {
+        const Partition *partition = action->partition;
+        const char *what = question(partition);
+        CLEANUP(buffer_deinit) Buffer numbers = BUFFER_INIT;
+        char key[512];
+        int n = 0, r = 0;
+
+        log_debug(report->log, "partition.look_up",
+                  FIELDS(.topic = partition->topic, .partition = partition->partition),
+                  "%s; asked again in %.3f s", what, (double)action->delay_us / 1e6);
+        snprintf(key, sizeof(key), "%s %s", what, partition->topic);
+        if (!reminder_is_due(&report->look_ups, key, loop_time(report->loop))) {
+                return;
+        }
+        int32_t number = next_in_trouble(report, partition, -1);
+        for (; number >= 0 && n < REPORT_PARTITIONS_MAX && r == 0; n++) {
+                r = buffer_printf(&numbers, "%s %d", n > 0 ? "," : "", (int)number);
+                number = next_in_trouble(report, partition, number);
+        }
+        const char *list = r == 0 ? buffer_string(&numbers) : NULL;
+        log_warning(report->log, "partition.look_up",
+                    FIELDS(.topic = partition->topic,
+                           .partition = n == 1 ? partition->partition : -1),
+                    "partition%s%s%s of %s: %s; asked again until it is answered",
+                    n == 1 ? "" : "s", list != NULL ? list : "", number >= 0 ? " and others" : "",
+                    partition->topic, what);
+}
+
 void report_note(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const Message *message = action->message;
@@ -228,10 +297,7 @@ void report_note(Report *report, const EngineAction *action) {
                 note_partition(report, action);
                 return;
         case NOTE_LOOK_UP_FAILED:
-                log_warning(report->log, "partition.look_up",
-                            FIELDS(.topic = partition->topic, .partition = partition->partition),
-                            "where it stands could not be read (%s); trying again in %.3f s",
-                            partition_state_name(partition->state), delay);
+                note_look_up(report, action);
                 return;
         case NOTE_BATCH_RETRY:
                 log_debug(report->log, "save.retry", FIELDS(),

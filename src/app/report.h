@@ -14,6 +14,7 @@
 #include "telemetry/metrics.h"
 #include "telemetry/textfile.h"
 #include "util/loop.h"
+#include "util/reminder.h"
 
 typedef struct ReportTopic {
         char *name;
@@ -50,6 +51,7 @@ typedef struct Report {
         int64_t paused_us; /* since when the intake stands still */
         bool paused_said;  /* ... and the log says so */
         LoopTimer paused_timer;
+        Reminder look_ups; /* what could not be answered about partitions */
         uint64_t restarts[OUTCOME_COUNT];
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */

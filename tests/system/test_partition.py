@@ -159,7 +159,7 @@ def test_a_topic_that_is_made_again_while_it_is_consumed(site):
     )
 
 
-def test_a_topic_that_is_gone_has_no_lag(site):
+def test_a_topic_that_is_gone_has_no_lag_and_does_not_fill_the_log(site):
     site.create_topic(2)
     site.produce(*NODES[:5])
     daemon = site.start()
@@ -167,7 +167,14 @@ def test_a_topic_that_is_gone_has_no_lag(site):
     until(lambda: lag(site, daemon) == lag(site, daemon, 1) == 0)
     site.kafka.delete(site.topic)
     until(lambda: lag(site, daemon) is lag(site, daemon, 1) is None)
+    until(lambda: len(daemon.find(event="partition.look_up", level="debug", partition=1)) >= 5)
     assert daemon.stop() == 0
+    # It is asked at each of them, and said once of all partitions.
+    [line] = daemon.find(event="partition.look_up", level="warning")
+    assert f"partitions 0, 1 of {site.topic}: Kafka does not say whether" in line["msg"]
+    errors = daemon.find(event="kafka.look_up")
+    assert all("asked was where partitions stand" in line["msg"] for line in errors)
+    assert len(errors) == len({line["error"] for line in errors})
 
 
 # --- a commit, and no row or a fence that does not go with it -----------------------------------
