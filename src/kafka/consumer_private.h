@@ -56,8 +56,9 @@ struct Consumer {
         Buffer headers;
         ConsumerState state;
         ConsumerReach reach;
-        bool probing; /* a HELPER_PROBE is under way */
-        int silent;   /* probes without an answer since the newest answer */
+        bool probing;    /* a HELPER_PROBE is under way */
+        int silent;      /* probes without an answer since the newest answer */
+        int64_t away_us; /* loop_now() when it was suspected, for how long it was away */
         bool joined;
         bool fatal;     /* told */
         bool scattered; /* the partitions' queues are to be forwarded anew */

@@ -23,9 +23,14 @@ static void broker_answered(Consumer *consumer) {
         if (consumer->reach == CONSUMER_REACH_UP) {
                 return;
         }
+        if (consumer->reach == CONSUMER_REACH_DOWN && consumer->away_us > 0) {
+                log_info(consumer->log, "kafka.up", FIELDS(),
+                         "Kafka answers again after %.1f s; going on",
+                         (double)(loop_now() - consumer->away_us) / 1e6);
+        } else if (consumer->reach != CONSUMER_REACH_SUSPECT) {
+                log_info(consumer->log, "kafka.up", FIELDS(), "Kafka answers");
+        }
         if (consumer->reach != CONSUMER_REACH_SUSPECT) {
-                log_info(consumer->log, "kafka.up", FIELDS(), "Kafka answers%s",
-                         consumer->reach == CONSUMER_REACH_DOWN ? " again; going on" : "");
                 relay_forget(&consumer->relay);
         }
         consumer->reach = CONSUMER_REACH_UP;
@@ -237,6 +242,7 @@ static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, con
          * not come in every case. */
         if (consumer->reach == CONSUMER_REACH_UP) {
                 consumer->reach = CONSUMER_REACH_SUSPECT;
+                consumer->away_us = loop_now();
         }
         consumer_probe(consumer);
         if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
@@ -477,7 +483,10 @@ static void on_looked(Consumer *consumer, HelperRequest *request) {
                 }
                 relay_error(&consumer->relay, LOG_WARNING, "kafka.look_up", NULL, -1,
                             request->error, rd_kafka_err2str(request->error),
-                            "the question is asked again");
+                            ends ? "asked was where partitions stand (commits, both ends of "
+                                   "their logs); asked again until it is answered"
+                                 : "asked was what the group has committed, as before each "
+                                   "commit; asked again until it is answered");
         }
         if (ends) {
                 consumer->events->looked_up(consumer->user, results, n);

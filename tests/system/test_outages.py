@@ -332,7 +332,7 @@ def test_kafka_that_is_away(folder, site):
         until(lambda: daemon.metrics()["ackd_kafka_up"] == 0)
         assert not any(name.startswith("ackd_partition_lag") for name in daemon.metrics())
         broker.start()
-        daemon.wait_for(event="kafka.up", msg=re.compile("again"), timeout=60)
+        daemon.wait_for(event="kafka.up", msg=re.compile(r"again after \d+\.\d s"), timeout=60)
         site.produce(*hosts("b"))
         check(site, daemon, 201, repeats=True)
         assert len(daemon.find(event="kafka.down")) == 1
