@@ -71,10 +71,7 @@ static void on_revoked(void *user, ConsumerPartition **partitions, size_t n, boo
                         list[known++] = partitions[i]->user;
                 }
         }
-        log_info(pipeline->log, "kafka.revoked", FIELDS(), "%zu partition%s %s; %s", n,
-                 n == 1 ? "" : "s", lost ? "lost" : "revoked",
-                 lost ? "nothing of them is committed any more"
-                      : "what is at the database is drained and committed first");
+        report_revoked(pipeline->report, list, known, lost, pipeline->leaving);
         pipeline_after(pipeline,
                        engine_revoked(pipeline->engine, list, known, lost,
                                       loop_time(pipeline->loop)),

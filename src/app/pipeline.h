@@ -51,8 +51,9 @@ typedef struct Pipeline {
         PipelineEvents events;
         void *user;
         bool failed;
-        bool dead;   /* librdkafka cannot go on: no commit can succeed any more */
-        bool closed; /* the consumer has left the group */
+        bool dead;    /* librdkafka cannot go on: no commit can succeed any more */
+        bool leaving; /* the consumer was told to leave the group */
+        bool closed;  /* it has left it */
 } Pipeline;
 
 /* The parts that it drives are given by the daemon and borrowed. */

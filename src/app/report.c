@@ -356,6 +356,56 @@ void report_note(Report *report, const EngineAction *action) {
         }
 }
 
+static int compare_hosts(const void *a, const void *b) {
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* How many restarts are under way for messages of these. Requests for one host share one. */
+static size_t count_restarts(Partition *const *partitions, size_t n) {
+        size_t running = 0, hosts = 0, capacity = 0;
+        for (size_t i = 0; i < n; i++) {
+                list_for_each(link, &partitions[i]->messages) {
+                        capacity++;
+                }
+        }
+        const char **names = calloc(capacity + 1, sizeof(*names));
+        for (size_t i = 0; names != NULL && i < n; i++) {
+                list_for_each(link, &partitions[i]->messages) {
+                        const Message *message = container_of(link, Message, link);
+                        if (message->handlers[HANDLER_RESTART].state == HANDLER_RUNNING) {
+                                names[running++] = message->host;
+                        }
+                }
+        }
+        if (running > 0) {
+                qsort(names, running, sizeof(*names), compare_hosts);
+        }
+        for (size_t i = 0; i < running; i++) {
+                hosts += i == 0 || strcmp(names[i], names[i - 1]) != 0;
+        }
+        free(names);
+        return hosts;
+}
+
+void report_revoked(const Report *report, Partition *const *partitions, size_t n, bool lost,
+                    bool leaving) {
+        size_t restarts = count_restarts(partitions, n);
+        char under_way[160] = "";
+        if (restarts > 0) {
+                snprintf(under_way, sizeof(under_way),
+                         "; %zu restart%s under way go%s on here and run%s again at the next owner "
+                         "(there is no ledger of restarts yet)",
+                         restarts, restarts == 1 ? "" : "s", restarts == 1 ? "es" : "",
+                         restarts == 1 ? "s" : "");
+        }
+        log_write(report->log, restarts > 0 ? LOG_WARNING : LOG_INFO, "kafka.revoked", FIELDS(),
+                  "%zu partition%s %s; %s%s", n, n == 1 ? "" : "s", lost ? "lost" : "revoked",
+                  lost      ? "nothing of them is committed any more"
+                  : leaving ? "this member leaves the group"
+                            : "what is at the database is drained and committed first",
+                  under_way);
+}
+
 void report_state(const Report *report) {
         const Engine *engine = report->engine;
         const char *limit = engine_paused_by(engine);

@@ -78,6 +78,9 @@ void report_restart(Report *report, Outcome outcome, int64_t duration_us);
 void report_finished(Report *report, const Message *message, Finish finish);
 /* Something that the engine noticed. */
 void report_note(Report *report, const EngineAction *action);
+/* The group takes these away, before the engine is told; @leaving: at the end, by our own wish. */
+void report_revoked(const Report *report, Partition *const *partitions, size_t n, bool lost,
+                    bool leaving);
 /* The state of everything, to the log. */
 void report_state(const Report *report);
 /* A callback of the loop took long. @name is kept. */

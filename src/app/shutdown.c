@@ -244,6 +244,7 @@ static void commit_end(Shutdown *shutdown, bool in_time) {
 }
 
 static void leave_begin(Shutdown *shutdown) {
+        shutdown->pipeline->leaving = true;
         if (shutdown->pipeline->consumer != NULL) {
                 consumer_close(shutdown->pipeline->consumer);
         } else {

@@ -237,6 +237,31 @@ def test_what_is_done_is_committed_before_it_is_handed_over(site):
     check_resolved(site)
 
 
+def test_a_restart_under_way_when_its_partition_moves_is_said(site):
+    """There is no ledger yet: it goes on where it is and runs again at the next owner."""
+    slow = [site.restarter.hold(f"hold-{i}.example.com") for i in range(2)]
+    site.create_topic(2)
+    for partition, host in enumerate(slow):
+        site.produce(host, host, partition=partition)
+    first = site.start()
+    until(lambda: len(site.restarter.running()) == 2)
+    second = site.start()
+    line = first.wait_for(event="kafka.revoked")
+    moved = 2 if line["msg"].startswith("2 ") else 1  # as the protocol wants it
+    what = {1: "1 restart under way goes on here and runs", 2: "2 restarts under way go on here and run"}
+    assert f"{what[moved]} again at the next owner" in line["msg"]
+    assert line["level"] == "warning"
+    for host in slow:
+        site.restarter.release(host)
+    site.wait_drained()
+    assert first.stop() == 0
+    # What leaving gives back was committed before.
+    last = first.find(event="kafka.revoked")[-1]
+    assert last["level"] == "info" and last["msg"].endswith("this member leaves the group")
+    assert second.stop() == 0
+    check_resolved(site)
+
+
 def test_a_new_group_commits_where_it_begins(site):
     site.create_topic(3)
     site.produce("a.example.com", partition=1)
