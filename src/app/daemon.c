@@ -13,6 +13,7 @@
 #include "pg/connection.h"
 #include "pg/schema.h"
 #include "util/list.h"
+#include "util/reminder.h"
 
 enum {
         SCHEMA_AGAIN_US = 5 * 1000000,      /* between two looks at a schema that is not right */
@@ -35,8 +36,8 @@ typedef struct Daemon {
         Shutdown shutdown;
         LoopTimer schema_timer;
         LoopTimer partitions_timer;
-        bool joined;      /* the schema was right and the group was asked to let us in */
-        char *schema_why; /* what was said last about a schema that is not right */
+        bool joined;          /* the schema was right and the group was asked to let us in */
+        Reminder schema_said; /* why the schema is not right */
 } Daemon;
 
 /* --- the global handler ------------------------------------------------------------------- */
@@ -155,9 +156,7 @@ static void on_schema(void *user, SchemaEnd end, const char *why) {
                 join(daemon);
                 return;
         }
-        if (daemon->schema_why == NULL || strcmp(daemon->schema_why, why) != 0) {
-                free(daemon->schema_why);
-                daemon->schema_why = strdup(why);
+        if (reminder_is_due(&daemon->schema_said, why, loop_time(&daemon->loop))) {
                 log_write(daemon->log, end == SCHEMA_WRONG ? LOG_ERROR : LOG_WARNING,
                           "schema.not_ready", FIELDS(),
                           "%s; looking again every 5 s, nothing is consumed until then", why);
@@ -268,7 +267,6 @@ static void daemon_deinit(Daemon *daemon) {
                 loop_timer_stop(&daemon->partitions_timer);
         }
         signals_deinit(&daemon->signals);
-        free(daemon->schema_why);
         loop_deinit(&daemon->loop);
         log_free(daemon->log, LOG_FLUSH_US);
 }

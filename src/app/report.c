@@ -412,10 +412,11 @@ void report_state(const Report *report) {
         int64_t now = loop_time(report->loop);
         log_info(report->log, "state.summary", FIELDS(),
                  "%zu in flight (%zu bytes), %zu waiting, %zu restarts running, PostgreSQL %s, "
-                 "Kafka %s, %s%s",
+                 "Kafka %s, %s the group, %s%s",
                  engine_in_flight(engine), engine_in_flight_bytes(engine), engine_waiting(engine),
                  engine_running(engine), report->postgres_up ? "up" : "away",
                  consumer_is_up(report->consumer) ? "up" : "away",
+                 consumer_has_joined(report->consumer) ? "in" : "not in",
                  limit != NULL               ? "reached is limits."
                  : engine_is_reading(engine) ? "reading"
                                              : "stopping",

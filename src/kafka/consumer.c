@@ -327,6 +327,7 @@ static void on_timer(LoopTimer *timer) {
         loop_timer_set(timer,
                        consumer->state == CONSUMER_OPEN ? CONSUMER_TICK_US : CONSUMER_TICK_END_US);
         consumer_probe(consumer);
+        consumer_remind(consumer);
         if (consumer->scattered) {
                 gather(consumer);
         }
@@ -399,6 +400,10 @@ static int copy_topics(Consumer *consumer, const char *const *topics) {
                 n++;
         }
         consumer->topics = calloc(n + 1, sizeof(*consumer->topics));
+        consumer->missing = calloc(n + 1, sizeof(*consumer->missing));
+        if (consumer->missing == NULL) {
+                return error_origin(-ENOMEM);
+        }
         for (size_t i = 0; consumer->topics != NULL && i < n; i++) {
                 consumer->topics[i] = strdup(topics[i]);
                 if (consumer->topics[i] == NULL) {
@@ -468,6 +473,7 @@ void consumer_free(Consumer *consumer) {
                 free((char *)consumer->topics[i]);
         }
         free(consumer->topics);
+        free(consumer->missing);
         free(consumer->cluster_id);
         free(consumer);
 }
@@ -480,6 +486,7 @@ int consumer_subscribe(Consumer *consumer, char **errorp) {
         rd_kafka_resp_err_t err = rd_kafka_subscribe(consumer->rk, list);
         rd_kafka_topic_partition_list_destroy(list);
         if (err == 0) {
+                consumer->apart_us = loop_now();
                 return 0;
         }
         if (asprintf(errorp,

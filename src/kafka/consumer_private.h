@@ -75,6 +75,9 @@ struct Consumer {
         char *cluster_id;     /* NULL: not known yet */
         char last_error[256]; /* of a connection; for `kafka.down` */
         const char **topics;  /* copies, NULL-terminated */
+        bool *missing;        /* one for each: Kafka said that it, or another one, does not exist */
+        int64_t missing_us;   /* when that was said last, or asked; 0: nothing is missing */
+        int64_t apart_us;     /* since when it is not in the group, or that was said; 0: it is */
 };
 
 void consumer_set_state(Consumer *consumer, ConsumerState state);
@@ -88,6 +91,10 @@ void consumer_fail(Consumer *consumer, bool fenced, const char *error);
 
 /* Asks whether a broker answers, unless that is known or being asked. */
 void consumer_probe(Consumer *consumer);
+
+/* While a topic does not exist, or the group does not let us in, an idle daemon looks healthy: it
+ * is said once a minute. */
+void consumer_remind(Consumer *consumer);
 
 /* Queue.event and the like. */
 void consumer_on_main(Queue *queue, rd_kafka_event_t *event);

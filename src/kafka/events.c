@@ -15,6 +15,8 @@
 
 #define EVENTS_WAKE_US INT64_C(1000000)
 
+#define EVENTS_TOPICS_US INT64_C(5000000)
+
 enum {
         EVENTS_SILENT = 2, /* probes without an answer make an outage: a slow handshake makes one */
 };
@@ -131,7 +133,9 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                         container_of(partitions[i], Part, partition)->revoked = true;
                 }
                 parts_remove(&consumer->parts, false);
-        } else if (n > 0) {
+        }
+        consumer->apart_us = consumer->joined ? 0 : loop_now();
+        if (consumer->joined && n > 0) {
                 rd_kafka_pause_partitions(consumer->rk, list);
                 consumer->events->assigned(consumer->user, partitions, n);
         }
@@ -190,6 +194,7 @@ static void on_revoke(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
         }
         if (!cooperative || lost || consumer->state != CONSUMER_OPEN) {
                 consumer->joined = false;
+                consumer->apart_us = loop_now();
         }
         if (n > 0) {
                 consumer->events->revoked(consumer->user, partitions, n, lost);
@@ -233,6 +238,80 @@ static void on_vanished(Consumer *consumer, const rd_kafka_topic_partition_t *on
         Part *part = one != NULL ? parts_find(&consumer->parts, one->topic, one->partition) : NULL;
         if (part != NULL && !part->revoked) {
                 consumer->events->vanished(consumer->user, &part->partition);
+        }
+}
+
+static bool is_unknown(rd_kafka_resp_err_t err) {
+        return err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+               err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+               err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
+/* A topic that is subscribed to does not exist: librdkafka tells it once, and its name in the text
+ * alone. So each is suspected until it was asked for. */
+static void on_missing(Consumer *consumer) {
+        for (size_t i = 0; consumer->topics[i] != NULL; i++) {
+                consumer->missing[i] = consumer->topics[i][0] != '^';
+                if (consumer->missing[i]) {
+                        consumer->missing_us = loop_now();
+                }
+        }
+}
+
+static void on_topics(Consumer *consumer, const HelperRequest *request) {
+        for (int i = 0; request->error == 0 && i < request->partitions->cnt; i++) {
+                const rd_kafka_topic_partition_t *one = &request->partitions->elems[i];
+                if (is_unknown(one->err)) {
+                        log_warning(consumer->log, "kafka.error",
+                                    FIELDS(.topic = one->topic,
+                                           .error = rd_kafka_err2name(one->err)),
+                                    "the topic %s does not exist (consume.topics), or must not be "
+                                    "seen; nothing of it "
+                                    "is read until it does",
+                                    one->topic);
+                }
+                for (size_t j = 0; one->err == 0 && consumer->topics[j] != NULL; j++) {
+                        if (strcmp(consumer->topics[j], one->topic) == 0) {
+                                consumer->missing[j] = false;
+                        }
+                }
+        }
+}
+
+static bool ask_topics(Consumer *consumer) {
+        size_t n = 0;
+        for (size_t i = 0; consumer->topics[i] != NULL; i++) {
+                n += consumer->missing[i];
+        }
+        HelperRequest *request =
+                n > 0 ? helper_request_new(HELPER_TOPICS, n, EVENTS_TOPICS_US) : NULL;
+        for (size_t i = 0; request != NULL && consumer->topics[i] != NULL; i++) {
+                if (consumer->missing[i]) {
+                        rd_kafka_topic_partition_list_add(request->partitions, consumer->topics[i],
+                                                          0);
+                }
+        }
+        if (request != NULL) {
+                helper_ask(consumer->helper, request);
+        }
+        return n > 0;
+}
+
+void consumer_remind(Consumer *consumer) {
+        int64_t now = loop_now();
+        if (consumer->state != CONSUMER_OPEN || consumer->reach != CONSUMER_REACH_UP) {
+                return;
+        }
+        if (consumer->missing_us > 0 && now - consumer->missing_us >= REMINDER_AGAIN_US) {
+                consumer->missing_us = ask_topics(consumer) ? now : 0;
+        }
+        if (consumer->apart_us > 0 && now - consumer->apart_us >= REMINDER_AGAIN_US) {
+                consumer->apart_us = now;
+                if (consumer->missing_us == 0) {
+                        log_warning(consumer->log, "kafka.not_joined", FIELDS(),
+                                    "not in the consumer group yet, nothing is read: no topic "
+                                    "matches consume.topics, or the group still rebalances");
+                }
         }
 }
 
@@ -286,10 +365,11 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
                    err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
                 level = LOG_ERROR;
                 next = "waiting for the right to read";
-        } else if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-                   err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
-                   err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+        } else if (is_unknown(err)) {
                 next = "waiting until it exists";
+                if (one == NULL) {
+                        on_missing(consumer);
+                }
                 on_vanished(consumer, one);
         } else if (err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
                 next = "the partitions are lost, joining the group again";
@@ -505,6 +585,9 @@ void consumer_on_answer(void *user, HelperRequest *request) {
                 break;
         case HELPER_WAKE:
                 consumer->waking = false;
+                break;
+        case HELPER_TOPICS:
+                on_topics(consumer, request);
                 break;
         case HELPER_PROBE:
                 consumer->probing = false;

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 struct Helper {
@@ -168,6 +169,29 @@ static void probe(Helper *helper, HelperRequest *request) {
         }
 }
 
+/* All that there are: what librdkafka has heard of a topic that it did not find, it keeps for long.
+ */
+static void look_up_topics(Helper *helper, HelperRequest *request) {
+        const struct rd_kafka_metadata *metadata;
+        int limit_ms = left_ms(request);
+        request->error = limit_ms == 0
+                                 ? RD_KAFKA_RESP_ERR__TIMED_OUT
+                                 : rd_kafka_metadata(helper->rk, 1, NULL, &metadata, limit_ms);
+        if (request->error != 0) {
+                return;
+        }
+        for (int i = 0; i < request->partitions->cnt; i++) {
+                rd_kafka_topic_partition_t *one = &request->partitions->elems[i];
+                one->err = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+                for (int j = 0; j < metadata->topic_cnt; j++) {
+                        if (strcmp(metadata->topics[j].topic, one->topic) == 0) {
+                                one->err = metadata->topics[j].err;
+                        }
+                }
+        }
+        rd_kafka_metadata_destroy(metadata);
+}
+
 static void make(Helper *helper, HelperRequest *request) {
         rd_kafka_topic_partition_list_t *ignored;
         switch (request->kind) {
@@ -190,6 +214,9 @@ static void make(Helper *helper, HelperRequest *request) {
                 break;
         case HELPER_PROBE:
                 probe(helper, request);
+                break;
+        case HELPER_TOPICS:
+                look_up_topics(helper, request);
                 break;
         }
 }

@@ -27,6 +27,7 @@ typedef enum HelperKind {
         HELPER_LOOK_COMMITTED, /* committed offsets */
         HELPER_WAKE,           /* any answer of each leader: wakes its fetcher */
         HELPER_PROBE,          /* whether a broker answers */
+        HELPER_TOPICS,         /* whether each topic exists: its err, or `error` */
 } HelperKind;
 
 typedef struct HelperRequest {

@@ -32,7 +32,7 @@ enum {
 /* --- a log that counts -------------------------------------------------------------------- */
 
 static struct {
-        int down, up;
+        int down, up, missing, not_joined;
         bool verbose;
 } logged;
 
@@ -47,6 +47,9 @@ void log_write(Log *log, LogLevel level, const char *event, const LogFields *fie
         (void)level;
         logged.down += strcmp(event, "kafka.down") == 0;
         logged.up += strcmp(event, "kafka.up") == 0;
+        logged.missing += strcmp(event, "kafka.error") == 0 && fields->topic != NULL &&
+                          strcmp(fields->topic, "nowhere") == 0;
+        logged.not_joined += strcmp(event, "kafka.not_joined") == 0;
         if (logged.verbose) {
                 va_list ap;
                 va_start(ap, format);

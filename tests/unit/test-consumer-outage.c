@@ -2,6 +2,8 @@
 
 #include "kafka-client.h"
 
+#include "kafka/consumer_private.h"
+
 static Client down, fenced;
 
 static void look_committed(Client *client, Seen *seen) {
@@ -77,6 +79,43 @@ static void test_no_broker(void **state) {
         close_client(&client, 5);
 }
 
+/* librdkafka tells once that a topic does not exist; an idle daemon would look healthy. */
+static void test_no_topic(void **state) {
+        (void)state;
+        Client client = {0};
+        rd_kafka_mock_broker_set_up(world.cluster, 1);
+        rd_kafka_mock_topic_set_error(world.cluster, "nowhere",
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        open_client(&client, world.servers, "lonely", "nowhere",
+                    "topic.metadata.refresh.interval.ms", "500");
+        wait_for(client.consumer->missing_us > 0, 20);
+        int before = logged.missing;
+        for (int i = 1; i <= 2; i++) {
+                client.consumer->missing_us -= 60 * SECOND;
+                wait_for(logged.missing == before + i, 10);
+        }
+        assert_int_equal(logged.not_joined, 0); /* for the same reason */
+        rd_kafka_mock_topic_set_error(world.cluster, "nowhere", RD_KAFKA_RESP_ERR_NO_ERROR);
+        client.consumer->missing_us -= 60 * SECOND;
+        wait_for(!client.consumer->missing[0], 10);
+        assert_int_equal(logged.missing, before + 2);
+        assert_int_equal(logged.not_joined, 0);
+        wait_for(client.n_assigned > 0, 20);
+        assert_int_equal(client.consumer->apart_us, 0);
+        close_client(&client, 5);
+}
+
+/* A pattern that matches nothing is no error for librdkafka. */
+static void test_no_match(void **state) {
+        (void)state;
+        Client client = {0};
+        open_client(&client, world.servers, "lonely too", "^nothing-like-it", NULL, NULL);
+        wait_for(consumer_is_up(client.consumer), 10);
+        client.consumer->apart_us -= 60 * SECOND;
+        wait_for(logged.not_joined == 1, 10);
+        close_client(&client, 5);
+}
+
 static int setup(void **state) {
         (void)state;
         world_init();
@@ -94,9 +133,9 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_fenced),
-                cmocka_unit_test(test_broker_down),
-                cmocka_unit_test(test_no_broker),
+                cmocka_unit_test(test_fenced),    cmocka_unit_test(test_broker_down),
+                cmocka_unit_test(test_no_broker), cmocka_unit_test(test_no_topic),
+                cmocka_unit_test(test_no_match),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
