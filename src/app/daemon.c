@@ -101,6 +101,10 @@ static void on_pool_up(void *user, bool up, const char *why) {
         (void)why; /* the pool has logged it */
         daemon->report.postgres_up = up;
         if (up) {
+                if (!daemon->joined) {
+                        /* That it is back is half of the news. */
+                        reminder_forget(&daemon->schema_said);
+                }
                 pipeline_database_up(&daemon->pipeline);
         }
 }

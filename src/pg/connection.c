@@ -89,7 +89,7 @@ static void pool_came_up(PgPool *pool, Session *session) {
                          version % 10000, PQhost(session->connection), PQdb(session->connection));
         } else {
                 log_info(pool->shared.log, "postgres.up", FIELDS(),
-                         "PostgreSQL is back after %.1f s; going on",
+                         "PostgreSQL is back after %.1f s; what waits for it is tried again",
                          (double)(loop_now() - pool->down_at) / 1e6);
         }
         pool->was_up = true;

@@ -291,6 +291,24 @@ def test_all_sessions_end_at_once(site):
     assert len(daemon.find(event="postgres.down")) == 1
 
 
+def test_postgres_that_is_back_without_a_schema(site):
+    """Whoever reads that it is back must not take it for the end of the trouble."""
+    site.create_topic(1)
+    daemon = site.start(init=False)
+    daemon.wait_for(event="schema.not_ready", level="error")
+    terminate(site)
+    back = daemon.wait_for(event="postgres.up", msg=re.compile("is back after"))
+    assert "going on" not in back["msg"]
+
+    def is_said_again():
+        after = daemon.lines[daemon.lines.index(back) :]
+        return [line for line in after if line.get("event") == "schema.not_ready"]
+
+    until(is_said_again)
+    assert "init-db" in is_said_again()[-1]["msg"]
+    assert daemon.stop() == 0
+
+
 def test_a_shutdown_without_postgres_says_what_was_restarted_and_is_not_saved(site):
     site.create_topic(1)
     daemon = site.start(log={"level": "info"})
