@@ -87,10 +87,16 @@ static void on_signal(void *user, int number, const char *sender) {
                 shutdown_begin(&daemon->shutdown, EXIT_OK, line);
         } else if (number != SIGHUP && shutdown_hurry(&daemon->shutdown)) {
                 log_warning(daemon->log, "shutdown.hurried", FIELDS(),
-                            "second %s: the grace is over, what runs is killed", line);
+                            "%s, after the first signal: the grace is over, what runs is killed",
+                            line);
         } else {
                 log_info(daemon->log, "shutdown.signal_again", FIELDS(),
-                         "%s: the shutdown goes on as it is", line);
+                         "%s: the shutdown goes on as it is; %s", line,
+                         daemon->shutdown.hurried ? "the grace is over already"
+                         : number == SIGHUP
+                                 ? "SIGHUP never ends the grace"
+                                 : "within 1 s of the first signal it counts as the same: send it "
+                                   "again to end the grace");
         }
 }
 

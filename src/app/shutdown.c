@@ -99,8 +99,8 @@ static void cancel_begin(Shutdown *shutdown) {
         }
         if (running > 0) {
                 log_info(shutdown->log, "shutdown.grace", FIELDS(),
-                         "waiting up to %lld s for %zu running restart%s; a second SIGTERM or "
-                         "SIGINT ends them",
+                         "waiting up to %lld s for %zu running restart%s; a SIGTERM or SIGINT "
+                         "that comes 1 s after the first signal or later ends them",
                          (long long)(grace(shutdown) / 1000000), running, running == 1 ? "" : "s");
         }
         pipeline_turn(shutdown->pipeline);
@@ -289,7 +289,8 @@ static void metrics_end(Shutdown *shutdown, bool in_time) {
         (void)in_time;
         const EngineTotals *totals = engine_totals(shutdown->pipeline->engine);
         say(shutdown,
-            "%llu received, %llu saved, %llu restarts, %llu accepted, %llu rejected, %llu "
+            "%llu received, %llu saved, %llu attempts at restarts, %llu accepted, %llu rejected, "
+            "%llu "
             "released, "
             "%llu duplicates, %llu tombstones, %llu commits",
             (unsigned long long)totals->received, (unsigned long long)totals->saved_rows,

@@ -114,6 +114,27 @@ def test_a_second_signal_ends_the_grace(site):
     assert site.restarter.running() == []
 
 
+def test_the_first_sigterm_after_a_sighup_is_the_second_signal(site):
+    site.create_topic()
+    site.produce("stubborn-1.example.com")
+    daemon = site.start(shutdown={"grace": "60s"})
+    until(lambda: site.restarter.running() and site.saved())
+    daemon.send(signal.SIGHUP)
+    grace = daemon.wait_for(event="shutdown.grace")
+    assert "a SIGTERM or SIGINT that comes 1 s after the first signal or later ends them" in grace["msg"]
+    daemon.send(signal.SIGTERM)
+    line = daemon.wait_for(event="shutdown.signal_again")
+    assert "within 1 s of the first signal it counts as the same: send it again" in line["msg"]
+
+    def is_over():
+        daemon.send(signal.SIGTERM)
+        return daemon.find(event="shutdown.hurried")
+
+    until(is_over, interval=0.2)
+    assert daemon.wait_exit(10) == 75
+    assert daemon.steps() == STEPS
+
+
 @pytest.mark.parametrize("where", ["refused", "black_hole"])
 def test_before_kafka_can_be_reached(site, where, request):
     port = request.getfixturevalue(where)
