@@ -306,13 +306,13 @@ static int produce_report(const Produce *produce) {
         if (produce->bar) {
                 fputc('\n', stderr);
         }
-        printf("%llu requests sent to %s in %.1f s\n", (unsigned long long)produce->delivered,
-               produce->topic, seconds);
+        printf("%llu request%s sent to %s in %.1f s\n", (unsigned long long)produce->delivered,
+               produce->delivered == 1 ? "" : "s", produce->topic, seconds);
         if (missing == 0 && produce->done) {
                 return EXIT_OK;
         }
-        fprintf(stderr, "ackd produce: %llu requests were not delivered: %s\n",
-                (unsigned long long)missing, produce->error);
+        fprintf(stderr, "ackd produce: %llu request%s not delivered: %s\n",
+                (unsigned long long)missing, missing == 1 ? " was" : "s were", produce->error);
         return EXIT_UNREACHABLE;
 }
 

@@ -29,9 +29,21 @@ static int print_origin(const ConfigOrigin *origin, Buffer *out) {
         return 0;
 }
 
+/* An option's name is the key's path, with which most texts begin: it is not said twice. */
+static const char *without_name(const ConfigOrigin *origin, const char *text) {
+        size_t size = origin->kind == CONFIG_FROM_OPTION ? strlen(origin->name) : 0;
+        return size > 0 && strncmp(text, origin->name, size) == 0 &&
+                               strncmp(text + size, ": ", 2) == 0
+                       ? text + size + 2
+                       : text;
+}
+
 static char *format_text(const ConfigOrigin *origin, const char *format, va_list ap) {
         CLEANUP(buffer_deinit) Buffer text = BUFFER_INIT;
-        if (print_origin(origin, &text) != 0 || buffer_vprintf(&text, format, ap) != 0 ||
+        CLEANUP(buffer_deinit) Buffer what = BUFFER_INIT;
+        const char *string = buffer_vprintf(&what, format, ap) == 0 ? buffer_string(&what) : NULL;
+        if (string == NULL || print_origin(origin, &text) != 0 ||
+            buffer_append_string(&text, without_name(origin, string)) != 0 ||
             buffer_string(&text) == NULL) {
                 return NULL;
         }

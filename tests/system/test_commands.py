@@ -181,9 +181,14 @@ def test_produce_sends_a_request_a_host(site):
     site.create_topic(3)
     result = command("produce", "-c", site.write_config(), "a.example.com", "b.example.com")
     assert result.returncode == 0, result.stderr
-    sent = values(site, 2)
-    assert {value["host"] for value in sent} == {"a.example.com", "b.example.com"}
-    assert len({value["id"] for value in sent}) == 2
+    assert result.stdout.startswith(f"2 requests sent to {site.topic} in ")
+    result = command("produce", "-c", site.write_config(), "c.example.com")
+    assert result.stdout.startswith("1 request sent to ")
+    sent = values(site, 3)
+    assert {value["host"] for value in sent} == {
+        f"{name}.example.com" for name in "abc"
+    }
+    assert len({value["id"] for value in sent}) == 3
 
 
 def test_produce_counts_over_a_pattern(site):

@@ -131,7 +131,7 @@ static void test_all_at_once(void **state) {
                          "t.yaml:6:1: unknown key \"nonsense\"; " TOP
                          "ACKD__LOG__LEVEL: log.level: \"loud\" is unknown; allowed: debug | info "
                          "| warning | error\n"
-                         "-o log.format: log.format: \"xml\" is unknown; allowed: auto | text | "
+                         "-o log.format: \"xml\" is unknown; allowed: auto | text | "
                          "json\n"));
 }
 
@@ -354,9 +354,9 @@ static void test_wrong_options(void **state) {
                 {"=3", "-o : names no key; " LISTS},
                 {"retry.attempts", "-o retry.attempts: has no value; write -o "
                                    "retry.attempts=VALUE\n"},
-                {"retry.attempts=0", "-o retry.attempts: retry.attempts: \"0\" is out of range; "
+                {"retry.attempts=0", "-o retry.attempts: \"0\" is out of range; "
                                      "allowed: a whole number, 1 to 1000\n"},
-                {"consume.topics=a", "-o consume.topics: consume.topics: is not a list; allowed: a "
+                {"consume.topics=a", "-o consume.topics: is not a list; allowed: a "
                                      "list of topics, such as [host-restarts]\n"},
                 {"consume.topics=[a", "-o consume.topics: not valid YAML: did not find expected "
                                       "',' or ']' while parsing a flow sequence that began in "
@@ -364,7 +364,7 @@ static void test_wrong_options(void **state) {
                 {"kafka.queued.min.messages=1",
                  "-o kafka.queued.min.messages: kafka: \"queued.min.messages\" is ackd's own and "
                  "cannot be set; see limits.in_flight_bytes\n"},
-                {"retry=3", "-o retry: retry: text where a section is expected; known in it: "
+                {"retry=3", "-o retry: text where a section is expected; known in it: "
                             "attempts backoff backoff_max\n"},
         };
         for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
