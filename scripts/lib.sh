@@ -60,6 +60,21 @@ process_stop() {
         rm -f "$1"
 }
 
+# need_ports PORT...: fails for the first on which somebody listens.
+need_ports() {
+        local used
+        used=$(python3 - "$@" 2>&1 <<'PYTHON'
+import errno, socket, sys
+for port in map(int, sys.argv[1:]):
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        sys.exit(f"port {port} is in use" if in_use else f"port {port}: {error.strerror}")
+PYTHON
+        ) || die "$used"
+}
+
 # free_ports N: prints N ports of the loopback that nobody listens on, one a line.
 free_ports() {
         python3 - "$1" <<'PYTHON'
