@@ -52,8 +52,8 @@ static const char help[] =
         "What was saved, was never acked and is read no more is kept in the table rejected\n"
         "(restart-host, expired).\n\n"
         "Exit status 0; 64 when the partition is not stopped or cannot go on there (nothing is\n"
-        "written, and what both sides say is printed); 69 when Kafka or PostgreSQL cannot be\n"
-        "reached.\n";
+        "written, and what both sides say is printed), or there is none; 69 when Kafka or\n"
+        "PostgreSQL cannot be reached.\n";
 
 static const struct option long_options[] = {{"from", required_argument, NULL, 'f'},
                                              {"new-topic", no_argument, NULL, 'n'},
@@ -295,7 +295,10 @@ static int decide(const Config *config, const PartitionCommand *command) {
                                 (int32_t)command->partition, KAFKA_LIMIT_US, &kafka, &error);
         free(settings);
         if (r != 0) {
-                return fail(r == QUERY_E_CONFIG ? EXIT_CONFIG : EXIT_UNREACHABLE, error);
+                return fail(r == QUERY_E_CONFIG    ? EXIT_CONFIG
+                            : r == QUERY_E_UNKNOWN ? EXIT_USAGE
+                                                   : EXIT_UNREACHABLE,
+                            error);
         }
         int status = decide_about(config, command, &kafka);
         free(kafka.cluster_id);

@@ -90,9 +90,32 @@ void report_finished(Report *report, const Message *message, Finish finish) {
                   (double)(now - message->received_us) / 1e6);
 }
 
+/* "committed 5", or that there is none. */
+static const char *committed_text(int64_t committed, char out[32]) {
+        snprintf(out, 32, committed < 0 ? "no commit" : "committed %lld", (long long)committed);
+        return out;
+}
+
+static void note_stopped(Report *report, const Partition *partition, LogFields *fields) {
+        const PartitionFacts *facts = &partition->facts;
+        /* What is written to it from now on would be taken for saved, wherever it is read from. */
+        bool only_anew = facts->has_source && partition->fence > facts->high;
+        char committed[32];
+        log_error(report->log, "partition.stopped", fields,
+                  "stopped (%s): %s. Kafka: %s, log from %lld to %lld; PostgreSQL: saved below "
+                  "%lld. Nothing of it is read until you decide: ackd partition %s/%d %s --why "
+                  "TEXT; other partitions go on",
+                  partition->stopped, assignment_explain(partition->stopped),
+                  committed_text(facts->committed, committed), (long long)facts->low,
+                  (long long)facts->high, (long long)partition->fence, partition->topic,
+                  (int)partition->partition,
+                  only_anew ? "--new-topic" : "--from OFFSET (or --new-topic)");
+}
+
 static void note_partition(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const PartitionFacts *facts = &partition->facts;
+        char committed[32];
         LogFields *fields = FIELDS(.topic = partition->topic, .partition = partition->partition,
                                    .offset = action->offset);
 
@@ -106,20 +129,13 @@ static void note_partition(Report *report, const EngineAction *action) {
                         return;
                 }
                 log_info(report->log, "partition.started", fields,
-                         "reading from offset %lld (committed %lld, saved below %lld)",
-                         (long long)partition->start, (long long)partition->committed,
+                         "reading from offset %lld (%s, saved below %lld)",
+                         (long long)partition->start,
+                         committed_text(partition->committed, committed),
                          (long long)partition->fence);
         } else if (action->note == NOTE_PARTITION_STOPPED) {
                 fields->offset = -1;
-                log_error(report->log, "partition.stopped", fields,
-                          "stopped (%s): %s. Kafka: committed %lld, log from %lld to %lld; "
-                          "PostgreSQL: saved below %lld. Nothing of it is read until you decide: "
-                          "ackd partition %s/%d --from OFFSET (or --new-topic) --why TEXT; other "
-                          "partitions go on",
-                          partition->stopped, assignment_explain(partition->stopped),
-                          (long long)facts->committed, (long long)facts->low,
-                          (long long)facts->high, (long long)partition->fence, partition->topic,
-                          (int)partition->partition);
+                note_stopped(report, partition, fields);
         } else if (action->note == NOTE_PARTITION_WENT_BACK) {
                 log_error(report->log, "partition.went_back", fields,
                           "PostgreSQL went back in time: saved below %lld, but %lld was committed; "
@@ -129,14 +145,14 @@ static void note_partition(Report *report, const EngineAction *action) {
         } else if (action->note == NOTE_DECISION_MOOT) {
                 log_warning(report->log, "partition.decision_dropped", fields,
                             "it was decided that it goes on at offset %lld, but nothing is in "
-                            "dispute (committed %lld, saved below %lld): the decision is dropped",
-                            (long long)facts->decided, (long long)facts->committed,
+                            "dispute (%s, saved below %lld): the decision is dropped",
+                            (long long)facts->decided, committed_text(facts->committed, committed),
                             (long long)facts->fence);
         } else if (action->note == NOTE_PARTITION_DECIDED) {
                 log_warning(report->log, "partition.decided", fields,
-                            "goes on at offset %lld, as was decided (committed %lld, saved below "
-                            "%lld, log from %lld to %lld)",
-                            (long long)action->offset, (long long)facts->committed,
+                            "goes on at offset %lld, as was decided (%s, saved below %lld, log "
+                            "from %lld to %lld)",
+                            (long long)action->offset, committed_text(facts->committed, committed),
                             (long long)facts->fence, (long long)facts->low, (long long)facts->high);
         } else {
                 log_warning(report->log, "partition.skipped", fields,
@@ -427,6 +443,7 @@ void report_state(const Report *report) {
                         list_is_empty(&partition->messages)
                                 ? NULL
                                 : container_of(partition->messages.next, Message, link);
+                char committed[32];
                 const char *why = partition->state == PARTITION_STOPPED
                                           ? partition->stopped
                                           : partition_paused_by(partition);
@@ -434,9 +451,9 @@ void report_state(const Report *report) {
                          FIELDS(.topic = partition->topic, .partition = partition->partition,
                                 .offset = oldest != NULL ? oldest->offset : -1,
                                 .host = oldest != NULL ? oldest->host : NULL),
-                         "%s%s%s: committed %lld, saved below %lld, %zu beyond the watermark%s",
+                         "%s%s%s: %s, saved below %lld, %zu beyond the watermark%s",
                          partition_state_name(partition->state), why != NULL ? ", " : "",
-                         why != NULL ? why : "", (long long)partition->committed,
+                         why != NULL ? why : "", committed_text(partition->committed, committed),
                          (long long)partition->fence, offsets_gap(&partition->offsets),
                          oldest == NULL ? "" : "; the oldest in flight:");
                 if (oldest != NULL) {

@@ -47,11 +47,42 @@ static rd_kafka_resp_err_t ask_committed(rd_kafka_t *rk, const char *topic, int3
         return err;
 }
 
+/* librdkafka has one error for both. */
+static int no_such(rd_kafka_t *rk, const char *topic, int32_t partition, int limit_ms,
+                   char **errorp) {
+        const struct rd_kafka_metadata *metadata;
+        int n_partitions = -1, n;
+        if (rd_kafka_metadata(rk, 1, NULL, &metadata, limit_ms) == 0) {
+                n_partitions = 0;
+                for (int i = 0; i < metadata->topic_cnt; i++) {
+                        if (strcmp(metadata->topics[i].topic, topic) == 0) {
+                                n_partitions = metadata->topics[i].partition_cnt;
+                        }
+                }
+                rd_kafka_metadata_destroy(metadata);
+        }
+        if (n_partitions > 0) {
+                n = asprintf(errorp, "the topic %s has no partition %d: it has %d, from 0 on",
+                             topic, (int)partition, n_partitions);
+        } else {
+                n = asprintf(errorp,
+                             n_partitions == 0 ? "there is no topic %s"
+                                               : "Kafka does not know this partition of %s",
+                             topic);
+        }
+        return n < 0 ? error_origin(-ENOMEM) : QUERY_E_UNKNOWN;
+}
+
 static int ask(rd_kafka_t *rk, const char *topic, int32_t partition, int limit_ms,
                QueryPartition *answer, char **errorp) {
         rd_kafka_resp_err_t err =
                 rd_kafka_query_watermark_offsets(rk, topic, partition, &answer->low, &answer->high,
                                                  limit_ms);
+        if (err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION ||
+            err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+            err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+                return no_such(rk, topic, partition, limit_ms, errorp);
+        }
         if (err == 0) {
                 err = ask_committed(rk, topic, partition, limit_ms, answer);
         }

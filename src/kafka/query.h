@@ -18,7 +18,8 @@ typedef struct QueryPartition {
 
 enum {
         QUERY_E_CONFIG = 1,      /* librdkafka refuses a setting */
-        QUERY_E_UNREACHABLE = 2, /* no answer within the limit, or no such partition */
+        QUERY_E_UNREACHABLE = 2, /* no answer within the limit */
+        QUERY_E_UNKNOWN = 3,     /* there is no such topic or partition */
 };
 
 /* Blocks for @limit_us at most, four times over. Joins no group. *@errorp: a malloc'd sentence on a

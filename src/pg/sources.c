@@ -7,6 +7,7 @@
 
 #include "pg/schema.h"
 #include "pg/sqlstate.h"
+#include "util/reminder.h"
 
 enum {
         SQL_MAX = 2048,
@@ -19,6 +20,7 @@ struct Sources {
         Log *log;
         const char *group;
         const char *instance;
+        Reminder decisions; /* who made them, and why */
         char schema[SCHEMA_NAME_MAX + 1];
 };
 
@@ -58,7 +60,8 @@ static const char read_sql[] =
         " AND o.created_at < clock_timestamp() - interval '1 minute'),"
         " (SELECT array_agg(r.\"offset\" ORDER BY r.\"offset\") FROM \"%1$s\".rejected r"
         " WHERE r.source = p.id AND r.\"offset\" >= least($5::bigint, p.next_offset)"
-        " AND (r.handler IS DISTINCT FROM 'save' OR 'restart-host' = ANY(r.handlers_done)))"
+        " AND (r.handler IS DISTINCT FROM 'save' OR 'restart-host' = ANY(r.handlers_done))),"
+        " p.decided_by, p.decided_why"
         " FROM (SELECT) one LEFT JOIN \"%1$s\".partitions p ON p.cluster_id = $1"
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";
@@ -154,6 +157,20 @@ void sources_answer(const PGresult *result, PartitionFacts *facts) {
         }
 }
 
+/* Who wants it, and why: the row knows, and the engine need not. */
+static void log_decision(const Question *question, const char *who, const char *why) {
+        const PartitionFacts *facts = &question->facts;
+        char key[512];
+        snprintf(key, sizeof(key), "%d %s %s", (int)facts->source, who, why);
+        if (facts->is_decided && reminder_is_due(&question->sources->decisions, key, loop_now())) {
+                log_info(question->sources->log, "partition.decision",
+                         FIELDS(.topic = question->topic, .partition = question->partition,
+                                .offset = facts->decided),
+                         "%s decided where it goes on: offset %lld; why: %s", who,
+                         (long long)facts->decided, why);
+        }
+}
+
 static void question_result(PgOperation *operation, const PGresult *result) {
         Question *question = container_of(operation, Question, operation);
         PartitionFacts *facts = &question->facts;
@@ -166,6 +183,7 @@ static void question_result(PgOperation *operation, const PGresult *result) {
         case QUESTION_READ:
                 sources_answer(result, facts);
                 question->answered = read_rejected(question, PQgetvalue(result, 0, 5)) == 0;
+                log_decision(question, PQgetvalue(result, 0, 6), PQgetvalue(result, 0, 7));
                 return;
         case QUESTION_ADOPT:
                 facts->has_source = !is_null;

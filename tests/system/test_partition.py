@@ -16,11 +16,16 @@ NODES = [f"n{i}.example.com" for i in range(100)]
 
 
 def stopped(daemon, reason, committed, low, high, fence, partition=0):
-    """Waits until the partition stops for this reason; the line has the numbers of both sides."""
+    """Waits until the partition stops for this reason; the line has the numbers of both sides, and
+    what can be done. committed None: there is no commit."""
     line = daemon.wait_for(event="partition.stopped", partition=partition)
     assert line["level"] == "error"
     assert f"({reason})" in line["msg"]
-    assert f"committed {committed}, log from {low} to {high};" in line["msg"]
+    commit = "no commit" if committed is None else f"committed {committed}"
+    assert f"Kafka: {commit}, log from {low} to {high};" in line["msg"]
+    # Whatever was refused is not advised.
+    options = "--new-topic" if high < fence else "--from OFFSET (or --new-topic)"
+    assert f"/{partition} {options} --why TEXT" in line["msg"]
     assert f"saved below {fence}." in line["msg"]
 
 
@@ -105,7 +110,7 @@ def test_offsets_that_expired_stop_the_partition_until_somebody_decides(site):
     run_to_the_end(site)
     site.kafka.forget(site.group, site.topic, 0)
     daemon = site.start()
-    stopped(daemon, "topic_recreated_or_offsets_expired", -1, 0, 5, 5)
+    stopped(daemon, "topic_recreated_or_offsets_expired", None, 0, 5, 5)
     # Its neighbour goes on, and it itself does not.
     site.produce(*NODES[10:15], partition=1)
     site.produce(NODES[15], partition=0)
@@ -120,7 +125,10 @@ def test_offsets_that_expired_stop_the_partition_until_somebody_decides(site):
     assert "topic_recreated_or_offsets_expired" in said
     assert "the group has no commit, the log holds 0 to 6" in said
     assert "handled again: 3 to 4" in said
-    daemon.wait_for(event="partition.decided", partition=0, offset=3)
+    line = daemon.wait_for(event="partition.decided", partition=0, offset=3)
+    assert "as was decided (no commit, saved below 5, log from 0 to 6)" in line["msg"]
+    [line] = daemon.find(event="partition.decision", partition=0, offset=3)
+    assert "decided where it goes on: offset 3; why: a test" in line["msg"] and "@" in line["msg"]
     goes_on(site, daemon, NODES[16])
     check_resolved(site)
     check_fences(site)
@@ -356,6 +364,15 @@ def test_nothing_is_decided_about_a_partition_that_is_not_stopped(site):
     goes_on(site, daemon, NODES[5])
     check_resolved(site)
     assert sorted(site.restarter.hosts()) == NODES[:6]
+
+
+def test_nothing_is_decided_about_what_is_not_there(site):
+    site.create_topic(2)
+    site.init_db()
+    said = refused(site, "--from", 0, partition=2)
+    assert said == f"ackd partition: the topic {site.topic} has no partition 2: it has 2, from 0 on\n"
+    site.kafka.delete(site.topic)
+    assert f"there is no topic {site.topic}" in refused(site, "--new-topic")
 
 
 def test_an_old_decision_never_fires(site):
