@@ -331,6 +331,16 @@ def test_a_topic_that_was_made_again_stops_the_partition(site):
     assert site.committed() == {}
 
 
+def test_the_topic_can_come_later(site):
+    daemon = site.start(kafka={"topic.metadata.refresh.interval.ms": "1000"})
+    daemon.wait_for(event="kafka.error", level="warning", msg=re.compile("waiting until it exists"))
+    site.create_topic()
+    site.produce("a.example.com")
+    site.wait_drained()
+    assert daemon.stop() == 0
+    check_resolved(site)
+
+
 def test_the_schema_can_come_later(site):
     site.create_topic()
     site.produce("a.example.com")
