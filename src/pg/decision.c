@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pg/sqlstate.h"
+
 enum {
         NUMBER_MAX = 24,
         SQL_MAX = 256,
@@ -17,7 +19,9 @@ struct Decider {
 
 static int refuse(int r, const char *text, const char *remedy, char **errorp) {
         int n = (int)strcspn(text, "\n");
-        return asprintf(errorp, "%.*s%s", n, text, remedy) < 0 ? error_origin(-ENOMEM) : r;
+        int written = asprintf(errorp, "%.*s%s%s", n, text, remedy != NULL ? "; " : "",
+                               remedy != NULL ? remedy : "");
+        return written < 0 ? error_origin(-ENOMEM) : r;
 }
 
 /* Whether it has what was asked for; if not, why. */
@@ -31,7 +35,7 @@ static int check(const PGresult *result, char **errorp) {
                 state != NULL && (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 ||
                                   strcmp(state, "42883") == 0);
         return refuse(DECISION_E_REFUSED, PQresultErrorMessage(result),
-                      missing ? "; run: ackd init-db" : "", errorp);
+                      missing ? "run: ackd init-db" : NULL, errorp);
 }
 
 int decider_open(Decider **deciderp, const char *dsn, const char *password, const char *schema,
@@ -53,7 +57,11 @@ int decider_open(Decider **deciderp, const char *dsn, const char *password, cons
         decider->connection = PQconnectdbParams(keywords, values, 1);
         int r = decider->connection == NULL ? error_origin(-ENOMEM) : 0;
         if (r == 0 && PQstatus(decider->connection) == CONNECTION_BAD) {
-                r = refuse(DECISION_E_CONNECT, PQerrorMessage(decider->connection), "", errorp);
+                const char *why = PQerrorMessage(decider->connection);
+                const char *remedy = PQconnectionNeedsPassword(decider->connection)
+                                             ? "set postgres.password_file"
+                                             : sqlstate_remedy(sqlstate_guess(why));
+                r = refuse(DECISION_E_CONNECT, why, remedy, errorp);
         }
         if (r != 0) {
                 decider_close(decider);

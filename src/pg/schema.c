@@ -124,8 +124,9 @@ static int init_connected(PGconn *connection, const char *schema, char **errorp)
         int r = SCHEMA_E_CONNECT;
         if (PQstatus(connection) == CONNECTION_BAD) {
                 r = refuse(errorp, r, PQerrorMessage(connection),
-                           PQconnectionNeedsPassword(connection) ? "set postgres.password_file"
-                                                                 : NULL);
+                           PQconnectionNeedsPassword(connection)
+                                   ? "set postgres.password_file"
+                                   : sqlstate_remedy(sqlstate_guess(PQerrorMessage(connection))));
         } else {
                 r = schema_sql(schema, &sql);
                 if (r == 0 && buffer_string(&sql) == NULL) {

@@ -54,6 +54,29 @@ static const struct {
         {"AK003", "the schema does not fit this version: run: ackd init-db"},
 };
 
+const char *sqlstate_guess(const char *message) {
+        static const struct {
+                const char *begin, *end;
+                const char *sqlstate;
+        } words[] = {
+                {"password authentication failed", "", "28P01"},
+                {"authentication failed", "", "28000"},
+                {"no pg_hba.conf entry", "", "28000"},
+                {"role \"", "\" does not exist", "28000"},
+                {"database \"", "\" does not exist", "3D000"},
+                {"session is read-only", "", SQLSTATE_READ_ONLY},
+                {"too many clients", "", "53300"},
+                {"too many connections", "", "53300"},
+        };
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+                const char *found = strstr(message, words[i].begin);
+                if (found != NULL && strstr(found, words[i].end) != NULL) {
+                        return words[i].sqlstate;
+                }
+        }
+        return "";
+}
+
 const char *sqlstate_remedy(const char *sqlstate) {
         for (size_t i = 0; i < sizeof(remedies) / sizeof(remedies[0]); i++) {
                 if (strncmp(sqlstate, remedies[i].prefix, strlen(remedies[i].prefix)) == 0) {

@@ -39,6 +39,10 @@ BatchEnd sqlstate_batch_end(PgEnd end, const char *sqlstate);
 /* Whether waiting alone will not help: somebody must change a right, the schema, a password. */
 bool sqlstate_is_alarm(const char *sqlstate);
 
+/* Of a refused connection, by the server's words: libpq keeps it to itself when it connects in one
+ * call. Static; "" when the words say nothing, or are not English. */
+const char *sqlstate_guess(const char *message);
+
 /* What a person can do about it, as the end of a sentence ("run: ackd init-db"); NULL: nothing is
  * known to help but waiting. */
 const char *sqlstate_remedy(const char *sqlstate);

@@ -5,6 +5,7 @@ import re
 
 import pytest
 from harness.daemon import command
+from psycopg.conninfo import make_conninfo
 
 COMMANDS = ["run", "check-config", "print-config", "init-db", "produce", "version"]
 UNREACHABLE = {
@@ -146,6 +147,21 @@ def test_init_db_without_a_server_is_69(site):
     result = command("init-db", "-c", site.write_config(postgres=UNREACHABLE["postgres"]))
     assert result.returncode == 69
     assert result.stderr.count("\n") >= 1
+
+
+@pytest.mark.parametrize("name", ["init-db", "partition"])
+@pytest.mark.parametrize(
+    "change, remedy",
+    [({"user": "nobody-there"}, "check user and password"), ({"dbname": "none-such"}, "createdb")],
+    ids=["user", "database"],
+)
+def test_who_is_refused_by_postgres_gets_the_hint_that_run_gives(site, name, change, remedy):
+    site.create_topic()
+    dsn = make_conninfo(site.database.dsn, **change)
+    place = [f"{site.topic}/0", "--from", 0, "--why", "x"] if name == "partition" else []
+    result = command(name, *place, "-c", site.write_config(postgres={"dsn": dsn}))
+    assert result.returncode == 69
+    assert remedy in result.stderr
 
 
 def test_init_db_refuses_another_encoding(site):

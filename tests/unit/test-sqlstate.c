@@ -53,11 +53,36 @@ static void test_alarms_have_remedies(void **state) {
         assert_ptr_not_equal(sqlstate_remedy("42501"), sqlstate_remedy("42P01"));
 }
 
+/* What PostgreSQL 15 says to who may not come in. */
+static void test_guess(void **state) {
+        (void)state;
+        static const struct {
+                const char *message, *sqlstate;
+        } table[] = {
+                {"connection to server at \"db\" (192.0.2.1), port 5432 failed: FATAL:  password "
+                 "authentication failed for user \"ackd\"\n",
+                 "28P01"},
+                {"FATAL:  Peer authentication failed for user \"ackd\"", "28000"},
+                {"FATAL:  no pg_hba.conf entry for host \"192.0.2.1\", user \"a\"", "28000"},
+                {"FATAL:  role \"ackd\" does not exist", "28000"},
+                {"FATAL:  database \"ackd\" does not exist", "3D000"},
+                {"failed: session is read-only", "25006"},
+                {"FATAL:  sorry, too many clients already", "53300"},
+                {"failed: Connection refused", ""},
+                {"FATAL:  database \"ackd\" is being accessed", ""},
+                {"", ""},
+        };
+        for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+                assert_string_equal(sqlstate_guess(table[i].message), table[i].sqlstate);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_row_faults),
                 cmocka_unit_test(test_batch_end),
                 cmocka_unit_test(test_alarms_have_remedies),
+                cmocka_unit_test(test_guess),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
