@@ -10,8 +10,11 @@
 
 #include "app/daemon.h"
 #include "app/signals.h"
+#include "config/keys.h"
+#include "config/problems.h"
 #include "config/yaml.h"
 #include "kafka/consumer.h"
+#include "kafka/query.h"
 #include "pg/connection.h"
 #include "pg/schema.h"
 #include "util/buffer.h"
@@ -133,29 +136,45 @@ static int parse(int argc, char **argv, const char *help, CommonOptions *options
         return -1;
 }
 
-int command_run(int argc, char **argv) {
-        /* First of all, so that every thread inherits it: a signal from now on waits for the loop.
-         */
-        signals_block();
-        CLEANUP(common_options_deinit) CommonOptions options = {0};
-        int status = parse(argc, argv,
-                           "Usage: ackd run [OPTION...]\n\n"
-                           "Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP. "
-                           "What is not there\nyet (PostgreSQL, its schema, Kafka) is waited for. "
-                           "The log goes to stderr.\n\n" COMMON_HELP,
-                           &options, NULL);
-        if (status >= 0) {
-                return status;
+/* The name of librdkafka's that is spelled most nearly so. */
+typedef struct Nearest {
+        const char *name;
+        unsigned distance;
+        char found[64];
+} Nearest;
+
+static void look_nearest(void *user, const char *name) {
+        Nearest *nearest = user;
+        unsigned distance = key_distance(nearest->name, name);
+        if (distance < nearest->distance && strlen(name) < sizeof(nearest->found)) {
+                nearest->distance = distance;
+                strcpy(nearest->found, name);
         }
+}
+
+/* "kafka.NAME: why" gets the place of the setting, and the name that was perhaps meant. */
+static void print_refusal(const Config *config, const char *error) {
         CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
-        Config *config = load_config_quietly(&options, &errors, &status);
-        if (config != NULL) {
-                status = daemon_run(config, &errors.warnings);
-        } else {
-                print_problems(&errors.warnings, "warning: ");
+        for (size_t i = 0; i < config->kafka.n; i++) {
+                const ConfigSetting *setting = &config->kafka.items[i];
+                size_t size = strlen(setting->name);
+                if (strncmp(error, "kafka.", 6) != 0 ||
+                    strncmp(error + 6, setting->name, size) != 0 ||
+                    strncmp(error + 6 + size, ": ", 2) != 0) {
+                        continue;
+                }
+                Nearest nearest = {.name = setting->name, .distance = 4};
+                query_settings(look_nearest, &nearest);
+                bool has = nearest.found[0] != '\0' && nearest.distance > 0;
+                problem_add(&errors.errors, &setting->origin, "%s%s%s%s", error,
+                            has ? "; did you mean \"" : "", has ? nearest.found : "",
+                            has ? "\"?" : "");
         }
-        config_free(config);
-        return status;
+        if (errors.errors.n > 0) {
+                print_problems(&errors.errors, "error: ");
+        } else {
+                fprintf(stderr, "error: %s\n", error);
+        }
 }
 
 /* What only the libraries can tell of the sections kafka and postgres. */
@@ -173,10 +192,37 @@ static int check_libraries(const Config *config) {
                               .application_name = config->instance};
         r = r == 0 ? pg_check(&postgres, &error) : r;
         if (r != 0) {
-                fprintf(stderr, "error: %s\n", error != NULL ? error : strerror(ENOMEM));
+                print_refusal(config, error != NULL ? error : strerror(ENOMEM));
         }
         free(error);
         return r == 0 ? EXIT_OK : r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
+}
+
+int command_run(int argc, char **argv) {
+        /* First of all, so that every thread inherits it: a signal from now on waits for the loop.
+         */
+        signals_block();
+        CLEANUP(common_options_deinit) CommonOptions options = {0};
+        int status = parse(argc, argv,
+                           "Usage: ackd run [OPTION...]\n\n"
+                           "Runs the daemon in the foreground until SIGTERM, SIGINT or SIGHUP. "
+                           "What is not there\nyet (PostgreSQL, its schema, Kafka) is waited for. "
+                           "The log goes to stderr.\n\n" COMMON_HELP,
+                           &options, NULL);
+        if (status >= 0) {
+                return status;
+        }
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        Config *config = load_config_quietly(&options, &errors, &status);
+        status = config != NULL ? check_libraries(config) : status;
+        if (status == EXIT_OK) {
+                config_check_machine(config, &errors);
+                status = daemon_run(config, &errors.warnings);
+        } else {
+                print_problems(&errors.warnings, "warning: ");
+        }
+        config_free(config);
+        return status;
 }
 
 int command_check_config(int argc, char **argv) {
@@ -190,10 +236,13 @@ int command_check_config(int argc, char **argv) {
         if (status >= 0) {
                 return status;
         }
-        Config *config = load_config(&options, &status);
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        Config *config = load_config_quietly(&options, &errors, &status);
         if (config != NULL) {
+                config_check_machine(config, &errors);
                 status = check_libraries(config);
         }
+        print_problems(&errors.warnings, "warning: ");
         if (status == EXIT_OK) {
                 puts("ok");
         }

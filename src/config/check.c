@@ -1,7 +1,9 @@
 #include "config/check.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/keys.h"
@@ -212,6 +214,46 @@ static int name_instance(Config *config) {
         free(config->instance);
         config->instance = copy;
         return 0;
+}
+
+/* Of @what at @path: why it cannot be used so, or nothing. */
+static void warn_access(const Config *config, ConfigErrors *errors, const char *key,
+                        const char *path, int mode, const char *follows) {
+        if (access(path, mode) != 0) {
+                problem_add(&errors->warnings, origin_of(config, key), "%s: %s: %s; %s", key, path,
+                            strerror(errno), follows);
+        }
+}
+
+void config_check_machine(const Config *config, ConfigErrors *errors) {
+        const ConfigRestart *restart = &config->handlers.restart;
+        const char *textfile = config->metrics.textfile;
+        struct stat stat_buffer;
+
+        if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
+                const char *program = restart->exec.argv[0];
+                if (stat(program, &stat_buffer) == 0 && S_ISDIR(stat_buffer.st_mode)) {
+                        problem_add(&errors->warnings, origin_of(config, RESTART ".exec.argv"),
+                                    "%s.exec.argv: %s: %s; no host can be restarted", RESTART,
+                                    program, strerror(EISDIR));
+                } else {
+                        warn_access(config, errors, RESTART ".exec.argv", program, X_OK,
+                                    "no host can be restarted");
+                }
+        }
+        if (config->postgres.password_file[0] != '\0') {
+                warn_access(config, errors, "postgres.password_file",
+                            config->postgres.password_file, R_OK, "PostgreSQL cannot be reached");
+        }
+        const char *slash = strrchr(textfile, '/');
+        char *folder = slash == NULL       ? NULL
+                       : slash == textfile ? strdup("/")
+                                           : strndup(textfile, (size_t)(slash - textfile));
+        if (textfile[0] != '\0') {
+                warn_access(config, errors, "metrics.textfile", folder != NULL ? folder : ".",
+                            W_OK | X_OK, "no metrics can be written");
+        }
+        free(folder);
 }
 
 int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, ConfigErrors *errors) {

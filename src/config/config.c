@@ -441,6 +441,65 @@ static int report_variable(const Source *source, const char *name) {
         return 0;
 }
 
+/* As @path is written in a variable, but for the `__` of a dot, which is one `_` here. */
+static bool nearly_spells(const char *name, const char *path) {
+        for (; *name != '\0' && *path != '\0'; path++) {
+                char c = *path == '.' || *path == '-' ? '_' : *path;
+                if (tolower((unsigned char)*name) != c) {
+                        return false;
+                }
+                name++;
+                name += *path == '.' && *name == '_';
+        }
+        return *name == '\0' && *path == '\0';
+}
+
+/* ACKD_RETRY__ATTEMPTS and ACKD_RETRY_ATTEMPTS look like keys, and are none: variables of others
+ * may begin so too. */
+static int warn_variable(Loader *loader, const char *variable) {
+        const char *name = variable + strlen("ACKD_");
+        CLEANUP(buffer_deinit) Buffer full = BUFFER_INIT;
+        CLEANUP(buffer_deinit) Buffer meant = BUFFER_INIT;
+        int r = buffer_append(&full, name, strcspn(name, "="));
+        const char *text = r == 0 ? buffer_string(&full) : NULL;
+        if (text == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        for (size_t i = 0; r == 0 && i < n_keys && meant.size == 0; i++) {
+                if (strchr(keys[i].path, '.') == NULL || !nearly_spells(text, keys[i].path)) {
+                        continue;
+                }
+                for (const char *p = keys[i].path; *p != '\0' && r == 0; p++) {
+                        r = *p == '.' ? buffer_append_string(&meant, "__")
+                                      : buffer_append_char(&meant,
+                                                           *p == '-' ? '_' : (char)toupper(*p));
+                }
+        }
+        if (r == 0 && meant.size == 0 && strncasecmp(text, "kafka__", strlen("kafka__")) == 0) {
+                r = buffer_append_string(&meant, text);
+        }
+        const char *right = r == 0 ? buffer_string(&meant) : NULL;
+        if (right == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        if (*right != '\0') {
+                ConfigOrigin origin = {.kind = CONFIG_FROM_ENVIRONMENT};
+                CLEANUP(buffer_deinit) Buffer whole = BUFFER_INIT;
+                r = buffer_printf(&whole, "ACKD_%s", text);
+                const char *kept = r == 0 ? buffer_string(&whole) : NULL;
+                if (kept == NULL) {
+                        return error_origin(-ENOMEM);
+                }
+                r = keep_name(loader->config, kept, &origin.name);
+                if (r == 0) {
+                        problem_add(&loader->errors->warnings, &origin,
+                                    "is ignored: keys are named with two _, as in " VARIABLE "%s",
+                                    right);
+                }
+        }
+        return r;
+}
+
 static int load_variable(Loader *loader, const char *variable) {
         const char *equals = strchr(variable, '=');
         CLEANUP(buffer_deinit) Buffer full = BUFFER_INIT;
@@ -543,6 +602,9 @@ static int load_sources(Loader *loader, const ConfigSources *sources, Source *fi
                 if (strncmp(variable, VARIABLE, strlen(VARIABLE)) == 0 &&
                     strchr(variable, '=') != NULL) {
                         r = load_variable(loader, variable);
+                } else if (strncmp(variable, "ACKD_", strlen("ACKD_")) == 0 &&
+                           strchr(variable, '=') != NULL) {
+                        r = warn_variable(loader, variable);
                 }
         }
         for (size_t i = 0; r == 0 && sources->options != NULL && sources->options[i] != NULL; i++) {

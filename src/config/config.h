@@ -213,6 +213,11 @@ enum {
 MUST_CHECK int config_load(Config **configp, const ConfigSources *sources, ConfigErrors *errors);
 void config_free(Config *config); /* NULL is allowed */
 
+/* Warns of what is not there on this machine, for the user of this process: the command, the
+ * password file, the folder of the textfile. Not an error: the daemon may run elsewhere, or later.
+ */
+void config_check_machine(const Config *config, ConfigErrors *errors);
+
 /* Adds what is in force, as YAML that can be fed back, each line with where it came from; secrets
  * are masked. */
 MUST_CHECK int config_print(const Config *config, Buffer *out);

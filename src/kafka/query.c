@@ -99,6 +99,28 @@ static int ask(rd_kafka_t *rk, const char *topic, int32_t partition, int limit_m
         return answer->cluster_id != NULL ? 0 : error_origin(-ENOMEM);
 }
 
+/* Only the table that it prints for people has those without a value, and the aliases. */
+void query_settings(void (*each)(void *user, const char *name), void *user) {
+        char *text = NULL, *line, *rest;
+        size_t size = 0;
+        FILE *file = open_memstream(&text, &size);
+        if (file == NULL) {
+                return;
+        }
+        rd_kafka_conf_properties_show(file);
+        if (fclose(file) == 0) {
+                for (line = strtok_r(text, "\n", &rest); line != NULL;
+                     line = strtok_r(NULL, "\n", &rest)) {
+                        size_t n = strspn(line, "abcdefghijklmnopqrstuvwxyz0123456789._");
+                        if (n > 0 && strncmp(line + n + strspn(line + n, " "), "|", 1) == 0) {
+                                line[n] = '\0';
+                                each(user, line);
+                        }
+                }
+        }
+        free(text);
+}
+
 int query_partition(const ConsumerSetting *settings, size_t n_settings, const char *topic,
                     int32_t partition, int64_t limit_us, QueryPartition *answer, char **errorp) {
         rd_kafka_conf_t *conf = NULL;

@@ -22,6 +22,9 @@ enum {
         QUERY_E_UNKNOWN = 3,     /* there is no such topic or partition */
 };
 
+/* Calls @each with the name of every setting that librdkafka knows; the name is valid during it. */
+void query_settings(void (*each)(void *user, const char *name), void *user);
+
 /* Blocks for @limit_us at most, four times over. Joins no group. *@errorp: a malloc'd sentence on a
  * positive result. -ENOMEM. */
 MUST_CHECK int query_partition(const ConsumerSetting *settings, size_t n_settings,

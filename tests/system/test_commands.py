@@ -82,6 +82,43 @@ def test_check_config_names_every_error_and_its_place(tmp_path):
         assert any("allow" in line for line in lines)
 
 
+@pytest.mark.parametrize("name", ["check-config", "run"])
+def test_a_setting_that_librdkafka_does_not_know_has_its_place(site, name):
+    text = site.write_config(kafka={"session.timeout.ms": None}).read_text()
+    path = site.folder / "bad.yaml"
+    path.write_text(text + "\n")
+    lines = text.splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "bootstrap.servers" in line)
+    result = command(name, "-c", path, "-o", "kafka.session.timeouts.ms=6000")
+    assert result.returncode == 78
+    assert "error: -o kafka.session.timeouts.ms: " in result.stderr
+    assert 'did you mean "session.timeout.ms"?' in result.stderr
+    path.write_text(text.replace("bootstrap.servers", "bootstrap.server"))
+    result = command(name, "-c", path)
+    assert result.returncode == 78
+    assert f"error: {path}:{number}:" in result.stderr
+    assert 'did you mean "bootstrap.servers"?' in result.stderr
+
+
+def test_check_config_warns_of_what_is_not_there(site):
+    exec_ = {"argv": ["/nope/x", "{{host}}"]}
+    path = site.write_config(
+        handlers={"restart-host": {"exec": exec_}},
+        postgres={"password_file": "/nope/password"},
+        metrics={"textfile": "/nope/folder/ackd.prom"},
+    )
+    result = command("check-config", "-c", path, env={"ACKD_RETRY__ATTEMPTS": "3"})
+    assert (result.returncode, result.stdout) == (0, "ok\n"), result.stderr
+    for words in (
+        "exec.argv: /nope/x: No such file or directory; no host can be restarted",
+        "postgres.password_file: /nope/password: No such file",
+        "metrics.textfile: /nope/folder: No such file or directory; no metrics",
+        "ACKD_RETRY__ATTEMPTS: is ignored: keys are named with two _, as in ACKD__RETRY__ATTEMPTS",
+    ):
+        assert words in result.stderr
+    assert result.stderr.count("warning: ") == 4
+
+
 @pytest.mark.parametrize("name", ["check-config", "print-config", "run", "init-db", "produce"])
 def test_a_file_that_is_not_there_is_78(name, tmp_path):
     path = tmp_path / "none.yaml"

@@ -294,6 +294,26 @@ static void test_order_of_sources(void **state) {
 #define LISTS  "`ackd print-config --defaults` lists all\n"
 #define QUOTES "; the value is YAML: text with special characters needs quotes in it\n"
 
+/* They look like keys and are none; whoever set them believes that they count. */
+static void test_ignored_variables(void **state) {
+        (void)state;
+        config_free(load(SAVE,
+                         (const char *[]){"ACKD_CONFIG=x", "ACKD_DEBUG=1", "ACKD_BUILD=b",
+                                          "ACKD_RETRY_ATTEMPTS=3", "ACKD_Retry__Attempts=3",
+                                          "ACKD_HANDLERS_RESTART_HOST_EXEC__KILL_AFTER=1s",
+                                          "ACKD_KAFKA__GROUP_ID=x", "ACKD_TEST__THING=y", NULL},
+                         NULL,
+                         "warning: ACKD_RETRY_ATTEMPTS: is ignored: keys are named with two _, as "
+                         "in ACKD__RETRY__ATTEMPTS\n"
+                         "warning: ACKD_Retry__Attempts: is ignored: keys are named with two _, as "
+                         "in ACKD__RETRY__ATTEMPTS\n"
+                         "warning: ACKD_HANDLERS_RESTART_HOST_EXEC__KILL_AFTER: is ignored: keys "
+                         "are named with two _, as in "
+                         "ACKD__HANDLERS__RESTART_HOST__EXEC__KILL_AFTER\n"
+                         "warning: ACKD_KAFKA__GROUP_ID: is ignored: keys are named with two _, as "
+                         "in ACKD__KAFKA__GROUP_ID\n"));
+}
+
 static void test_wrong_variables(void **state) {
         (void)state;
         static const struct {
@@ -405,7 +425,7 @@ int main(void) {
                 cmocka_unit_test(test_at_most_a_hundred), cmocka_unit_test(test_files),
                 cmocka_unit_test(test_which_file),        cmocka_unit_test(test_order_of_sources),
                 cmocka_unit_test(test_wrong_variables),   cmocka_unit_test(test_wrong_options),
-                cmocka_unit_test(test_example),
+                cmocka_unit_test(test_example),           cmocka_unit_test(test_ignored_variables),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);
 }
