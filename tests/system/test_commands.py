@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from harness import ROOT
 from harness.daemon import command
 from psycopg.conninfo import make_conninfo
 
@@ -178,6 +179,14 @@ def test_init_db_can_be_repeated_and_printed(site):
     kinds = site.database.rows("SELECT relkind, relname FROM pg_class WHERE relname = 'messages'")
     assert kinds == [("p", "messages")]
     assert site.database.value("SELECT version FROM schema_version") == 1
+
+
+def test_every_column_of_what_was_rejected_is_documented(site):
+    site.init_db()
+    query = "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'rejected_messages'"
+    table = (ROOT / "docs/rejected.md").read_text().split("\n\n")[2]
+    first_cells = " ".join(line.split("|")[1] for line in table.splitlines()[2:])
+    assert sorted(re.findall(r"`(\w+)`", first_cells)) == sorted(n for n, in site.database.rows(query))
 
 
 def test_init_db_without_a_server_is_69(site):
