@@ -230,10 +230,15 @@ static void commit_end(Shutdown *shutdown, bool in_time) {
                 say(shutdown,
                     shutdown->nothing ? "nothing to commit: no partition is ours" : "confirmed");
                 if (shutdown->stranded > 0) {
+                        const ConfigRestart *restart = &shutdown->config->handlers.restart;
+                        bool restarts = restart->enabled && restart->action == CONFIG_ACTION_EXEC;
                         say(shutdown,
                             "; %zu finished behind an unfinished one: uncommitted, delivered and "
-                            "handled again",
-                            shutdown->stranded);
+                            "handled again%s",
+                            shutdown->stranded,
+                            restarts ? ", their restarts too (there is no ledger of restarts yet)"
+                                     : "");
+                        shutdown->alarm = restarts;
                 }
                 return;
         }

@@ -91,6 +91,9 @@ def test_a_command_that_outlives_the_grace_is_killed_and_its_message_released(si
     assert site.restarter.running() == []
     assert site.committed() == {0: 0}
     assert site.rejected() == {}
+    [line] = daemon.find(event="shutdown.commit")
+    assert line["level"] == "warning"
+    assert "1 finished behind an unfinished one: uncommitted, delivered and handled again" in line["msg"]
 
     site.restarter.release("hold-1.example.com")
     daemon = site.start(shutdown={"grace": "3s"}, handlers=retry)
