@@ -78,7 +78,8 @@ static Config *load_config_quietly(const CommonOptions *options, ConfigErrors *e
                                    int *statusp) {
         ConfigSources sources = {.file = options->file,
                                  .environment = (const char *const *)environ,
-                                 .options = (const char *const *)options->overrides};
+                                 .options = (const char *const *)options->overrides,
+                                 .librdkafka = consumer_library_version()};
         Config *config = NULL;
         int r = config_load(&config, &sources, errors);
         print_problems(&errors->errors, "error: ");

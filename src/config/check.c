@@ -197,6 +197,28 @@ static int check_dsn(const Checker *checker) {
         return 0;
 }
 
+/* It crashes before its first assignment, hangs at the close, rebalances for ever, or loses what it
+ * has when a commit crosses a rebalance, each until a version of its own; 2.10 is the first with
+ * none of these. */
+static void warn_cooperative(const Checker *checker, const char *librdkafka) {
+        static const char name[] = "partition.assignment.strategy";
+        const ConfigSetting *setting = value_find_kafka(&checker->config->kafka, name);
+        char *rest;
+        if (setting == NULL || librdkafka == NULL ||
+            strstr(setting->value, "cooperative-sticky") == NULL) {
+                return;
+        }
+        long major = strtol(librdkafka, &rest, 10);
+        long minor = *rest == '.' ? strtol(rest + 1, NULL, 10) : 0;
+        if (major < 2 || (major == 2 && minor < 10)) {
+                problem_add(&checker->errors->warnings, &setting->origin,
+                            "kafka.%s: cooperative-sticky of librdkafka %s may crash, hang at the "
+                            "close, or fall out of the group at a rebalance, which repeats "
+                            "restarts; write range,roundrobin until librdkafka is 2.10",
+                            name, librdkafka);
+        }
+}
+
 /* The host name, as far as it is fit to name a daemon. */
 static int name_instance(Config *config) {
         if (*config->instance != '\0') {
@@ -256,7 +278,8 @@ void config_check_machine(const Config *config, ConfigErrors *errors) {
         free(folder);
 }
 
-int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, ConfigErrors *errors) {
+int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, const char *librdkafka,
+                 ConfigErrors *errors) {
         Checker checker = {.config = config, .bad = bad, .errors = errors};
         if (!config->handlers.save.enabled && !config->handlers.restart.enabled) {
                 problem_add(&errors->errors, whole,
@@ -276,6 +299,7 @@ int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, Con
         }
         check_limits(&checker);
         check_grace(&checker);
+        warn_cooperative(&checker, librdkafka);
         /* One setting by its two names: the default must not override what was written. */
         const ConfigSetting *servers = value_find_kafka(&config->kafka, "bootstrap.servers");
         if (value_find_kafka(&config->kafka, "metadata.broker.list") != NULL && servers != NULL &&

@@ -7,6 +7,7 @@
 #include "config/config.h"
 
 /* @bad: the keys, by index, whose value was refused; nothing is said about them again. @whole: the
- * file. Works out `auto` and the instance's name. Negative only. */
+ * file. @librdkafka: as in ConfigSources. Works out `auto` and the instance's name. Negative only.
+ */
 MUST_CHECK int config_check(Config *config, const bool *bad, const ConfigOrigin *whole,
-                            ConfigErrors *errors);
+                            const char *librdkafka, ConfigErrors *errors);

@@ -629,7 +629,7 @@ int config_load(Config **configp, const ConfigSources *sources, ConfigErrors *er
         Source file = {.origin = {.kind = CONFIG_FROM_DEFAULT}, .errors = errors};
         int r = load_sources(&loader, sources, &file);
         if (r == 0 && !loader.unreadable) {
-                r = config_check(config, bad, &file.origin, errors);
+                r = config_check(config, bad, &file.origin, sources->librdkafka, errors);
         }
         free(bad);
         problems_sort(&errors->errors);

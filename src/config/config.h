@@ -183,6 +183,8 @@ typedef struct ConfigSources {
         const char *file; /* -c; NULL: ACKD_CONFIG, else CONFIG_FILE, which may be missing */
         const char *const *environment; /* NAME=value as in environ, ends with NULL; NULL: none */
         const char *const *options;     /* the arguments of -o, ends with NULL; NULL: none */
+        const char *librdkafka; /* its version, such as "2.0.2", to warn of what it gets wrong;
+                                   NULL: not known */
 } ConfigSources;
 
 /* One finding: a whole line for people, without a newline. */

@@ -63,12 +63,16 @@ static inline char *join(const ConfigErrors *errors) {
 }
 
 /* Loads t.yaml with this text (NULL: as it is); the findings must be exactly these. */
-static inline Config *load(const char *text, const char *const *environment,
-                           const char *const *options, const char *expected) {
+static inline Config *load_for(const char *librdkafka, const char *text,
+                               const char *const *environment, const char *const *options,
+                               const char *expected) {
         if (text != NULL) {
                 write_file(text, strlen(text));
         }
-        ConfigSources sources = {.file = "t.yaml", .environment = environment, .options = options};
+        ConfigSources sources = {.file = "t.yaml",
+                                 .environment = environment,
+                                 .options = options,
+                                 .librdkafka = librdkafka};
         Config *config = NULL;
         ConfigErrors errors = {0};
         int r = config_load(&config, &sources, &errors);
@@ -79,6 +83,11 @@ static inline Config *load(const char *text, const char *const *environment,
         free(findings);
         config_errors_deinit(&errors);
         return config;
+}
+
+static inline Config *load(const char *text, const char *const *environment,
+                           const char *const *options, const char *expected) {
+        return load_for(NULL, text, environment, options, expected);
 }
 
 static inline char *print(const Config *config) {

@@ -60,11 +60,38 @@ static void test_warnings(void **state) {
         CHECK(table);
 }
 
+static void test_cooperative(void **state) {
+        (void)state;
+        static const char both[] =
+                SAVE "kafka: {partition.assignment.strategy: 'cooperative-sticky,range'}\n";
+        static const char old[] =
+                "warning: t.yaml:2:40: kafka.partition.assignment.strategy: cooperative-sticky of "
+                "librdkafka 2.0.2 may crash, hang at the close, or fall out of the group at a "
+                "rebalance, which repeats restarts; write range,roundrobin until librdkafka is "
+                "2.10\n";
+        static const struct {
+                const char *version, *text, *expected;
+        } table[] = {
+                {"2.0.2", both, old},
+                {"2.0.2", SAVE "kafka: {partition.assignment.strategy: 'range,roundrobin'}\n", ""},
+                {"2.0.2", SAVE, ""},
+                {"2.10.0", both, ""},
+                {"2.15.1-dev", both, ""},
+                {"3.0.0", both, ""},
+                {NULL, both, ""},
+        };
+        for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+                config_free(
+                        load_for(table[i].version, table[i].text, NULL, NULL, table[i].expected));
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_missing),
                 cmocka_unit_test(test_contradictions),
                 cmocka_unit_test(test_warnings),
+                cmocka_unit_test(test_cooperative),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);
 }
