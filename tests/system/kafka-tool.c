@@ -48,6 +48,7 @@ typedef struct Command {
         const char *usage;
         int least, most; /* arguments */
         rd_kafka_type_t type;
+        bool transactional;
         void (*run)(rd_kafka_t *rk, int argc, char **argv);
 } Command;
 
@@ -66,6 +67,12 @@ static void die(const char *format, ...) {
 static void check(rd_kafka_resp_err_t error, const char *what) {
         if (error) {
                 die("%s: %s", what, rd_kafka_err2str(error));
+        }
+}
+
+static void check_error(rd_kafka_error_t *error, const char *what) {
+        if (error) {
+                die("%s: %s", what, rd_kafka_error_string(error));
         }
 }
 
@@ -105,7 +112,8 @@ static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
         }
 }
 
-static rd_kafka_t *client(rd_kafka_type_t type, const char *servers, const char *group,
+/* @name: a consumer's group, a producer's transactions. */
+static rd_kafka_t *client(const Command *command, const char *servers, const char *name,
                           Places *places) {
         rd_kafka_conf_t *conf = rd_kafka_conf_new();
         rd_kafka_t *rk;
@@ -113,18 +121,23 @@ static rd_kafka_t *client(rd_kafka_type_t type, const char *servers, const char 
 
         set(conf, "bootstrap.servers", servers);
         set(conf, "log_level", "0");
-        if (type == RD_KAFKA_CONSUMER) {
-                set(conf, "group.id", group);
+        if (command->type == RD_KAFKA_CONSUMER) {
+                set(conf, "group.id", name);
+                set(conf, "enable.auto.commit", "false");
+                set(conf, "enable.partition.eof", "true");
                 rd_kafka_conf_set_rebalance_cb(conf, rebalanced);
         } else {
                 set(conf, "enable.idempotence", "true");
+                if (command->transactional) {
+                        set(conf, "transactional.id", name);
+                }
                 set(conf, "linger.ms", "5");
                 set(conf, "queue.buffering.max.messages", "1000000");
                 set(conf, "message.max.bytes", "100000000");
                 rd_kafka_conf_set_opaque(conf, places);
                 rd_kafka_conf_set_dr_msg_cb(conf, delivered);
         }
-        rk = rd_kafka_new(type, conf, error, sizeof(error));
+        rk = rd_kafka_new(command->type, conf, error, sizeof(error));
         if (!rk) {
                 die("%s", error);
         }
@@ -415,18 +428,18 @@ static bool produce_one(rd_kafka_t *rk, const char *topic, const Head *head, voi
         return false;
 }
 
-static void produce(rd_kafka_t *rk, int argc, char **argv) {
+/* Sends the records of stdin and waits until all are delivered. */
+static void send_records(rd_kafka_t *rk, const char *topic) {
         Places *places = rd_kafka_opaque(rk);
         Head head;
 
-        (void)argc;
         while (read_exactly(&head, sizeof(head))) {
                 char *key = read_bytes(head.key_size);
                 char *value = read_bytes(head.value_size);
                 rd_kafka_headers_t *headers = read_headers(head.n_headers);
                 size_t index = places_add(places);
 
-                while (!produce_one(rk, argv[0], &head, key, value, headers, index)) {
+                while (!produce_one(rk, topic, &head, key, value, headers, index)) {
                         rd_kafka_poll(rk, 100);
                 }
                 rd_kafka_poll(rk, 0);
@@ -434,6 +447,11 @@ static void produce(rd_kafka_t *rk, int argc, char **argv) {
                 free(value);
         }
         check(rd_kafka_flush(rk, 6 * TIMEOUT_MS), "flush");
+}
+
+static void print_places(rd_kafka_t *rk) {
+        const Places *places = rd_kafka_opaque(rk);
+
         putchar('[');
         for (size_t i = 0; i < places->n; i++) {
                 if (places->data[i].partition < 0) {
@@ -443,6 +461,66 @@ static void produce(rd_kafka_t *rk, int argc, char **argv) {
                        places->data[i].offset);
         }
         puts("]");
+}
+
+static void produce(rd_kafka_t *rk, int argc, char **argv) {
+        (void)argc;
+        send_records(rk, argv[0]);
+        print_places(rk);
+}
+
+/* `produce` as one transaction. One that is left open ends as aborted when the next one of the
+ * topic begins, or by the broker after a minute. */
+static void transact(rd_kafka_t *rk, int argc, char **argv) {
+        const char *end = argv[1];
+
+        (void)argc;
+        check_error(rd_kafka_init_transactions(rk, TIMEOUT_MS), "init");
+        check_error(rd_kafka_begin_transaction(rk), "begin");
+        send_records(rk, argv[0]);
+        if (strcmp(end, "commit") == 0) {
+                check_error(rd_kafka_commit_transaction(rk, TIMEOUT_MS), end);
+        } else if (strcmp(end, "abort") == 0) {
+                check_error(rd_kafka_abort_transaction(rk, TIMEOUT_MS), end);
+        } else if (strcmp(end, "leave") != 0) {
+                die("'%s' is none of commit, abort, leave", end);
+        }
+        print_places(rk);
+}
+
+/* {"0": [offset, …], …}: what is there to read, without what compaction and aborts took out. */
+static void offsets(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_topic_partition_list_t *list = partitions_of(rk, argv[0]);
+
+        (void)argc;
+        putchar('{');
+        for (int i = 0; i < list->cnt; i++) {
+                rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
+                const char *separator = "";
+                rd_kafka_message_t *message;
+
+                rd_kafka_topic_partition_list_add(one, argv[0], i)->offset =
+                        RD_KAFKA_OFFSET_BEGINNING;
+                check(rd_kafka_assign(rk, one), "assign");
+                rd_kafka_topic_partition_list_destroy(one);
+                printf("%s\"%d\":[", i ? "," : "", i);
+                while ((message = rd_kafka_consumer_poll(rk, TIMEOUT_MS)) != NULL &&
+                       !message->err) {
+                        printf("%s%" PRId64, separator, message->offset);
+                        separator = ",";
+                        rd_kafka_message_destroy(message);
+                }
+                if (!message) {
+                        die("offsets: no answer");
+                }
+                if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+                        check(message->err, "offsets");
+                }
+                rd_kafka_message_destroy(message);
+                putchar(']');
+        }
+        puts("}");
+        rd_kafka_topic_partition_list_destroy(list);
 }
 
 /* {"0": [low, high], …} */
@@ -550,7 +628,7 @@ static void member(rd_kafka_t *rk, int argc, char **argv) {
         _exit(0);
 }
 
-/* {"state": "Stable", "members": 1} */
+/* {"state": "Stable", "members": 1, "assignor": "range"} */
 static void group(rd_kafka_t *rk, int argc, char **argv) {
         rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
         const rd_kafka_ConsumerGroupDescription_t **groups;
@@ -574,26 +652,30 @@ static void group(rd_kafka_t *rk, int argc, char **argv) {
                 rd_kafka_event_destroy(event);
                 usleep(100 * 1000);
         }
-        printf("{\"state\":\"%s\",\"members\":%zu}\n",
+        printf("{\"state\":\"%s\",\"members\":%zu,\"assignor\":\"%s\"}\n",
                rd_kafka_consumer_group_state_name(
                        rd_kafka_ConsumerGroupDescription_state(groups[0])),
-               rd_kafka_ConsumerGroupDescription_member_count(groups[0]));
+               rd_kafka_ConsumerGroupDescription_member_count(groups[0]),
+               rd_kafka_ConsumerGroupDescription_partition_assignor(groups[0]));
         rd_kafka_event_destroy(event);
         rd_kafka_queue_destroy(queue);
 }
 
 static const Command commands[] = {
-        {"commit", "GROUP TOPIC PARTITION OFFSET [METADATA]", 4, 5, RD_KAFKA_CONSUMER, commit},
-        {"committed", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, committed},
-        {"create", "TOPIC PARTITIONS [NAME=VALUE...]", 2, 20, RD_KAFKA_PRODUCER, create},
-        {"delete", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, delete},
-        {"ends", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, ends},
-        {"forget", "GROUP TOPIC PARTITION", 3, 3, RD_KAFKA_PRODUCER, forget},
-        {"group", "GROUP", 1, 1, RD_KAFKA_PRODUCER, group},
-        {"grow", "TOPIC PARTITIONS", 2, 2, RD_KAFKA_PRODUCER, grow},
-        {"member", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, member},
-        {"produce", "TOPIC <RECORDS", 1, 1, RD_KAFKA_PRODUCER, produce},
-        {"trim", "TOPIC PARTITION OFFSET", 3, 3, RD_KAFKA_PRODUCER, trim},
+        {"commit", "GROUP TOPIC PARTITION OFFSET [METADATA]", 4, 5, RD_KAFKA_CONSUMER, false,
+         commit},
+        {"committed", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, false, committed},
+        {"create", "TOPIC PARTITIONS [NAME=VALUE...]", 2, 20, RD_KAFKA_PRODUCER, false, create},
+        {"delete", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, delete},
+        {"ends", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, ends},
+        {"forget", "GROUP TOPIC PARTITION", 3, 3, RD_KAFKA_PRODUCER, false, forget},
+        {"group", "GROUP", 1, 1, RD_KAFKA_PRODUCER, false, group},
+        {"grow", "TOPIC PARTITIONS", 2, 2, RD_KAFKA_PRODUCER, false, grow},
+        {"member", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, false, member},
+        {"offsets", "TOPIC", 1, 1, RD_KAFKA_CONSUMER, false, offsets},
+        {"produce", "TOPIC <RECORDS", 1, 1, RD_KAFKA_PRODUCER, false, produce},
+        {"transact", "TOPIC commit|abort|leave <RECORDS", 2, 2, RD_KAFKA_PRODUCER, true, transact},
+        {"trim", "TOPIC PARTITION OFFSET", 3, 3, RD_KAFKA_PRODUCER, false, trim},
 };
 
 int main(int argc, char **argv) {
@@ -605,7 +687,7 @@ int main(int argc, char **argv) {
 
                 if (strcmp(command->name, argv[2]) == 0 && argc - 3 >= command->least &&
                     argc - 3 <= command->most) {
-                        rd_kafka_t *rk = client(command->type, argv[1], argv[3], &places);
+                        rd_kafka_t *rk = client(command, argv[1], argv[3], &places);
 
                         command->run(rk, argc - 3, argv + 3);
                         rd_kafka_destroy(rk);

@@ -1,9 +1,10 @@
 /*
  * A restart command that restarts nothing: restarter DIR HOST [ID]
  *
- * It appends "HOST ID TIME PID" to DIR/restarts and to the disk (TIME in µs since 1970; ID "-" when
- * there is none, and with "?" for what is no plain ASCII). Then it does what the host's name asks
- * for, up to its first hyphen:
+ * It appends "HOST ID TIME PID PARENT" to DIR/restarts and to the disk (TIME in µs since 1970; ID
+ * "-" when there is none, and with "?" for what is no plain ASCII; PARENT is the daemon's pid, or
+ * another one when it is dead already). Then it does what the host's name asks for, up to its first
+ * hyphen:
  *
  *     exit3-…     exits with that status
  *     hold-…      waits until somebody writes to the FIFO DIR/HOST
@@ -37,8 +38,9 @@ static bool record(int dir, const char *host, const char *id) {
         int size;
 
         clock_gettime(CLOCK_REALTIME, &now);
-        size = snprintf(line, sizeof(line), "%s %s %" PRId64 " %d\n", host, id,
-                        (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, (int)getpid());
+        size = snprintf(line, sizeof(line), "%s %s %" PRId64 " %d %d\n", host, id,
+                        (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, (int)getpid(),
+                        (int)getppid());
         /* One write, so that lines of several processes never mix. */
         return fd >= 0 && write(fd, line, (size_t)size) == size && fdatasync(fd) == 0;
 }

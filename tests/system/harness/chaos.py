@@ -17,7 +17,7 @@ import psycopg
 from . import faults, until
 from .faults import Disk, Load, Watch
 from .kafka import Record
-from .oracle import check_fences, check_resolved
+from .oracle import Acks, check_fences, check_repeats, check_resolved
 from .site import merge, request
 
 FAST_GROUP = {"kafka": {"session.timeout.ms": "2000", "heartbeat.interval.ms": "300"}}
@@ -373,6 +373,106 @@ def frozen_daemon(world):
     }
 
 
+# --- a group that changes --------------------------------------------------------------------
+
+OWN_HOSTS = {"hosts": None, "batch": 20, "every": 0.05}
+# What one daemon has begun and not committed: its limit in flight, and what ended since its last
+# commit or behind a message that did not end.
+IN_FLIGHT = 100
+REPEATS = 2 * IN_FLIGHT
+
+
+def member(world, name, strategy):
+    return world.start(
+        name,
+        kafka={"partition.assignment.strategy": strategy},
+        limits={"in_flight": IN_FLIGHT},
+    )
+
+
+def assigned(daemons):
+    return sum(len(daemon.find(event="kafka.assigned")) for daemon in daemons)
+
+
+def rebalanced(site, load, acks, members, before):
+    """Under load the group became one of so many; each partition goes on, and nothing was acked too
+    early. `before`: how often partitions had been assigned."""
+    joined(site, members)
+    until(lambda: assigned(site.daemons()) > before)
+    began = fences(site)
+    acks.look()
+
+    def moved():
+        now = fences(site)
+        return all(now[p] > began[p] for p in began)
+
+    until(moved, 30)
+    assert load.is_going(), "the load had ended"
+
+
+def come_and_go(world, strategy):
+    """Of three daemons of one group one comes, another one leaves and comes back, and one is killed
+    at work, over and over, with this assignment strategy."""
+    site, rng = world.site, world.rng
+    site.create_topic(6)
+    daemons = {name: member(world, name, strategy) for name in ("one", "two")}
+    acks, watch = Acks(site), Watch(site)
+    gone, changes, missed = "three", 0, 0
+    try:
+        with under_load(world, daemons, **OWN_HOSTS) as load:
+            joined(site, 2)
+            assert site.kafka.assignor(site.group) == strategy
+            until(lambda: len(fences(site)) == 6)
+            for _ in range(world.rounds):
+                before = assigned(site.daemons())
+                daemons[gone] = member(world, gone, strategy)
+                rebalanced(site, load, acks, 3, before)
+
+                leaver = rng.choice(sorted(daemons))
+                before = assigned(site.daemons())
+                status = daemons[leaver].stop()
+                assert status == 0, f"exit status {status}"
+                rebalanced(site, load, acks, 2, before)
+
+                before = assigned(site.daemons())
+                daemons[leaver] = member(world, leaver, strategy)
+                rebalanced(site, load, acks, 3, before)
+
+                gone, misses = faults.stop_at_work(watch, daemons)
+                missed += misses
+                before = assigned(site.daemons())
+                victim = daemons.pop(gone)
+                victim.kill()  # it has not heard of what ended since it was stopped
+                assert victim.process.returncode == -signal.SIGKILL
+                rebalanced(site, load, acks, 2, before)
+                changes += 4
+    finally:
+        watch.close()
+    found = finish(world, daemons.values(), load.asked)
+    acks.look()
+    # Before 2.10 librdkafka's cooperative-sticky falls out of the group when a commit crosses a
+    # rebalance: all that was handled since the last commit that Kafka took is handled again.
+    most = len(site.produced) if strategy == "cooperative-sticky" else REPEATS
+    repeats = check_repeats(site, most)
+    assert found["restarts"] == found["produced"] + sum(repeats.values())
+    return {"changes": changes, "missed": missed, "repeats": repeats, **found}
+
+
+def members_range(world):
+    """Members come, leave and are killed, with the strategy range."""
+    return come_and_go(world, "range")
+
+
+def members_roundrobin(world):
+    """Members come, leave and are killed, with the strategy roundrobin."""
+    return come_and_go(world, "roundrobin")
+
+
+def members_cooperative(world):
+    """Members come, leave and are killed, with the strategy cooperative-sticky."""
+    return come_and_go(world, "cooperative-sticky")
+
+
 # --- what PostgreSQL refuses -----------------------------------------------------------------
 
 
@@ -615,6 +715,9 @@ SCENARIOS = {
     "broker": broker,
     "frozen-postgres": frozen_postgres,
     "frozen-daemon": frozen_daemon,
+    "members-range": members_range,
+    "members-roundrobin": members_roundrobin,
+    "members-cooperative": members_cooperative,
     "full": full,
     "failing": failing,
     "poison": poison,

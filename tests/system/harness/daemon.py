@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+from datetime import datetime
 
 from . import BUILD
 
@@ -18,6 +19,11 @@ STEPS = ["signal", "intake", "cancel", "nack", "commit", "leave", "database", "m
 ENVIRONMENT = {
     name: value for name, value in os.environ.items() if not name.startswith(("ACKD", "PG"))
 }
+
+
+def at(line):
+    """When a line was logged, in seconds since 1970."""
+    return datetime.fromisoformat(line["ts"]).timestamp()
 
 
 def command(*arguments, stdin="", env=None, timeout=60):
@@ -38,6 +44,7 @@ class Ackd:
 
     def __init__(self, config_file, log_file, textfile):
         self.lines = []  # parsed; what is not JSON: {"raw": line}
+        self.killed_at = None  # by kill(); seconds since 1970
         self._textfile = textfile
         self._news = threading.Condition()
         self._log_file = log_file
@@ -122,6 +129,7 @@ class Ackd:
     def kill(self):
         """As a crash does; at the end of a test too."""
         if self.is_alive():
+            self.killed_at = time.time()
             self.process.kill()
         self.process.wait()
         self._reader.join(10)

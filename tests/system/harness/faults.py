@@ -231,10 +231,11 @@ def kill_broker_at_work(broker, watch, daemons, timeout=30):
 
 
 class Load:
-    """Requests for `hosts` hosts, over and over, in a thread until it is ended."""
+    """Requests for `hosts` hosts, over and over, in a thread until it is ended; with hosts=None each
+    is for a host of its own, so that none shares a restart with another."""
 
     def __init__(self, site, rng, hosts=400, batch=200, every=0.1, pad=0):
-        self.hosts = [f"node{i}.example.com" for i in range(hosts)]
+        self.hosts = hosts and [f"node{i}.example.com" for i in range(hosts)]
         self._site = site
         self._rng = rng
         self._shape = batch, every, pad
@@ -247,7 +248,11 @@ class Load:
     def _run(self):
         batch, every, pad = self._shape
         while not self._end.is_set():
-            picked = [self._rng.choice(self.hosts) for _ in range(batch)]
+            n = len(self.asked)
+            picked = [
+                self._rng.choice(self.hosts) if self.hosts else f"node{n + i}.example.com"
+                for i in range(batch)
+            ]
             extra = {"pad": "x" * pad} if pad else {}
             try:
                 self._site.produce(*(Record(request(host, **extra)) for host in picked))

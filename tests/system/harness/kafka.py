@@ -75,6 +75,16 @@ class Kafka:
         data = b"".join(record.pack() for record in records)
         return [tuple(place) for place in self._run("produce", topic, data=data)]
 
+    def transact(self, topic, end, records):
+        """One transaction that ends as said: commit, abort, or leave (it stays open until the next
+        one begins). Returns each record's (partition, offset)."""
+        data = b"".join(record.pack() for record in records)
+        return [tuple(place) for place in self._run("transact", topic, end, data=data)]
+
+    def offsets(self, topic):
+        """partition: what a reader finds in it, in order"""
+        return {int(p): found for p, found in self._run("offsets", topic).items()}
+
     def ends(self, topic):
         """partition: (low, high)"""
         return {int(p): tuple(ends) for p, ends in self._run("ends", topic).items()}
@@ -92,6 +102,10 @@ class Kafka:
         """(state, members)"""
         found = self._run("group", group)
         return found["state"], found["members"]
+
+    def assignor(self, group):
+        """The strategy that its members agreed on."""
+        return self._run("group", group)["assignor"]
 
     def silent_member(self, group, topic):
         """A member that does not answer to a rebalance: who joins after it waits. Kill it."""

@@ -9,7 +9,7 @@ from . import BUILD
 
 PROGRAM = BUILD / "tests/system/restarter"
 
-Restart = namedtuple("Restart", "host id time_us pid")
+Restart = namedtuple("Restart", "host id time_us pid daemon")
 
 
 class Restarter:
@@ -27,7 +27,7 @@ class Restarter:
         if not path.exists():
             return []
         lines = path.read_text().splitlines()
-        return [Restart(h, i, int(t), int(p)) for h, i, t, p in map(str.split, lines)]
+        return [Restart(h, i, int(t), int(p), int(d)) for h, i, t, p, d in map(str.split, lines)]
 
     def hosts(self):
         return [restart.host for restart in self.restarts()]
@@ -48,11 +48,16 @@ class Restarter:
         """The pids of those that still run."""
         return [restart.pid for restart in self.restarts() if self._is_ours(restart.pid)]
 
-    def _is_ours(self, pid):
+    def ended(self):
+        """The ids of the requests of which a restart ran to its end."""
+        return {r.id for r in self.restarts() if not self._is_ours(r.pid, r.id)}
+
+    def _is_ours(self, pid, request_id=""):
         try:
-            return str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            words = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
+        return str(self.folder).encode() in words and request_id.encode() in words
 
     def cleanup(self):
         for fd in self._held.values():

@@ -111,6 +111,15 @@ class Site:
         self.produced.update(zip(places, records))
         return places
 
+    def transact(self, end, *hosts, partition=0):
+        """Requests in one transaction (see Kafka.transact); only what is committed counts as
+        produced. Returns each one's place."""
+        records = [Record(request(host), partition=partition) for host in hosts]
+        places = self.kafka.transact(self.topic, end, records)
+        if end == "commit":
+            self.produced.update(zip(places, records))
+        return places
+
     def committed(self):
         """partition: offset"""
         return {p: o for p, (o, _) in self.kafka.committed(self.group, self.topic).items()}
@@ -127,6 +136,10 @@ class Site:
         until(lambda: self.kafka.group(self.group) == ("Stable", members), interval=0.1)
 
     # --- the daemon ---
+
+    def daemons(self):
+        """All that were started, also those that have ended."""
+        return list(self._daemons)
 
     def init_db(self):
         result = command("init-db", "-c", self.write_config())
