@@ -96,6 +96,17 @@ static void on_fetched(void *user, ConsumerPartition *source, const Record *reco
         pipeline_after(pipeline, r, "message");
 }
 
+static void on_ended(void *user, ConsumerPartition *source, int64_t end) {
+        Pipeline *pipeline = user;
+        if (!pipeline->failed) {
+                pipeline_after(pipeline,
+                               engine_ended(pipeline->engine, source->user, end,
+                                            loop_time_wall(pipeline->loop),
+                                            loop_time(pipeline->loop)),
+                               "end of a log");
+        }
+}
+
 static void on_looked_up(void *user, const ConsumerLookUp *results, size_t n) {
         Pipeline *pipeline = user;
         int r = 0;
@@ -204,6 +215,7 @@ static const ConsumerEvents consumer_events = {
         .assigned = on_assigned,
         .revoked = on_revoked,
         .fetched = on_fetched,
+        .ended = on_ended,
         .looked_up = on_looked_up,
         .looked_committed = on_looked_committed,
         .committed = on_committed,
@@ -460,7 +472,9 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         case ENGINE_UNASSIGN:
                 return consumer_unassign(pipeline->consumer);
         case ENGINE_FINISHED:
-                report_finished(pipeline->report, action->message, action->finish);
+                if (!action->message->gap) {
+                        report_finished(pipeline->report, action->message, action->finish);
+                }
                 message_free(action->message);
                 return 0;
         case ENGINE_NOTE:

@@ -338,7 +338,7 @@ static const char *owned(const char *name) {
                 {"auto.offset.reset", "see consume.start"},
                 {"enable.auto.commit", "ackd commits what is finished"},
                 {"enable.auto.offset.store", "ackd commits what is finished"},
-                {"enable.partition.eof", "ackd does without"},
+                {"enable.partition.eof", "ackd has to know the end"},
                 {"fetch.max.bytes", "see limits.in_flight_bytes"},
                 {"log.queue", "librdkafka's log goes into ackd's"},
         };

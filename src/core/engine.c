@@ -346,6 +346,19 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
         return r;
 }
 
+int engine_ended(Engine *engine, Partition *partition, int64_t end, int64_t wall, int64_t now) {
+        engine->now = now;
+        if (partition->state != PARTITION_ACTIVE || engine->stopping || partition->held ||
+            end <= partition->next) {
+                return 0;
+        }
+        /* Like a tombstone in the last place: the fence moves with the watermark, since a commit
+         * above the fence would look as if PostgreSQL had gone back. */
+        partition->next = end;
+        int r = message_admit_gap(partition, end - 1, wall);
+        return r != 0 ? r : partition_admitted(partition);
+}
+
 /* --- the end ------------------------------------------------------------------------------ */
 
 static void cancel_all(Engine *engine, unsigned reach) {

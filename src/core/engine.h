@@ -138,6 +138,7 @@ struct Message {
         bool fault_kept;         /* its row in `rejected` is durable */
         bool fault_sent;         /* its row is in a batch that is under way */
         bool tombstone;          /* it has no value */
+        bool gap;                /* it is none, see engine_ended(): not counted */
         bool saved;       /* its row was written by this process: the payload can be read back */
         bool waits;       /* counts in `waiting`, not in `in_flight` */
         bool shares;      /* its run counts by another message */
@@ -406,6 +407,11 @@ MUST_CHECK int engine_out_of_range(Engine *engine, Partition *partition, int64_t
 /* @record is copied. @wall: since 1970. */
 MUST_CHECK int engine_fetched(Engine *engine, Partition *partition, const Record *record,
                               int64_t wall, int64_t now);
+
+/* All below @end was fetched: what no message stands for (transactions leave such offsets) is
+ * passed too, or the lag would never be 0, and a log that expires would end above the commit. */
+MUST_CHECK int engine_ended(Engine *engine, Partition *partition, int64_t end, int64_t wall,
+                            int64_t now);
 
 typedef enum BatchEnd {
         BATCH_SAVED,   /* the transaction is known to have been committed */

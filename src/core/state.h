@@ -91,6 +91,9 @@ MUST_CHECK int engine_act(Engine *engine, const EngineAction *action);
 /* Makes the message of @record and puts it where its handlers find it. */
 MUST_CHECK int message_admit(Partition *partition, const Record *record, int64_t wall);
 
+/* The same for an offset that no message stands for: only the fence and the watermark pass it. */
+MUST_CHECK int message_admit_gap(Partition *partition, int64_t offset, int64_t wall);
+
 /* The one place that changes a handler's state. */
 void message_set_state(Message *message, HandlerId handler, HandlerState state);
 

@@ -228,7 +228,7 @@ static int message_start_restart(Message *message) {
         return hosts_add(message);
 }
 
-int message_admit(Partition *partition, const Record *record, int64_t wall) {
+static int admit(Partition *partition, const Record *record, int64_t wall, bool gap) {
         Engine *engine = partition->engine;
         Message *message = NULL;
         int r = message_new(&message, partition, record);
@@ -250,7 +250,8 @@ int message_admit(Partition *partition, const Record *record, int64_t wall) {
         message->bytes =
                 message->body->key_size + message->body->value_size + message->body->headers_size;
         list_push_back(&partition->messages, &message->link);
-        engine->in_flight++;
+        message->gap = gap;
+        engine->in_flight += !gap;
         engine->in_flight_bytes += message->bytes;
 
         /* Below the fence it is saved, or a tombstone, or it has its row in `rejected`; one that
@@ -268,6 +269,15 @@ int message_admit(Partition *partition, const Record *record, int64_t wall) {
                 }
         }
         return message_settle(message);
+}
+
+int message_admit_gap(Partition *partition, int64_t offset, int64_t wall) {
+        const Record nothing = {.offset = offset, .timestamp_us = -1};
+        return admit(partition, &nothing, wall, true);
+}
+
+int message_admit(Partition *partition, const Record *record, int64_t wall) {
+        return admit(partition, record, wall, false);
 }
 
 static const char *outcome_reason(Outcome outcome) {
@@ -288,7 +298,7 @@ int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool c
         if (charged && outcome_is_charged(outcome)) {
                 task->charged++;
         }
-        engine->totals.outcomes[handler][outcome]++;
+        engine->totals.outcomes[handler][outcome] += !message->gap;
         message_set_state(message, handler, HANDLER_ENDED);
         if (outcome_verdict(outcome, config->on_unknown, task->charged, config->attempts) ==
             VERDICT_REJECT) {
@@ -410,10 +420,10 @@ int message_finish(Message *message, Finish finish) {
         if (message->waits) {
                 engine->waiting--;
         } else {
-                engine->in_flight--;
+                engine->in_flight -= !message->gap;
         }
         engine->in_flight_bytes -= message->bytes;
-        engine->totals.finished[finish]++;
+        engine->totals.finished[finish] += !message->gap;
         if (finish != FINISH_RELEASED) {
                 offsets_resolve(&partition->offsets, message->sequence);
                 commit_schedule(partition);

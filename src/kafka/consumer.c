@@ -126,9 +126,11 @@ static int set_prefetch(rd_kafka_conf_t *conf, Consumer *consumer, const Consume
 static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOptions *options,
                      char **errorp) {
         static const ConsumerSetting owned[] = {
-                {"enable.auto.commit", "false"},   {"enable.auto.offset.store", "false"},
-                {"auto.offset.reset", "error"}, /* the default is largest, which loses messages */
-                {"enable.partition.eof", "false"}, {"log.queue", "true"},
+                {"enable.auto.commit", "false"},
+                {"enable.auto.offset.store", "false"},
+                {"auto.offset.reset", "error"},   /* the default is largest, which loses messages */
+                {"enable.partition.eof", "true"}, /* see on_end() */
+                {"log.queue", "true"},
         };
         const char *protocol =
                 settings_get(options->settings, options->n_settings, "group.protocol");

@@ -62,6 +62,9 @@ typedef struct ConsumerEvents {
         void (*revoked)(void *user, ConsumerPartition **partitions, size_t n, bool lost);
         /* One message; @record is valid during the call. Called for many in a row. */
         void (*fetched)(void *user, ConsumerPartition *partition, const Record *record);
+        /* All below @end was delivered, and what lies between the last message and it is none: the
+         * markers of transactions, aborted messages. Only when there is such a thing. */
+        void (*ended)(void *user, ConsumerPartition *partition, int64_t end);
         /* Replies to consumer_look_up() and consumer_look_committed(), one call for each.
          * Partitions that were unassigned meanwhile are answered too when @n would be 0: n may be
          * smaller than what was asked for. */

@@ -234,6 +234,18 @@ static void on_out_of_range(Consumer *consumer, const rd_kafka_topic_partition_t
         consumer->events->out_of_range(consumer->user, &part->partition);
 }
 
+/* A fetch from @one->offset found nothing up to the end of the log (the last stable offset). It
+ * comes behind the messages before it and carries their version: a pause or a seek drops it with
+ * them. */
+static void on_end(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
+        Part *part = parts_find(&consumer->parts, one->topic, one->partition);
+        if (part == NULL || part->paused || part->revoked || one->offset <= part->next) {
+                return;
+        }
+        part->next = one->offset;
+        consumer->events->ended(consumer->user, &part->partition, one->offset);
+}
+
 static void on_vanished(Consumer *consumer, const rd_kafka_topic_partition_t *one) {
         Part *part = one != NULL ? parts_find(&consumer->parts, one->topic, one->partition) : NULL;
         if (part != NULL && !part->revoked) {
@@ -340,6 +352,12 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
         const char *next = "waiting for it";
         LogLevel level = LOG_WARNING;
 
+        if (err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+                if (one != NULL) {
+                        on_end(consumer, one);
+                }
+                goto out;
+        }
         if (rd_kafka_event_error_is_fatal(event) || err == RD_KAFKA_RESP_ERR__FATAL) {
                 consumer_fail(consumer, err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, text);
                 goto out;

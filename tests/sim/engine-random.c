@@ -186,7 +186,7 @@ static struct Coverage {
         uint64_t ends[2][BATCH_UNKNOWN + 1], revokes, lost, stops, crashes, ghosts, restores, oom,
                 heals;
         uint64_t events;
-        uint64_t stop_reasons[4], unpaused_stops, decided;
+        uint64_t stop_reasons[4], unpaused_stops, decided, log_ends;
 } coverage;
 
 static const char *const allow[] = {"*", NULL};
@@ -358,7 +358,7 @@ static void check_always(void) {
                         broken(13, "an ack gap of %zu", offsets_gap(&partition->offsets));
                 }
                 list_for_each(message_link, &partition->messages) {
-                        messages++;
+                        messages += !container_of(message_link, Message, link)->gap;
                         bytes += container_of(message_link, Message, link)->bytes;
                 }
         }
@@ -489,6 +489,9 @@ static bool transaction_make(Transaction *transaction, EngineActionType type, co
                                 broken(6, "a batch is not in order, or not between its fences");
                         }
                         last = message->offset;
+                        if (message->gap) {
+                                continue;
+                        }
                         transaction->rows[transaction->n_rows++] =
                                 (Row){.log = log,
                                       .source = message->partition->source,
@@ -632,6 +635,7 @@ static void produce(Log *log) {
                                                           : POISON,
                                       .host = (int)below(12)};
         }
+        log->high += chance(20) ? (int64_t)below(5) : 0; /* as transactions leave it */
 }
 
 static void fetch(Part *part, const LogRecord *record) {
@@ -690,6 +694,12 @@ static void fetch_some(void) {
                         }
                 }
                 if (record == NULL) {
+                        if (part->position < part->log->high) {
+                                part->position = part->log->high;
+                                coverage.log_ends++;
+                                ENGINE(engine_ended(world.engine, part->user, part->position,
+                                                    world.wall, world.now));
+                        }
                         return;
                 }
                 if (fault(3)) { /* a duplicate, whoever is to blame */
@@ -1637,8 +1647,7 @@ static void heal(void) {
                 turn();
                 for (int i = 0; i < LOGS; i++) {
                         Log *log = &world.logs[i];
-                        int64_t end =
-                                log->n > 0 ? log->records[log->n - 1].offset + 1 : log->committed;
+                        int64_t end = log->n > 0 ? log->high : log->committed;
                         if (log->part == NULL && log->decided && !world.committing) {
                                 /* ackd partition: a new source from the beginning of the log */
                                 log->decided = log->has_source = log->remade = false;
@@ -1839,8 +1848,9 @@ int main(int argc, char **argv) {
         }
         printf("\nrevokes %" PRIu64 " (lost %" PRIu64 ") stops %" PRIu64 " crashes %" PRIu64
                " ghosts %" PRIu64 " restores %" PRIu64 " oom %" PRIu64 " heals %" PRIu64
-               " decided %" PRIu64 "\n",
+               " decided %" PRIu64 " log ends %" PRIu64 "\n",
                coverage.revokes, coverage.lost, coverage.stops, coverage.crashes, coverage.ghosts,
-               coverage.restores, coverage.oom, coverage.heals, coverage.decided);
+               coverage.restores, coverage.oom, coverage.heals, coverage.decided,
+               coverage.log_ends);
         return 0;
 }

@@ -339,6 +339,57 @@ def test_offsets_that_a_tool_moved_while_the_group_was_down(site):
 # --- offsets with gaps --------------------------------------------------------------------------
 
 
+def test_aborted_transactions_are_never_handled(site):
+    """Nor does the watermark wait for them, or for the markers that end each transaction; what stands
+    behind an open transaction is not read before it ends."""
+    site.create_topic(2)
+    daemons = pair(site)
+    acks = Acks(site)
+    aborted = []
+    site.transact("commit", *hosts("a"))
+    aborted += site.transact("abort", *hosts("aborted-a"))
+    site.transact("commit", *hosts("b"))
+    aborted += site.transact("leave", *hosts("aborted-b"))
+    behind = hosts("behind")
+    site.produce(*behind, partition=0)
+    site.produce(*hosts("beside"), partition=1)
+    until(lambda: restarted(site, [*hosts("a"), *hosts("b"), *hosts("beside")]))
+    acks.look()
+    assert not set(behind) & set(site.restarter.hosts())
+    # The next one ends it.
+    site.transact("commit", *hosts("c"), partition=1)
+    until(lambda: restarted(site, [*behind, *hosts("c")]))
+    aborted += site.transact("abort", *hosts("aborted-c"), partition=1)
+    site.transact("commit", *hosts("d"))
+    acks.look()
+
+    readable = site.kafka.offsets(site.topic)
+    assert {(p, o) for p in readable for o in readable[p]} == site.produced.keys()
+    ends = site.kafka.ends(site.topic)
+    assert len(aborted) == 60
+    assert all(offset < ends[p][1] and offset not in readable[p] for p, offset in aborted)
+    site.wait_drained()
+    until(lambda: lags(daemons) == {0: 0, 1: 0})
+    stop(daemons)
+    check_resolved(site)
+    check_fences(site)
+    # All of it expires meanwhile: nothing that was not handled, so it goes on where it ended.
+    for partition, (_, high) in site.kafka.ends(site.topic).items():
+        site.kafka.trim(site.topic, partition, high)
+    daemons = pair(site)
+    site.produce(*hosts("e"))
+    site.wait_drained()
+    until(lambda: lags(daemons) == {0: 0, 1: 0})
+    stop(daemons)
+    for event in ("partition.went_back", "partition.stopped", "partition.skipped"):
+        assert not [d for d in site.daemons() if d.find(event=event)]
+    acks.look()
+    check_resolved(site)
+    check_fences(site)
+    assert site.rejected() == {}
+    assert check_repeats(site, 0) == {}
+
+
 def test_a_compacted_topic(site):
     """What the cleaner took out before the daemon came to it is no loss; also when it is what the
     group's commit names."""

@@ -70,6 +70,7 @@ typedef struct Seen {
         int64_t received; /* over all assignments */
         int64_t first;    /* the first offset after the newest start */
         int out_of_range;
+        int64_t ended; /* the newest end of a log that no message told */
 } Seen;
 
 typedef struct Client {
@@ -280,6 +281,11 @@ static void on_committed(void *user, const ConsumerOffset *results, size_t n) {
         client->committed++;
 }
 
+static void on_ended(void *user, ConsumerPartition *partition, int64_t end) {
+        (void)user;
+        ((Seen *)partition->user)->ended = end;
+}
+
 static void on_vanished(void *user, ConsumerPartition *partition) {
         (void)user;
         (void)partition;
@@ -305,6 +311,7 @@ static const ConsumerEvents events = {
         .assigned = on_assigned,
         .revoked = on_revoked,
         .fetched = on_fetched,
+        .ended = on_ended,
         .looked_up = on_looked_up,
         .looked_committed = on_looked_committed,
         .committed = on_committed,

@@ -196,7 +196,7 @@ static void test_kafka(void **state) {
                  "t.yaml:7:3: kafka: \"log.queue\" is ackd's own and cannot be set; librdkafka's "
                  "log goes into ackd's\n"
                  "t.yaml:8:3: kafka: \"enable.partition.eof\" is ackd's own and cannot be set; "
-                 "ackd does without\n"
+                 "ackd has to know the end\n"
                  "t.yaml:9:3: kafka: \"enable.auto.offset.store\" is ackd's own and cannot be set; "
                  "ackd commits what is finished\n"},
                 {SAVE "kafka: {bootstrap: {servers: x}}\n",

@@ -56,13 +56,13 @@ static void test_owned_settings(void **state) {
                 {"queued.min.messages", "1000000"},   {"queued.max.messages.kbytes", "2000000"},
                 {"fetch.max.bytes", "104857600"},     {"enable.auto.commit", "true"},
                 {"enable.auto.offset.store", "true"}, {"auto.offset.reset", "latest"},
-                {"enable.partition.eof", "true"},     {"log.queue", "false"},
+                {"enable.partition.eof", "false"},    {"log.queue", "false"},
         };
         static const ConsumerSetting owned[] = {
-                {"queued.min.messages", "20000"},  {"queued.max.messages.kbytes", "16384"},
-                {"fetch.max.bytes", "8388608"},    {"enable.auto.commit", "false"},
-                {"auto.offset.reset", "error"},    {"enable.auto.offset.store", "false"},
-                {"enable.partition.eof", "false"}, {"log.queue", "true"},
+                {"queued.min.messages", "20000"}, {"queued.max.messages.kbytes", "16384"},
+                {"fetch.max.bytes", "8388608"},   {"enable.auto.commit", "false"},
+                {"auto.offset.reset", "error"},   {"enable.auto.offset.store", "false"},
+                {"enable.partition.eof", "true"}, {"log.queue", "true"},
         };
         static const char *const topics[] = {"t", NULL};
         const ConsumerOptions options = {.settings = asked,
@@ -125,6 +125,8 @@ static void test_message(void **state) {
         assert_true(consumer_has_joined(client->consumer));
         assert_non_null(consumer_cluster_id(client->consumer));
         wait_for(consumer_high(client->consumer, client->seen[0].partition) == 2, 5);
+        assert_int_equal(client->seen[0].ended,
+                         0); /* where messages end, they tell it themselves */
 }
 
 static void commit(Client *client, Seen *seen, int64_t offset) {

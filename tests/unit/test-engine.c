@@ -471,6 +471,55 @@ static void test_a_duplicate_is_counted_and_dropped(void **state) {
         assert_int_equal(engine_totals(world->engine)->finished[FINISH_DUPLICATE], 2);
 }
 
+/* What a transaction leaves at the end of a log: no message comes for it. */
+static void test_the_end_of_a_log_is_passed(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        assert_int_equal(engine_ended(world->engine, partition, 11, 1000, world->now), 0);
+        assert_int_equal(partition->next, 11);
+        assert_int_equal(engine_ended(world->engine, partition, 13, 1000, world->now), 0);
+        assert_int_equal(engine_ended(world->engine, partition, 13, 1000, world->now), 0);
+        assert_int_equal(engine_in_flight(world->engine), 1);
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        Run *run = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(batch->parts[0].expected, 10);
+        assert_int_equal(batch->parts[0].next, 13);
+        saved(world, batch, BATCH_SAVED);
+        /* The message before it still runs. */
+        assert_int_equal(partition->offsets.watermark, 10);
+        restarted(world, run, OUTCOME_DONE);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, 10, true);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 13);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(engine_in_flight(world->engine), 0);
+        const EngineTotals *totals = engine_totals(world->engine);
+        assert_int_equal(totals->received, 1);
+        assert_int_equal(totals->finished[FINISH_ACCEPTED], 1);
+        assert_int_equal(totals->finished[FINISH_TOMBSTONE], 0);
+        /* Nothing of it while the partition is let go; its next owner comes to it. */
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        assert_int_equal(engine_ended(world->engine, partition, 20, 1000, world->now), 0);
+        take(world);
+        only(world, ENGINE_UNASSIGN);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+}
+
+static void test_the_end_of_a_held_log_comes_again(void **state) {
+        World *world = *state;
+        world->config.ack_gap = 2;
+        Partition *partition = activate(world, 0, 10, 10);
+        fetch(world, partition, 10, "a");
+        fetch(world, partition, 11, "b");
+        take(world);
+        only(world, ENGINE_PAUSE);
+        fetch(world, partition, 12, "c"); /* was on its way */
+        assert_int_equal(engine_ended(world->engine, partition, 15, 1000, world->now), 0);
+        assert_int_equal(partition->next, 12);
+}
+
 /* --- hosts -------------------------------------------------------------------------------- */
 
 static void test_requests_that_wait_share_a_restart(void **state) {
@@ -1469,6 +1518,8 @@ int main(void) {
                 TEST(test_a_denied_host_is_saved_and_rejected),
                 TEST(test_below_the_fence_only_the_restart_runs),
                 TEST(test_a_duplicate_is_counted_and_dropped),
+                TEST(test_the_end_of_a_log_is_passed),
+                TEST(test_the_end_of_a_held_log_comes_again),
                 TEST(test_requests_that_wait_share_a_restart),
                 TEST(test_those_who_share_a_restart_do_not_fill_the_intake),
                 TEST(test_a_revoked_partition_is_not_looked_at_again),
