@@ -350,6 +350,10 @@ static void on_soon(LoopSoon *soon) {
                 consumer->commit_error = 0;
                 consumer_reply(consumer, error, NULL);
         }
+        consumer_take_early(consumer);
+        if (consumer->scattered) {
+                gather(consumer);
+        }
         if (consumer->state == CONSUMER_CLOSED) {
                 loop_timer_stop(&consumer->timer);
                 /* Last: the application may free the consumer. */
@@ -468,6 +472,9 @@ void consumer_free(Consumer *consumer) {
         }
         if (consumer->revoking != NULL) {
                 rd_kafka_topic_partition_list_destroy(consumer->revoking);
+        }
+        if (consumer->early != NULL) {
+                rd_kafka_topic_partition_list_destroy(consumer->early);
         }
         parts_deinit(&consumer->parts);
         buffer_deinit(&consumer->headers);

@@ -64,6 +64,8 @@ struct Consumer {
         bool scattered; /* the partitions' queues are to be forwarded anew */
         /* The revoke that waits for consumer_unassign(); NULL: none. */
         rd_kafka_topic_partition_list_t *revoking;
+        /* An assignment that came before that answer; it is taken after it. NULL: none. */
+        rd_kafka_topic_partition_list_t *early;
         bool committing;
         rd_kafka_resp_err_t commit_error; /* it failed at once: replied in the next turn */
         /* Wake-ups of the fetcher, only for versions without fetch.queue.backoff.ms. */
@@ -110,6 +112,9 @@ void consumer_reply(Consumer *consumer, rd_kafka_resp_err_t error,
 
 /* Answers librdkafka's revoke. */
 int consumer_let_go(Consumer *consumer);
+
+/* Takes the assignment that came too early, when there is one and its time has come. */
+void consumer_take_early(Consumer *consumer);
 
 bool consumer_is_cooperative(const Consumer *consumer);
 

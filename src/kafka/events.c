@@ -1,9 +1,9 @@
 /*
  * What librdkafka and the helper thread tell the consumer.
  *
- * librdkafka sends a rebalance only after the one before was answered, and its partitions stand
- * still from then on; heartbeats go on meanwhile, so a revoke can wait for a drain up to
- * max.poll.interval.ms.
+ * librdkafka sends a rebalance only after the one before was answered, but for one case (see
+ * on_early_assign()), and its partitions stand still from then on; heartbeats go on meanwhile, so a
+ * revoke can wait for a drain up to max.poll.interval.ms.
  */
 
 #include <stdio.h>
@@ -142,6 +142,55 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
         free(partitions);
 }
 
+/* All that the newest revoke named, to the application. */
+static void tell_revoked(Consumer *consumer, bool lost) {
+        size_t n = 0;
+        ConsumerPartition **partitions = calloc(consumer->parts.n + 1, sizeof(*partitions));
+
+        if (partitions == NULL) {
+                consumer_fail(consumer, false, "no memory for a revoke");
+                return;
+        }
+        for (size_t i = 0; i < consumer->parts.n; i++) {
+                if (consumer->parts.all[i]->revoked) {
+                        partitions[n++] = &consumer->parts.all[i]->partition;
+                }
+        }
+        if (n > 0) {
+                consumer->events->revoked(consumer->user, partitions, n, lost);
+        } else {
+                consumer_let_go(consumer);
+        }
+        free(partitions);
+}
+
+static void forget_early(Consumer *consumer) {
+        if (consumer->early != NULL) {
+                rd_kafka_topic_partition_list_destroy(steal(consumer->early));
+        }
+}
+
+/* With the eager protocol librdkafka (2.0.2 to 2.15) joins again without waiting for the answer to
+ * a revoke when the topics' metadata change meanwhile, such as by new partitions. The group has
+ * gone on then: what still drains is somebody else's, and the answer to the revoke would be taken
+ * for one to this assignment. */
+static void on_early_assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list) {
+        forget_early(consumer);
+        consumer->early = rd_kafka_topic_partition_list_copy(list);
+        tell_revoked(consumer, true);
+}
+
+void consumer_take_early(Consumer *consumer) {
+        if (consumer->early != NULL && consumer->revoking == NULL) {
+                rd_kafka_topic_partition_list_t *list = steal(consumer->early);
+                on_assign(consumer, list);
+                /* It replaces the one before without an unassign in between, whose fetches end only
+                 * now. */
+                consumer->scattered = consumer->parts.n > 0;
+                rd_kafka_topic_partition_list_destroy(list);
+        }
+}
+
 int consumer_let_go(Consumer *consumer) {
         rd_kafka_topic_partition_list_t *list = steal(consumer->revoking);
         bool some = consumer_is_cooperative(consumer);
@@ -150,6 +199,8 @@ int consumer_let_go(Consumer *consumer) {
         if (some) {
                 consumer_went_well(consumer, rd_kafka_incremental_unassign(consumer->rk, list),
                                    "cannot let go of partitions");
+        } else if (consumer->early != NULL) {
+                loop_soon_set(&consumer->soon);
         } else {
                 rd_kafka_resp_err_t err = rd_kafka_assign(consumer->rk, NULL);
                 if (err != 0) {
@@ -159,7 +210,8 @@ int consumer_let_go(Consumer *consumer) {
                 }
         }
         rd_kafka_topic_partition_list_destroy(list);
-        if (consumer->state == CONSUMER_UNSUBSCRIBING && consumer->parts.n == 0) {
+        if (consumer->state == CONSUMER_UNSUBSCRIBING && consumer->parts.n == 0 &&
+            consumer->early == NULL) {
                 consumer_close_queue(consumer);
         }
         return 0;
@@ -168,13 +220,8 @@ int consumer_let_go(Consumer *consumer) {
 static void on_revoke(Consumer *consumer, rd_kafka_topic_partition_list_t *list) {
         bool lost = rd_kafka_assignment_lost(consumer->rk);
         bool cooperative = consumer_is_cooperative(consumer);
-        size_t n = 0;
-        ConsumerPartition **partitions = calloc(consumer->parts.n + 1, sizeof(*partitions));
 
-        if (partitions == NULL) {
-                consumer_fail(consumer, false, "no memory for a revoke");
-                return;
-        }
+        forget_early(consumer); /* it is among what is revoked */
         if (consumer->revoking != NULL) {
                 /* Cannot come before the answer to the first; if it does, both are one. */
                 rd_kafka_topic_partition_list_destroy(steal(consumer->revoking));
@@ -185,23 +232,16 @@ static void on_revoke(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                                         list->elems[i].partition);
                 if (part != NULL) {
                         part->revoked = true;
-                        partitions[n++] = &part->partition;
                 }
         }
         for (size_t i = 0; !cooperative && i < consumer->parts.n; i++) {
                 consumer->parts.all[i]->revoked = true;
-                partitions[n++] = &consumer->parts.all[i]->partition;
         }
         if (!cooperative || lost || consumer->state != CONSUMER_OPEN) {
                 consumer->joined = false;
                 consumer->apart_us = loop_now();
         }
-        if (n > 0) {
-                consumer->events->revoked(consumer->user, partitions, n, lost);
-        } else {
-                consumer_let_go(consumer);
-        }
-        free(partitions);
+        tell_revoked(consumer, lost);
 }
 
 static void on_rebalance(Consumer *consumer, rd_kafka_event_t *event) {
@@ -209,6 +249,11 @@ static void on_rebalance(Consumer *consumer, rd_kafka_event_t *event) {
         rd_kafka_topic_partition_list_t *list = rd_kafka_event_topic_partition_list(event);
 
         if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+                if (consumer->revoking != NULL && !consumer_is_cooperative(consumer)) {
+                        on_early_assign(consumer, list);
+                        return;
+                }
+                forget_early(consumer);
                 on_assign(consumer, list);
                 return;
         }
