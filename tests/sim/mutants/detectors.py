@@ -18,7 +18,8 @@ SIMULATION_RUNS = {
     "simulation, 600 seeds": ["--seeds", "600", "--first", "61"],
 }
 
-LEAKS = ["-fsanitize=leak"]
+# What the sanitizers see in the mutated file, and what anybody does with freed memory.
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 CORE = "src/core/libcore.a"
 MEMORY = 1 << 30  # bytes of address space, of a detector
@@ -27,7 +28,7 @@ SLACK_S = 5  # a detector may take ten times what it takes without a mutant, and
 ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "MALLOC_PERTURB_": "165",
-    "LSAN_OPTIONS": f"hard_rss_limit_mb={MEMORY >> 20}",
+    "ASAN_OPTIONS": f"hard_rss_limit_mb={MEMORY >> 20}",
 }
 
 
@@ -50,7 +51,7 @@ class Detector:
     arguments: list
     link: list = field(default_factory=list)  # the command, without its output
     uses: set = field(default_factory=set)  # the core's files that it has in it
-    leaks: bool = False  # what it does not free counts
+    sanitized: bool = False
     timeout: float = 60
 
 
@@ -109,10 +110,10 @@ class Build:
             if word.startswith(("-I", "-D", "-std="))
         ]
 
-    def compile(self, name, source, output):
+    def compile(self, name, source, output, options=()):
         """The object's digest; None: it does not compile."""
         text = f'#line 1 "{name}"\n'.encode() + source
-        command = [*self.compilers[name], "-o", output]
+        command = [*self.compilers[name], *options, "-o", output]
         result = subprocess.run(command, cwd=self.folder, input=text, capture_output=True, check=False)
         return hashlib.sha256(output.read_bytes()).digest() if result.returncode == 0 else None
 
@@ -139,7 +140,9 @@ class Build:
             one.link = self.link_of(one.program)
         found = [one for one in found if one.link is not None]
         found += [
-            Detector(f"{one.name}, leaks", one.program, one.arguments, one.link + LEAKS, leaks=True)
+            Detector(
+                f"{one.name}, sanitized", one.program, one.arguments, one.link + SANITIZE, sanitized=True
+            )
             for one in found
             if one.name != list(SIMULATION_RUNS)[-1]
         ]
@@ -160,7 +163,7 @@ class Build:
 def execute(detector, program, timeout, output=subprocess.DEVNULL):
     """How a detector ended; "" when it found nothing."""
     # A sanitizer takes address space as it likes, and has a limit of its own.
-    memory = [] if detector.leaks else [f"--as={MEMORY}"]
+    memory = [] if detector.sanitized else [f"--as={MEMORY}"]
     limits = [*memory, f"--fsize={OUTPUT}", "--core=0"]
     process = subprocess.Popen(
         ["prlimit", *limits, program, *detector.arguments],
@@ -203,10 +206,17 @@ class Harness:
         """The detectors of a file: its own unit program is first."""
         own = f"test-{Path(name).stem}"
         mine = [one for one in self.detectors if name in one.uses]
-        return sorted(mine, key=lambda one: (one.leaks, one.name != own))
+        return sorted(mine, key=lambda one: (one.sanitized, one.name != own))
 
     def object_of(self, mutant):
         return self.folder / f"{re.sub(r'[^A-Za-z0-9]', '-', mutant.id)}.o"
+
+    def sanitized_object_of(self, mutant):
+        path = self.object_of(mutant).with_suffix(".sanitized.o")
+        if not path.is_file():
+            source = (self.build.root / mutant.file).read_bytes()
+            self.build.compile(mutant.file, mutant.apply(source), path, SANITIZE)
+        return path
 
     def compile(self, mutants, workers):
         """A verdict for each, of which those "survived" are to be looked at: one of those that are the
@@ -235,12 +245,12 @@ class Harness:
     def look(self, verdict, output=None):
         """Shows a mutant to each detector until one finds something. @output: a file for what they say,
         and then all of them are asked."""
-        name = verdict.mutant.file
         linked = {}
-        for detector in self.order(name):
-            which = detector.program, detector.leaks
+        for detector in self.order(verdict.mutant.file):
+            which = detector.program, detector.sanitized
             if which not in linked:
-                linked[which] = self.link(detector, self.object_of(verdict.mutant))
+                code = self.sanitized_object_of if detector.sanitized else self.object_of
+                linked[which] = self.link(detector, code(verdict.mutant))
             if output is not None:
                 print(f"--- {detector.name}", file=output, flush=True)
             how = execute(detector, linked[which], detector.timeout, output or subprocess.DEVNULL)
@@ -256,7 +266,7 @@ class Harness:
 
     def link(self, detector, code):
         """@code: the mutant's object; None: of the original."""
-        name = f"{Path(detector.program).name}{'-leaks' if detector.leaks else ''}"
+        name = f"{Path(detector.program).name}{'-sanitized' if detector.sanitized else ''}"
         program = (code or self.folder / "original.o").with_suffix(f".{name}")
         words = list(detector.link)
         if code is not None:
