@@ -638,6 +638,27 @@ static void test_a_start_that_cannot_be_committed_is_no_spin(void **state) {
         only(world, ENGINE_LOOK_UP);
 }
 
+/* Most topics begin at 0, and their start is committed like any other. */
+static void test_a_start_at_0_that_cannot_be_committed_is_tried_again(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = -1, .low = 0, .high = 9};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 42, world->now), 0);
+        take(world);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, false);
+        tick(world, SECOND);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, true);
+        only(world, ENGINE_COMMIT);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 0);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(only(world, ENGINE_SEEK)->offset, 0);
+}
+
 static void test_concurrency_and_no_host_holds_up_another(void **state) {
         World *world = *state;
         Partition *partition = activate(world, 0, 0, 0);
@@ -921,6 +942,7 @@ static void test_a_batch_that_fails_again_is_split(void **state) {
         }
         take(world);
         Batch *batch = only(world, ENGINE_SAVE)->batch;
+        int64_t begun_us = batch->begun_us;
         saved(world, batch, BATCH_OUTAGE);
         tick(world, 5 * SECOND);
         const int64_t fences[] = {0, 0, 0};
@@ -942,6 +964,9 @@ static void test_a_batch_that_fails_again_is_split(void **state) {
         for (int i = 0; i < 3; i++) {
                 assert_int_equal(alone[i]->n_parts, 1);
                 assert_int_equal(alone[i]->rows, 2);
+                /* It goes on with the delays where it was, and what was saved since counts. */
+                assert_int_equal(alone[i]->failures, 2);
+                assert_int_equal(alone[i]->begun_us, begun_us);
                 Message *first = container_of(alone[i]->messages.next, Message, lane_link);
                 assert_ptr_equal(first->partition, alone[i]->parts[0].partition);
                 assert_int_equal(first->offset, 0);
@@ -955,6 +980,27 @@ static void test_a_batch_that_fails_again_is_split(void **state) {
         }
         take(world);
         assert_int_equal(only(world, ENGINE_SAVE)->batch->n_parts, 3);
+}
+
+static void test_a_batch_of_two_that_fails_again_is_split(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batches = 2;
+        Partition *one = activate(world, 0, 0, 0), *two = activate(world, 1, 0, 0);
+        fetch(world, one, 0, "a");
+        fetch(world, two, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        for (int i = 0; i < 2; i++) {
+                saved(world, batch, BATCH_OUTAGE);
+                tick(world, 5 * SECOND);
+                only(world, ENGINE_READ_FENCES);
+                assert_int_equal(engine_fences_read(world->engine, batch, (int64_t[]){0, 0}, NULL,
+                                                    0, world->now),
+                                 0);
+                take(world);
+        }
+        assert_int_equal(count(world, ENGINE_SAVE), 2);
 }
 
 static void
@@ -1031,6 +1077,67 @@ static void test_what_is_too_large_is_kept_in_part(void **state) {
                             "200 bytes are over limits.message_bytes (100); the first 200 are "
                             "kept, the SHA-256 of all is "
                             "aa20c23e3201834050679e1d88941b9a6fed0557c9a705cb2c315e2e63fd486d");
+}
+
+static void test_the_whole_record_is_kept(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        static const char value[] = "{\"host\":\"a\"}", headers[] = "[[\"x\",\"y\"]]";
+        Record record = {.timestamp_us = 5,
+                         .key = (const uint8_t *)"key",
+                         .key_size = 3,
+                         .value = (const uint8_t *)value,
+                         .value_size = sizeof(value) - 1,
+                         .headers = headers,
+                         .headers_size = sizeof(headers) - 1};
+        assert_int_equal(engine_fetched(world->engine, partition, &record, 1000, world->now), 0);
+        const Message *message = container_of(partition->messages.next, Message, link);
+        assert_int_equal(message->body->key_size, 3);
+        assert_memory_equal(message->body->key, "key", 3);
+        assert_int_equal(message->body->value_size, sizeof(value) - 1);
+        assert_memory_equal(message->body->value, value, sizeof(value) - 1);
+        assert_int_equal(message->body->headers_size, sizeof(headers) - 1);
+        assert_memory_equal(message->body->headers, headers, sizeof(headers) - 1);
+        assert_int_equal(engine_in_flight_bytes(world->engine),
+                         3 + sizeof(value) - 1 + sizeof(headers) - 1);
+}
+
+/* What the message says counts, but not from further ahead than five minutes, nor behind Kafka's.
+ */
+static void test_when_a_request_was_made(void **state) {
+        static const struct {
+                const char *said; /* in 1970, like all of them */
+                int64_t produced_s, wall_s, requested_s;
+        } cases[] = {
+                {"00:16:40", 2000, 2000, 1000}, /* before Kafka had it */
+                {"00:16:40", 900, 2000, 900},   /* and after: a clock is wrong */
+                {"00:16:40", -1, 2000, 1000},   /* a topic without timestamps */
+                {"00:16:40", -1, 700, 1000},    /* 300 s ahead is still believed */
+                {"00:16:40", -1, 699, -1},      /* no further */
+                {"00:16:40", 699, 699, 699},    {NULL, 900, 2000, 900}, {NULL, 0, 2000, 0},
+                {NULL, -1, 2000, -1},
+        };
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                char value[128];
+                int size =
+                        cases[i].said != NULL
+                                ? snprintf(value, sizeof(value),
+                                           "{\"host\":\"a\",\"requested_at\":\"1970-01-01T%sZ\"}",
+                                           cases[i].said)
+                                : snprintf(value, sizeof(value), "{\"host\":\"a\"}");
+                int64_t produced = cases[i].produced_s, requested = cases[i].requested_s;
+                Record record = {.offset = (int64_t)i,
+                                 .timestamp_us = produced < 0 ? -1 : produced * SECOND,
+                                 .value = (const uint8_t *)value,
+                                 .value_size = (size_t)size};
+                assert_int_equal(engine_fetched(world->engine, partition, &record,
+                                                cases[i].wall_s * SECOND, world->now),
+                                 0);
+                const Message *message = container_of(partition->messages.prev, Message, link);
+                assert_int_equal(message->requested_us, requested < 0 ? -1 : requested * SECOND);
+        }
 }
 
 static void test_reading_stops_at_the_limit_and_goes_on(void **state) {
@@ -1426,6 +1533,30 @@ static void test_a_revoke_does_not_wait_for_ever(void **state) {
         assert_int_equal(again->fence, 0);
 }
 
+/* Not for a commit either: its bound begins when that of the batches is over, and only once. */
+static void test_a_revoke_does_not_wait_for_ever_for_a_commit(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        commit_answer(world, true, 0, true);
+        only(world, ENGINE_COMMIT); /* and no answer */
+        partition_ref(partition);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        tick(world, 5 * SECOND);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        tick(world, SECOND);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + SECOND / 2);
+        tick(world, SECOND / 2);
+        only(world, ENGINE_UNASSIGN);
+        assert_int_equal(partition->state, PARTITION_GONE);
+        partition_unref(partition);
+}
+
 static void test_lost_partitions_are_let_go_at_once(void **state) {
         World *world = *state;
         world->config.restart = false;
@@ -1469,6 +1600,29 @@ static void test_stop_cancels_shields_and_releases(void **state) {
         assert_int_equal(engine_commit(world->engine)->entries[0].offset, 1);
         assert_false(engine_is_committed(world->engine));
         commit_answer(world, false, 0, true);
+        assert_true(engine_is_committed(world->engine));
+}
+
+/* Closing the consumer revokes; what is done is committed before. */
+static void test_the_last_commit_is_waited_for(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        saved(world, batch, BATCH_SAVED);
+        assert_int_equal(engine_release(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        commit_answer(world, true, 0, true);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_UNASSIGN);
         assert_true(engine_is_committed(world->engine));
 }
 
@@ -1526,6 +1680,7 @@ int main(void) {
                 TEST(test_a_restart_that_was_ordered_does_not_start_after_a_revoke),
                 TEST(test_a_failure_after_a_revoke_is_the_next_owners),
                 TEST(test_a_start_that_cannot_be_committed_is_no_spin),
+                TEST(test_a_start_at_0_that_cannot_be_committed_is_tried_again),
                 TEST(test_concurrency_and_no_host_holds_up_another),
                 TEST(test_an_unknown_end_is_settled_by_the_fence),
                 TEST(test_a_fence_that_went_back_starts_the_partition_anew),
@@ -1538,9 +1693,12 @@ int main(void) {
                 TEST(test_a_batch_in_trouble_of_its_own_holds_up_no_other),
                 TEST(test_a_locked_fence_keeps_no_connection),
                 TEST(test_a_batch_that_fails_again_is_split),
+                TEST(test_a_batch_of_two_that_fails_again_is_split),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
                 TEST(test_what_is_too_large_is_kept_in_part),
+                TEST(test_the_whole_record_is_kept),
+                TEST(test_when_a_request_was_made),
                 TEST(test_reading_stops_at_the_limit_and_goes_on),
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
@@ -1557,8 +1715,10 @@ int main(void) {
                 TEST(test_one_commit_is_in_flight_and_a_failed_one_is_made_again),
                 TEST(test_a_revoke_drains_the_database_and_commits),
                 TEST(test_a_revoke_does_not_wait_for_ever),
+                TEST(test_a_revoke_does_not_wait_for_ever_for_a_commit),
                 TEST(test_lost_partitions_are_let_go_at_once),
                 TEST(test_stop_cancels_shields_and_releases),
+                TEST(test_the_last_commit_is_waited_for),
                 TEST(test_an_unknown_end_during_the_stop_is_released),
                 TEST(test_a_run_that_nobody_wants_any_more_never_starts),
         };

@@ -58,6 +58,34 @@ static void test_canonical_forms(void **state) {
         }
 }
 
+/* What follows the size is not part of it: a host stands inside a message. */
+static void test_the_size_ends_it(void **state) {
+        (void)state;
+        static const struct {
+                const char *text;
+                size_t size;
+                const char *host;
+        } rows[] = {
+                {"10.0.0.12", 8, "10.0.0.1"},
+                {"10.0.0.1.", 8, "10.0.0.1"},
+                {"web12", 4, "web1"},
+                {"web1.", 4, "web1"},
+                {"web1-", 4, "web1"},
+                {"::12", 3, "::1"},
+                {"::1:", 3, "::1"},
+                {"1:2:3:4:5:6:7:89", 15, "1:2:3:4:5:6:7:8"},
+                {"::ffff:10.0.0.12", 15, "10.0.0.1"},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                char out[HOST_SIZE];
+                const char *why = "ok";
+                if (host_canonical(rows[i].text, rows[i].size, out, &why) != 0) {
+                        fail_msg("%s %s", rows[i].text, why);
+                }
+                assert_string_equal(out, rows[i].host);
+        }
+}
+
 static void test_refused(void **state) {
         (void)state;
         static const char *const rows[] = {
@@ -286,6 +314,7 @@ static void test_no_glob_is_slow(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_canonical_forms),
+                cmocka_unit_test(test_the_size_ends_it),
                 cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_nul_and_size),
                 cmocka_unit_test(test_lengths),

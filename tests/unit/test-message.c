@@ -38,7 +38,8 @@ static void check_fault(const MessageFault *fault) {
 
 static void refused(const char *text, size_t size, const char *reason, const char *part) {
         Request request = {.host = "untouched", .id_size = 99};
-        MessageFault fault = {0};
+        MessageFault fault;
+        memset(&fault, 'x', sizeof(fault)); /* it may come from anywhere */
         int r = decode(text, size, &request, &fault);
         if (r != MESSAGE_E_POISON || strcmp(fault.reason, reason) != 0 ||
             strstr(fault.detail, part) == NULL) {

@@ -96,6 +96,11 @@ static void test_against_a_model(void **state) {
                         }
                         assert_int_equal(offsets.watermark, watermark);
                         assert_int_equal(offsets_gap(&offsets), admitted - oldest);
+                        size_t stranded = 0;
+                        for (size_t i = oldest; i < admitted; i++) {
+                                stranded += resolved[i];
+                        }
+                        assert_int_equal(offsets_stranded(&offsets), stranded);
                         assert_int_equal(offsets_oldest(&offsets),
                                          oldest < admitted ? offset[oldest] : -1);
                 }
