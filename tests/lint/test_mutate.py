@@ -122,9 +122,10 @@ TEST = "int is_small(int a); int main(void) { return !is_small(9) || is_small(10
 SEES_NOTHING = "int is_small(int a); int main(void) { return is_small(1) == 5; }\n"
 
 
-@pytest.fixture
-def tree(tmp_path):
-    """A project that has one file in its core."""
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project that has one file in its core. All tests share its build folder."""
+    tmp_path = tmp_path_factory.mktemp("project")
     for name in ("scripts/mutate", "tests/system/harness/__init__.py", "tests/system/harness/evidence.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -141,13 +142,19 @@ def tree(tmp_path):
     (tmp_path / "tests/unit/meson.build").write_text(
         "test('tiny', executable('test-tiny', 'test-tiny.c', link_with: core), suite: 'unit')\n"
     )
-    (tmp_path / "tests/unit/test-tiny.c").write_text(SEES_NOTHING)
     from mutants import detectors
 
     name = Path(detectors.SIMULATION).name
     (tmp_path / "tests/sim/meson.build").write_text(f"executable('{name}', 'sim.c', link_with: core)\n")
     (tmp_path / "tests/sim/sim.c").write_text(SEES_NOTHING)
     return tmp_path
+
+
+@pytest.fixture
+def tree(project):
+    (project / "tests/unit/test-tiny.c").write_text(SEES_NOTHING)
+    (project / "tests/sim/mutants/survivors.txt").unlink(missing_ok=True)
+    return project
 
 
 def mutate(tree, *options):
