@@ -245,7 +245,10 @@ static void test_decisions_of_a_small_world(void **state) {
 static void test_explanations(void **state) {
         (void)state;
         static const char *const words[] = {GONE, DATABASE, BELOW, RANGE, "decided_out_of_range"};
+        static const char *const parts[] = {"has no commit", "postgres.dsn", "fewer messages",
+                                            "next message to read", "decided on"};
         for (size_t i = 0; i < 5; i++) {
+                assert_non_null(strstr(assignment_explain(words[i]), parts[i]));
                 for (size_t j = 0; j < i; j++) {
                         assert_string_not_equal(assignment_explain(words[i]),
                                                 assignment_explain(words[j]));

@@ -315,12 +315,12 @@ static void test_retries_have_one_part_in_32_of_the_time(void **state) {
 static void test_retries_fill_half_of_what_may_wait(void **state) {
         World *world = *state;
         world->config.concurrency = 1;
-        world->config.waiting = 20;
+        world->config.waiting = 32;
         world->config.batch_rows = 20;
         Partition *partition = activate(world, 0, 0, 0);
-        Run *run = fetch_hosts(world, partition, 'f', 11);
+        Run *run = fetch_hosts(world, partition, 'f', 17);
         fetch_hosts(world, partition, 'g', 1);
-        for (int i = 0; i < 11; i++) {
+        for (int i = 0; i < 17; i++) {
                 assert_int_equal(run->attempt, 1);
                 restarted(world, run, OUTCOME_FAILED);
                 run = started(world);
@@ -348,7 +348,7 @@ static void test_retries_fill_half_of_what_may_wait(void **state) {
                 run = started(world);
         }
         /* An eighth of the share is free again. */
-        assert_string_equal(world->finished, "JJ");
+        assert_string_equal(world->finished, "JJJ");
         assert_string_equal(run_host(run), "g0");
 }
 
@@ -407,6 +407,52 @@ static void test_retries_leave_a_quarter_of_the_slots(void **state) {
         assert_int_equal(engine_running(world->engine), 3);
         assert_non_null(fetch_hosts(world, partition, 'g', 1));
         assert_int_equal(engine_running(world->engine), 4);
+}
+
+/* The restarts among the actions taken last; returns how many. */
+static size_t all_started(World *world, Run **runs) {
+        size_t n = 0;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_RESTART) {
+                        runs[n++] = world->taken[i].run;
+                }
+        }
+        return n;
+}
+
+/* One part in 32 of four slots is one slot, while fresh hosts wait. */
+static void test_one_retry_at_a_time_beside_fresh_ones(void **state) {
+        World *world = *state;
+        Run *runs[16];
+        char host[8];
+        world->config.concurrency = 4;
+        world->config.batch_rows = 20;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 16; i++) {
+                snprintf(host, sizeof(host), "%c%d", i < 4 ? 'f' : 'g', i);
+                fetch(world, partition, i, host);
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(all_started(world, runs), 4);
+        saved(world, batch, BATCH_SAVED);
+        for (int round = 0; round < 2; round++) {
+                for (int i = 0; i < 4; i++) {
+                        assert_int_equal(engine_restarted(world->engine, runs[i],
+                                                          round == 0 ? OUTCOME_FAILED
+                                                                     : OUTCOME_DONE,
+                                                          true, NULL, world->now),
+                                         0);
+                }
+                take(world);
+                assert_int_equal(all_started(world, runs), 4);
+                int again = 0;
+                for (int i = 0; i < 4; i++) {
+                        again += runs[i]->again;
+                }
+                assert_int_equal(again, round);
+                tick(world, 2 * SECOND); /* their retries are due */
+        }
 }
 
 static void test_what_cannot_be_read_is_rejected_with_its_fence(void **state) {
@@ -629,6 +675,7 @@ static void test_a_start_that_cannot_be_committed_is_no_spin(void **state) {
         take(world);
         only(world, ENGINE_LOOK_COMMITTED);
         commit_answer(world, true, -1, false); /* the group cannot be asked */
+        assert_int_equal(engine_totals(world->engine)->commits_failed, 1);
         assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
         tick(world, SECOND);
         only(world, ENGINE_LOOK_COMMITTED);
@@ -1344,6 +1391,7 @@ static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
         only(world, ENGINE_LOOK_COMMITTED);
         commit_answer(world, true, -1, true);
         assert_int_equal(count(world, ENGINE_COMMIT), 0);
+        assert_int_equal(engine_totals(world->engine)->commits_failed, 0);
         /* It is looked at anew, and then again and again, since the operator may decide; nothing is
          * said twice. */
         PartitionFacts facts = partition->facts;
@@ -1379,6 +1427,86 @@ static void test_a_commit_that_is_gone_stops_the_partition(void **state) {
         take(world);
         assert_int_equal(only(world, ENGINE_SEEK)->offset, 500);
         assert_int_equal(partition->fence, 500);
+}
+
+/* It may be made yet, and then what was looked up is not true any more. */
+static void test_a_commit_of_the_epoch_before_is_waited_for(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batches = 2;
+        Partition *partitions[] = {activate(world, 0, 10, 10), activate(world, 1, 10, 10)};
+        fetch(world, partitions[0], 10, "a");
+        fetch(world, partitions[1], 10, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        commit_answer(world, true, 10, true);
+        only(world, ENGINE_COMMIT);
+        assert_int_equal(engine_database_up(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(engine_fences_read(world->engine, only(world, ENGINE_READ_FENCES)->batch,
+                                            (int64_t[]){7, 7}, NULL, 0, world->now),
+                         0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 2);
+        PartitionFacts facts = {.committed = 10, .ours = true, .low = 0, .high = 90};
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(engine_looked_up(world->engine, partitions[i], &facts, world->now),
+                                 0);
+                take(world);
+                assert_int_equal(count(world, ENGINE_READ_SOURCE), 0);
+                assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_LOOK_UP_FAILED);
+        }
+        commit_answer(world, false, 0, true);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 0);
+        tick(world, SECOND);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 2);
+        facts.committed = 11;
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(engine_looked_up(world->engine, partitions[i], &facts, world->now),
+                                 0);
+                take(world);
+                only(world, ENGINE_READ_SOURCE);
+                assert_int_equal(partitions[i]->facts.committed, 11);
+        }
+}
+
+/* The operator may want it below what was committed. */
+static void test_a_decision_may_go_back(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = 95,
+                                .ours = true,
+                                .low = 0,
+                                .high = 90,
+                                .has_source = true,
+                                .source = 1,
+                                .fence = 20,
+                                .fence_moved = true,
+                                .is_decided = true,
+                                .decided = 30};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_PARTITION_DECIDED);
+        assert_int_equal(only(world, ENGINE_NOTE)->offset, 30);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, 95, true);
+        only(world, ENGINE_COMMIT);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 30);
+        /* It is not cleared before its commit is made; one that is refused is no spin. */
+        commit_answer(world, false, 0, false);
+        assert_int_equal(count(world, ENGINE_MOVE_FENCE), 0);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        tick(world, SECOND);
+        commit_answer(world, true, 95, true);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(partition->committed, 30);
+        assert_int_equal(only(world, ENGINE_MOVE_FENCE)->offset, 30);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 1, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_SEEK)->offset, 30);
+        assert_int_equal(partition->fence, 30);
 }
 
 /* One that was written down for a dispute that is over must not fire at the next one. */
@@ -1487,6 +1615,146 @@ static void test_one_commit_is_in_flight_and_a_failed_one_is_made_again(void **s
         assert_int_equal(engine_commit(world->engine)->entries[0].offset, 2);
 }
 
+/* Nothing but a message that is saved. */
+static void save_one(World *world, Partition *partition) {
+        fetch(world, partition, partition->next, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(engine_saved(world->engine, batch, BATCH_SAVED, world->now), 0);
+        take(world);
+}
+
+static void test_commits_keep_their_interval(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.commit_interval_us = 3 * SECOND;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        world->now += SECOND;
+        commit_answer(world, true, 0, true);
+        world->now += SECOND;
+        commit_answer(world, false, 0, true);
+        assert_int_equal(engine_totals(world->engine)->commits, 1);
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
+        /* It is told from the answer on. Answers that nobody waits for change nothing. */
+        commit_answer(world, false, 0, true);
+        commit_answer(world, true, 0, true);
+        assert_int_equal(engine_totals(world->engine)->commits, 1);
+        tick(world, SECOND);
+        save_one(world, partition);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + 2 * SECOND);
+        tick(world, 2 * SECOND - 1);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+        tick(world, 1);
+        only(world, ENGINE_LOOK_COMMITTED);
+        world->now += SECOND;
+        assert_int_equal(engine_committed_seen(world->engine, NULL, world->now), 0);
+        take(world);
+        assert_int_equal(engine_deadline(world->engine), world->now + 3 * SECOND);
+        tick(world, 3 * SECOND);
+        commit_answer(world, true, 1, true);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(engine_totals(world->engine)->commits, 2);
+        assert_int_equal(engine_totals(world->engine)->commits_failed, 1);
+}
+
+/* A partition that starts stands still until its start is committed, and a revoke waits. */
+static void test_a_start_and_a_revoke_are_committed_at_once(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.commit_interval_us = 100 * SECOND;
+        Partition *old = activate(world, 0, 0, 0), *new = NULL;
+        save_one(world, old);
+        commit_answer(world, true, 0, true);
+        only(world, ENGINE_COMMIT);
+        PartitionFacts facts = {.committed = -1, .low = 3, .high = 9};
+        assert_int_equal(engine_assigned(world->engine, "t", 1, NULL, world->now, &new), 0);
+        assert_int_equal(engine_looked_up(world->engine, new, &facts, world->now), 0);
+        assert_int_equal(engine_source_read(world->engine, new, &facts, world->now), 0);
+        assert_int_equal(engine_adopted(world->engine, new, ADOPT_OK, 42, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0); /* one at a time */
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_LOOK_COMMITTED);
+        commit_answer(world, true, -1, true);
+        save_one(world, old);
+        assert_int_equal(engine_revoked(world->engine, &old, 1, false, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(engine_commit(world->engine)->entries[0].offset, 2);
+        commit_answer(world, true, 1, true);
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_UNASSIGN);
+}
+
+static void test_a_commit_without_an_answer_is_a_failure(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = -1, .low = 3, .high = 9};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        assert_int_equal(engine_adopted(world->engine, partition, ADOPT_OK, 42, world->now), 0);
+        take(world);
+        for (int i = 1; i <= 4; i++) {
+                only(world, ENGINE_LOOK_COMMITTED);
+                if (i % 2) {
+                        assert_int_equal(engine_committed_seen(world->engine, NULL, world->now), 0);
+                } else {
+                        commit_answer(world, true, -1, true);
+                        only(world, ENGINE_COMMIT);
+                        assert_int_equal(engine_committed(world->engine, NULL, world->now), 0);
+                }
+                take(world);
+                assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_COMMIT_FAILED);
+                assert_int_equal(engine_totals(world->engine)->commits_failed, i);
+                /* Not again at once: a broker that is away would be asked for ever. */
+                assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+                assert_int_equal(engine_deadline(world->engine), world->now + SECOND);
+                tick(world, SECOND);
+        }
+        commit_answer(world, true, -1, true);
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_SEEK);
+        assert_int_equal(engine_totals(world->engine)->commits, 1);
+}
+
+static void test_many_partitions_are_one_commit(void **state) {
+        enum { MANY = 40 };
+        World *world = *state;
+        CommitResult results[MANY];
+        world->config.restart = false;
+        world->config.batch_rows = MANY;
+        for (int i = 0; i < MANY; i++) {
+                activate(world, i, 0, 0);
+                results[i] = (CommitResult){.ok = true};
+        }
+        list_for_each(link, engine_partitions(world->engine)) {
+                fetch(world, container_of(link, Partition, link), 0, "a");
+        }
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        const Commit *commit = engine_commit(world->engine);
+        assert_int_equal(commit->n, MANY);
+        assert_int_equal(engine_committed_seen(world->engine, results, world->now), 0);
+        take(world);
+        results[MANY - 1].ok = false;
+        const Partition *last = commit->entries[MANY - 1].partition;
+        assert_int_equal(engine_committed(world->engine, results, world->now), 0);
+        take(world);
+        assert_ptr_equal(only(world, ENGINE_NOTE)->partition, last);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_COMMIT_FAILED);
+        assert_int_equal(only(world, ENGINE_NOTE)->offset, 1);
+        assert_int_equal(engine_totals(world->engine)->commits_failed, 1);
+        assert_false(engine_is_committed(world->engine));
+        tick(world, SECOND);
+        assert_int_equal(commit->n, 1);
+        assert_ptr_equal(commit->entries[0].partition, last);
+}
+
 /* --- revoke and the end ------------------------------------------------------------------- */
 
 static void test_a_revoke_drains_the_database_and_commits(void **state) {
@@ -1555,6 +1823,21 @@ static void test_a_revoke_does_not_wait_for_ever_for_a_commit(void **state) {
         only(world, ENGINE_UNASSIGN);
         assert_int_equal(partition->state, PARTITION_GONE);
         partition_unref(partition);
+}
+
+/* A topic that was made again while it is revoked: nothing is committed, nothing waited for. */
+static void test_a_revoke_with_a_commit_that_is_gone_ends_at_once(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        commit_answer(world, true, -1, true);
+        assert_int_equal(count(world, ENGINE_COMMIT) + count(world, ENGINE_LOOK_COMMITTED), 0);
+        only(world, ENGINE_UNASSIGN);
 }
 
 static void test_lost_partitions_are_let_go_at_once(void **state) {
@@ -1668,6 +1951,7 @@ int main(void) {
                 TEST(test_retries_fill_half_of_what_may_wait),
                 TEST(test_what_waits_for_its_rejection_is_no_retry),
                 TEST(test_retries_leave_a_quarter_of_the_slots),
+                TEST(test_one_retry_at_a_time_beside_fresh_ones),
                 TEST(test_what_cannot_be_read_is_rejected_with_its_fence),
                 TEST(test_a_denied_host_is_saved_and_rejected),
                 TEST(test_below_the_fence_only_the_restart_runs),
@@ -1709,13 +1993,20 @@ int main(void) {
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
                 TEST(test_a_look_up_that_fails_is_tried_again),
                 TEST(test_a_commit_that_is_gone_stops_the_partition),
+                TEST(test_a_commit_of_the_epoch_before_is_waited_for),
+                TEST(test_a_decision_may_go_back),
                 TEST(test_a_decision_about_nothing_is_dropped),
                 TEST(test_a_partition_that_vanishes_is_read_no_further_until_it_is_known),
                 TEST(test_out_of_range_stops_with_what_is_there_now),
                 TEST(test_one_commit_is_in_flight_and_a_failed_one_is_made_again),
+                TEST(test_commits_keep_their_interval),
+                TEST(test_a_start_and_a_revoke_are_committed_at_once),
+                TEST(test_a_commit_without_an_answer_is_a_failure),
+                TEST(test_many_partitions_are_one_commit),
                 TEST(test_a_revoke_drains_the_database_and_commits),
                 TEST(test_a_revoke_does_not_wait_for_ever),
                 TEST(test_a_revoke_does_not_wait_for_ever_for_a_commit),
+                TEST(test_a_revoke_with_a_commit_that_is_gone_ends_at_once),
                 TEST(test_lost_partitions_are_let_go_at_once),
                 TEST(test_stop_cancels_shields_and_releases),
                 TEST(test_the_last_commit_is_waited_for),
