@@ -875,7 +875,12 @@ static void test_bad_rows_alone_meet_others(void **state) {
         fetch(world, partition, 2, "a");
         take(world);
         assert_int_equal(count(world, ENGINE_SAVE), 0);
-        tick(world, 2 * SECOND);
+        int64_t due = engine_deadline(world->engine);
+        assert_in_range(due - world->now, 1, SECOND / 10);
+        assert_int_equal(only(world, ENGINE_NOTE)->delay_us, due - world->now);
+        tick(world, due - world->now - 1);
+        assert_int_equal(count(world, ENGINE_SAVE), 0);
+        tick(world, 1);
         batch = only(world, ENGINE_SAVE)->batch;
         assert_int_equal(batch->rows, 3);
         assert_int_equal(batch->parts[0].expected, 0);
@@ -1084,6 +1089,26 @@ test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back(void 
         assert_int_equal(old->state, PARTITION_LOOKING_UP);
 }
 
+/* What the database was asked last may be gone when it is time to ask again. */
+static void test_rejections_wait_for_the_database_without_a_batch(void **state) {
+        World *world = *state;
+        Partition *one = activate(world, 0, 0, 0), *two = activate(world, 1, 0, 50);
+        fetch(world, one, 0, "bad-1");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_OUTAGE);
+        int64_t due = batch->retry_us;
+        assert_int_equal(engine_deadline(world->engine), due);
+        assert_int_equal(engine_revoked(world->engine, &one, 1, true, world->now), 0);
+        take(world);
+        fetch(world, two, 0, "bad-2"); /* saved before, and still to be rejected */
+        take(world);
+        assert_int_equal(count(world, ENGINE_REJECT), 0);
+        assert_int_equal(engine_deadline(world->engine), due);
+        tick(world, due - world->now);
+        only(world, ENGINE_REJECT);
+}
+
 static void test_what_cannot_be_rejected_holds_up_no_saving(void **state) {
         World *world = *state;
         Partition *partition = activate(world, 0, 0, 0);
@@ -1201,8 +1226,39 @@ static void test_reading_stops_at_the_limit_and_goes_on(void **state) {
         assert_false(engine_is_reading(world->engine));
         take(world);
         assert_false(only(world, ENGINE_READ)->on);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_INTAKE_PAUSED);
         saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         assert_true(only(world, ENGINE_READ)->on);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_INTAKE_RESUMED);
+        assert_null(only(world, ENGINE_NOTE)->reason);
+        assert_true(engine_is_reading(world->engine));
+}
+
+/* It asks for an eighth that is free, of what stopped it. */
+static void test_reading_stops_at_so_many_bytes(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batch_rows = 1;
+        world->config.in_flight_bytes = 1440;
+        Partition *partition = activate(world, 0, 0, 0);
+        char value[100];
+        snprintf(value, sizeof(value), "{\"host\":\"a\"}%76s", "");
+        assert_int_equal(strlen(value), 88);
+        memset(value + 88, ' ', 2);
+        value[90] = '\0';
+        for (int i = 0; i < 16; i++) {
+                assert_true(engine_is_reading(world->engine));
+                fetch_bytes(world, partition, i, value);
+        }
+        assert_false(engine_is_reading(world->engine));
+        assert_string_equal(engine_paused_by(world->engine), "in_flight_bytes");
+        take(world);
+        assert_string_equal(only(world, ENGINE_NOTE)->reason, "in_flight_bytes");
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_false(engine_is_reading(world->engine));
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED); /* now just an eighth is free */
+        assert_false(engine_is_reading(world->engine));
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         assert_true(engine_is_reading(world->engine));
 }
 
@@ -1331,8 +1387,10 @@ static void test_a_pinned_partition_alone_is_held(void **state) {
         restarted(world, slow, OUTCOME_DONE);
         assert_int_equal(only(world, ENGINE_RESUME)->offset, 8);
         /* Not now: asked again later, and only once at a time. */
+        world->now += SECOND / 10;
         assert_int_equal(engine_resumed(world->engine, pinned, false, world->now), 0);
         take(world);
+        assert_int_equal(engine_deadline(world->engine), world->now + SECOND / 5);
         assert_int_equal(count(world, ENGINE_RESUME), 0);
         tick(world, SECOND);
         only(world, ENGINE_RESUME);
@@ -1374,10 +1432,16 @@ static void test_a_look_up_that_fails_is_tried_again(void **state) {
         Partition *partition = NULL;
         assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
         take(world);
+        world->now += SECOND;
         assert_int_equal(engine_looked_up(world->engine, partition, NULL, world->now), 0);
         take(world);
         assert_int_equal(count(world, ENGINE_LOOK_UP), 0);
-        tick(world, 20 * SECOND);
+        int64_t due = engine_deadline(world->engine);
+        assert_in_range(due - world->now, 1, SECOND / 5);
+        assert_int_equal(only(world, ENGINE_NOTE)->delay_us, due - world->now);
+        tick(world, due - world->now - 1);
+        assert_int_equal(count(world, ENGINE_LOOK_UP), 0);
+        tick(world, 1);
         assert_ptr_equal(only(world, ENGINE_LOOK_UP)->partition, partition);
 }
 
@@ -1925,18 +1989,88 @@ static void test_an_unknown_end_during_the_stop_is_released(void **state) {
 
 static void test_a_run_that_nobody_wants_any_more_never_starts(void **state) {
         World *world = *state;
+        world->config.concurrency = 0;
         Partition *partition = activate(world, 0, 0, 0);
-        fetch(world, partition, 0, "a");
-        fetch(world, partition, 1, "b");
+        for (int i = 0; i < 5; i++) {
+                fetch(world, partition, i, (char[]){(char)('a' + i), 0});
+        }
         EngineAction action;
         bool taken;
-        /* The first action starts the dispatch: both runs are ordered. */
+        /* The first action starts the dispatch: all runs are ordered. */
         assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
         assert_true(taken && action.type == ENGINE_RESTART);
         assert_int_equal(engine_stop(world->engine, world->now), 0);
         take(world);
         assert_int_equal(count(world, ENGINE_RESTART), 0);
+        assert_int_equal(count(world, ENGINE_NOTE), 0);
         assert_int_equal(engine_running(world->engine), 1);
+        const EngineTotals *totals = engine_totals(world->engine);
+        assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_CANCELLED], 4);
+}
+
+/* The driver names it until it was told to let go of it, and then nobody does. */
+static void test_what_was_unassigned_lives_until_it_is_let_go(void **state) {
+        World *world = *state;
+        for (int i = 0; i < 2; i++) {
+                Partition *partition = partition_ref(activate(world, i, 0, 0));
+                fetch(world, partition, 0, "a"); /* in the lane: it is released first */
+                assert_int_equal(engine_revoked(world->engine, &partition, 1, true, world->now), 0);
+                EngineAction action = {0};
+                bool taken = true;
+                while (taken && action.type != ENGINE_UNASSIGN) {
+                        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+                        if (action.type == ENGINE_FINISHED) {
+                                message_free(action.message);
+                        }
+                }
+                assert_true(taken);
+                assert_int_equal(partition->references, 2);
+                take(world);
+                assert_int_equal(partition->references, 1);
+                partition_unref(partition);
+        }
+}
+
+/* For the sanitizer: whatever it is at, all of it is freed. */
+static void test_the_engine_frees_what_is_in_it(void **state) {
+        World *world = *state;
+        world->config.concurrency = 2;
+        world->config.batches = 3;
+        Partition *partitions[3];
+        EngineAction action;
+        bool taken;
+        for (int i = 0; i < 3; i++) {
+                partitions[i] = activate(world, i, 0, 0);
+        }
+        fetch(world, partitions[0], 0, "a");
+        fetch(world, partitions[0], 1, "b");
+        fetch(world, partitions[0], 2, "c");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        Run *run = container_of(
+                container_of(partitions[0]->messages.next, Message, link)->host_link.next, Run,
+                messages);
+        restarted(world, run, OUTCOME_FAILED); /* waits for its retry; c runs */
+        fetch(world, partitions[0], 3, "d");   /* waits for a slot, and is at the database */
+        fetch(world, partitions[1], 0, "b");   /* waits for its host, and its batch for a retry */
+        fetch(world, partitions[1], 1, "bad-1");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        fetch(world, partitions[1], 2, "bad-2");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_OUTAGE);
+        fetch(world, partitions[2], 0, "e"); /* in its lane */
+        /* And actions that nobody takes: of messages that ended, of a partition that is let go. */
+        Partition *last = activate(world, 3, 0, 0);
+        for (int i = 0; i < 200; i++) {
+                fetch_bytes(world, last, i, NULL);
+        }
+        assert_int_equal(engine_revoked(world->engine, &last, 1, true, world->now), 0);
+        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+        assert_true(taken);
+        if (action.type == ENGINE_FINISHED) {
+                message_free(action.message);
+        }
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -1979,11 +2113,13 @@ int main(void) {
                 TEST(test_a_batch_that_fails_again_is_split),
                 TEST(test_a_batch_of_two_that_fails_again_is_split),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
+                TEST(test_rejections_wait_for_the_database_without_a_batch),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
                 TEST(test_what_is_too_large_is_kept_in_part),
                 TEST(test_the_whole_record_is_kept),
                 TEST(test_when_a_request_was_made),
                 TEST(test_reading_stops_at_the_limit_and_goes_on),
+                TEST(test_reading_stops_at_so_many_bytes),
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
                 TEST(test_reading_stops_when_too_many_wait),
@@ -2012,6 +2148,8 @@ int main(void) {
                 TEST(test_the_last_commit_is_waited_for),
                 TEST(test_an_unknown_end_during_the_stop_is_released),
                 TEST(test_a_run_that_nobody_wants_any_more_never_starts),
+                TEST(test_what_was_unassigned_lives_until_it_is_let_go),
+                TEST(test_the_engine_frees_what_is_in_it),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
