@@ -11,7 +11,7 @@
 
 enum {
         SECOND = 1000000,
-        TAKEN_MAX = 4096,
+        TAKEN_MAX = 8192,
 };
 
 static const char *const all_hosts[] = {"*", NULL};
@@ -374,6 +374,169 @@ static void test_what_waits_for_its_rejection_is_no_retry(void **state) {
         assert_true(engine_is_reading(world->engine));
 }
 
+/* The restarts among the actions taken last; returns how many. */
+static size_t all_started(World *world, Run **runs) {
+        size_t n = 0;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_RESTART) {
+                        runs[n++] = world->taken[i].run;
+                }
+        }
+        return n;
+}
+
+static void test_retries_have_every_slot_but_a_quarter(void **state) {
+        World *world = *state;
+        static const size_t limits[][2] = {{16, 12}, {0, 40}};
+        Run *runs[40];
+        char host[8];
+        int64_t offset = 0;
+        world->config.batch_rows = 100;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 2; i++) {
+                world->config.concurrency = 0;
+                for (int k = 0; k < 40; k++, offset++) {
+                        snprintf(host, sizeof(host), "f%d-%d", i, k);
+                        fetch(world, partition, offset, host);
+                }
+                take(world);
+                Batch *batch = only(world, ENGINE_SAVE)->batch;
+                assert_int_equal(all_started(world, runs), 40);
+                saved(world, batch, BATCH_SAVED);
+                for (int k = 0; k < 40; k++) {
+                        restarted(world, runs[k], OUTCOME_FAILED);
+                }
+                world->config.concurrency = limits[i][0];
+                tick(world, 2 * SECOND);
+                assert_int_equal(engine_running(world->engine), limits[i][1]);
+                world->config.concurrency = 0;
+                for (size_t n = all_started(world, runs); n > 0; n = all_started(world, runs)) {
+                        for (size_t k = 0; k < n; k++) {
+                                assert_int_equal(engine_restarted(world->engine, runs[k],
+                                                                  OUTCOME_DONE, true, NULL,
+                                                                  world->now),
+                                                 0);
+                        }
+                        take(world);
+                }
+                assert_int_equal(engine_running(world->engine), 0);
+        }
+}
+
+/* Only the time counts in which somebody waited. */
+static void test_a_retry_owes_nothing_for_time_that_nobody_wanted(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.attempts = 1000;
+        world->config.batch_rows = 200;
+        world->config.waiting = world->config.ack_gap = world->config.in_flight = 1000;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = fetch_hosts(world, partition, 'f', 1);
+        restarted(world, run, OUTCOME_FAILED);
+        tick(world, SECOND);
+        run = started(world);
+        assert_true(run->again);
+        tick(world, 100 * SECOND);
+        assert_null(fetch_hosts(world, partition, 'g', 100));
+        world->now += SECOND;
+        restarted(world, run, OUTCOME_FAILED);
+        assert_in_range(work(world, started(world), SECOND, 100), 2, 4);
+}
+
+static void test_a_host_is_fresh_again_after_its_retry(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        uint64_t id = run->id;
+        assert_int_equal(run->attempt, 1);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_FAILED);
+        tick(world, 2 * SECOND);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_true(run->again);
+        assert_int_equal(run->attempt, 2);
+        assert_true(run->id > id);
+        id = run->id;
+        fetch(world, partition, 1, "a");
+        take(world);
+        restarted(world, run, OUTCOME_DONE);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_false(run->again);
+        assert_int_equal(run->attempt, 1);
+        assert_true(run->id > id);
+}
+
+/* The payloads of what is retried, when they are kept. */
+static void test_retries_fill_half_of_the_bytes(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.keep_payload = true;
+        world->config.batch_rows = 40;
+        world->config.in_flight_bytes = 32 * strlen("{\"host\":\"f10\"}");
+        Partition *partition = activate(world, 0, 0, 0);
+        char host[8];
+        for (int i = 0; i < 18; i++) {
+                snprintf(host, sizeof(host), "%c%d", i < 17 ? 'f' : 'g', i + 10);
+                fetch(world, partition, i, host);
+        }
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (int i = 0; i < 16; i++) {
+                restarted(world, run, OUTCOME_FAILED);
+                run = started(world);
+                assert_non_null(run);
+        }
+        restarted(world, run, OUTCOME_FAILED); /* 17 of 32: over the half */
+        assert_null(started(world));
+        run = NULL;
+        for (int i = 0, done = 0; i < 100 && done < 3; i++) {
+                if (run == NULL) {
+                        tick(world, SECOND);
+                } else {
+                        bool thin = false;
+                        assert_true(run->again);
+                        restarted(world, run, OUTCOME_DONE);
+                        for (size_t k = 0; k < world->n_taken; k++) {
+                                thin = thin || (world->taken[k].type == ENGINE_NOTE &&
+                                                world->taken[k].note == NOTE_RETRIES_THIN);
+                        }
+                        assert_int_equal(thin, ++done == 3);
+                }
+                run = started(world);
+        }
+        assert_non_null(run);
+}
+
+/* More than the table has room for at first. */
+static void test_many_hosts_wait(void **state) {
+        enum { MANY = 700 };
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.batch_rows = world->config.ack_gap = world->config.in_flight = 10000;
+        world->config.waiting = 10000;
+        Partition *partition = activate(world, 0, 0, 0);
+        char host[16];
+        for (int i = 0; i < 2 * MANY; i++) {
+                snprintf(host, sizeof(host), "h%d", i % MANY);
+                fetch(world, partition, i, host);
+        }
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (int i = 0; i < MANY; i++) {
+                snprintf(host, sizeof(host), "h%d", i);
+                assert_string_equal(run_host(run), host);
+                restarted(world, run, OUTCOME_DONE);
+                run = started(world);
+        }
+        assert_null(run);
+        assert_int_equal(engine_totals(world->engine)->runs, MANY);
+        assert_int_equal(engine_totals(world->engine)->finished[FINISH_ACCEPTED], 2 * MANY);
+}
+
 /* Commands that hang may be all that there is to do: who comes next finds a slot. */
 static void test_retries_leave_a_quarter_of_the_slots(void **state) {
         World *world = *state;
@@ -407,17 +570,6 @@ static void test_retries_leave_a_quarter_of_the_slots(void **state) {
         assert_int_equal(engine_running(world->engine), 3);
         assert_non_null(fetch_hosts(world, partition, 'g', 1));
         assert_int_equal(engine_running(world->engine), 4);
-}
-
-/* The restarts among the actions taken last; returns how many. */
-static size_t all_started(World *world, Run **runs) {
-        size_t n = 0;
-        for (size_t i = 0; i < world->n_taken; i++) {
-                if (world->taken[i].type == ENGINE_RESTART) {
-                        runs[n++] = world->taken[i].run;
-                }
-        }
-        return n;
 }
 
 /* One part in 32 of four slots is one slot, while fresh hosts wait. */
@@ -1162,8 +1314,12 @@ static void test_the_whole_record_is_kept(void **state) {
                          .value_size = sizeof(value) - 1,
                          .headers = headers,
                          .headers_size = sizeof(headers) - 1};
+        world->now += SECOND;
         assert_int_equal(engine_fetched(world->engine, partition, &record, 1000, world->now), 0);
         const Message *message = container_of(partition->messages.next, Message, link);
+        assert_int_equal(message->received_us, world->now);
+        assert_int_equal(message->received_wall_us, 1000);
+        assert_int_equal(message->produced_us, 5);
         assert_int_equal(message->body->key_size, 3);
         assert_memory_equal(message->body->key, "key", 3);
         assert_int_equal(message->body->value_size, sizeof(value) - 1);
@@ -1322,6 +1478,28 @@ static void test_reading_stops_when_too_many_wait(void **state) {
         assert_string_equal(only(world, ENGINE_NOTE)->reason, "waiting");
         restarted(world, run, OUTCOME_DONE);
         assert_true(only(world, ENGINE_READ)->on);
+}
+
+static void test_an_eighth_of_what_may_wait_is_free_before_it_is_read_again(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.waiting = 16;
+        world->config.batch_rows = 20;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 17; i++) {
+                fetch(world, partition, i, (char[]){(char)('a' + i), 0});
+        }
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_string_equal(engine_paused_by(world->engine), "waiting");
+        for (int i = 0; i < 3; i++) {
+                assert_int_equal(engine_waiting(world->engine), 16 - i);
+                assert_false(engine_is_reading(world->engine));
+                restarted(world, run, OUTCOME_DONE);
+                run = only(world, ENGINE_RESTART)->run;
+        }
+        assert_true(engine_is_reading(world->engine));
 }
 
 static void test_the_reason_of_a_pause_follows_the_limits(void **state) {
@@ -1930,12 +2108,14 @@ static void test_stop_cancels_shields_and_releases(void **state) {
         Run *run = only(world, ENGINE_RESTART)->run;
         fetch(world, partition, 1, "b");
         assert_int_equal(engine_stop(world->engine, world->now), 0);
+        assert_false(engine_is_reading(world->engine));
         take(world);
         assert_string_equal(world->finished, "L");
         assert_false(engine_is_quiet(world->engine));
         fetch(world, partition, 2, "c");
         assert_int_equal(engine_in_flight(world->engine), 1);
         saved(world, batch, BATCH_SAVED);
+        assert_false(engine_is_quiet(world->engine));
         restarted(world, run, OUTCOME_DONE);
         assert_string_equal(world->finished, "LA");
         assert_true(engine_is_quiet(world->engine));
@@ -1947,6 +2127,56 @@ static void test_stop_cancels_shields_and_releases(void **state) {
         assert_int_equal(engine_commit(world->engine)->entries[0].offset, 1);
         assert_false(engine_is_committed(world->engine));
         commit_answer(world, false, 0, true);
+        assert_true(engine_is_committed(world->engine));
+}
+
+/* A revoke that is under way waits no longer then. */
+static void test_the_end_hurries_a_revoke(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        commit_answer(world, true, 0, true);
+        only(world, ENGINE_COMMIT); /* and no answer */
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        assert_int_equal(engine_deadline(world->engine), world->now + 5 * SECOND);
+        tick(world, SECOND);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        assert_int_equal(engine_release(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + SECOND / 2);
+        tick(world, SECOND / 2);
+        only(world, ENGINE_UNASSIGN);
+        /* What was let go without its commit is not taken for committed. */
+        commit_answer(world, false, 0, false);
+        assert_false(engine_is_committed(world->engine));
+}
+
+static void test_a_flush_commits_at_once(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.commit_interval_us = 100 * SECOND;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < 2; i++) {
+                save_one(world, partition);
+                if (i == 1) {
+                        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
+                        assert_int_equal(engine_flush(world->engine, world->now), 0);
+                        assert_false(engine_is_committed(world->engine));
+                        take(world);
+                }
+                only(world, ENGINE_LOOK_COMMITTED);
+                commit_answer(world, true, i, true);
+                assert_false(engine_is_committed(world->engine));
+                commit_answer(world, false, 0, true);
+                assert_true(engine_is_committed(world->engine));
+        }
+        /* With nothing to commit it is over at once. */
+        assert_int_equal(engine_flush(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_LOOK_COMMITTED), 0);
         assert_true(engine_is_committed(world->engine));
 }
 
@@ -2062,14 +2292,39 @@ static void test_the_engine_frees_what_is_in_it(void **state) {
         fetch(world, partitions[2], 0, "e"); /* in its lane */
         /* And actions that nobody takes: of messages that ended, of a partition that is let go. */
         Partition *last = activate(world, 3, 0, 0);
+        world->config.ack_gap = 1000;
         for (int i = 0; i < 200; i++) {
                 fetch_bytes(world, last, i, NULL);
         }
         assert_int_equal(engine_revoked(world->engine, &last, 1, true, world->now), 0);
-        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
-        assert_true(taken);
-        if (action.type == ENGINE_FINISHED) {
-                message_free(action.message);
+        do {
+                assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+                assert_true(taken);
+        } while (action.type != ENGINE_FINISHED);
+        message_free(action.message);
+}
+
+/* However many there are. */
+static void test_actions_come_in_their_order(void **state) {
+        enum { MANY = 500 };
+        World *world = *state;
+        world->config.batch_rows = world->config.ack_gap = 1000;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < MANY; i++) {
+                fetch_bytes(world, partition, i, NULL);
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        assert_int_equal(engine_saved(world->engine, batch, BATCH_SAVED, world->now), 0);
+        for (int64_t offset = 0; offset < MANY;) {
+                EngineAction action;
+                bool taken;
+                assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+                assert_true(taken);
+                if (action.type == ENGINE_FINISHED) {
+                        assert_int_equal(action.message->offset, offset++);
+                        message_free(action.message);
+                }
         }
 }
 
@@ -2085,6 +2340,11 @@ int main(void) {
                 TEST(test_retries_fill_half_of_what_may_wait),
                 TEST(test_what_waits_for_its_rejection_is_no_retry),
                 TEST(test_retries_leave_a_quarter_of_the_slots),
+                TEST(test_retries_have_every_slot_but_a_quarter),
+                TEST(test_a_retry_owes_nothing_for_time_that_nobody_wanted),
+                TEST(test_a_host_is_fresh_again_after_its_retry),
+                TEST(test_retries_fill_half_of_the_bytes),
+                TEST(test_many_hosts_wait),
                 TEST(test_one_retry_at_a_time_beside_fresh_ones),
                 TEST(test_what_cannot_be_read_is_rejected_with_its_fence),
                 TEST(test_a_denied_host_is_saved_and_rejected),
@@ -2123,6 +2383,7 @@ int main(void) {
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
                 TEST(test_reading_stops_when_too_many_wait),
+                TEST(test_an_eighth_of_what_may_wait_is_free_before_it_is_read_again),
                 TEST(test_the_reason_of_a_pause_follows_the_limits),
                 TEST(test_only_the_limit_that_stopped_it_asks_for_more_room),
                 TEST(test_a_pinned_partition_alone_is_held),
@@ -2145,11 +2406,14 @@ int main(void) {
                 TEST(test_a_revoke_with_a_commit_that_is_gone_ends_at_once),
                 TEST(test_lost_partitions_are_let_go_at_once),
                 TEST(test_stop_cancels_shields_and_releases),
+                TEST(test_the_end_hurries_a_revoke),
+                TEST(test_a_flush_commits_at_once),
                 TEST(test_the_last_commit_is_waited_for),
                 TEST(test_an_unknown_end_during_the_stop_is_released),
                 TEST(test_a_run_that_nobody_wants_any_more_never_starts),
                 TEST(test_what_was_unassigned_lives_until_it_is_let_go),
                 TEST(test_the_engine_frees_what_is_in_it),
+                TEST(test_actions_come_in_their_order),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
