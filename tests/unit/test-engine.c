@@ -1279,6 +1279,181 @@ static void test_what_cannot_be_rejected_holds_up_no_saving(void **state) {
         }
 }
 
+/* So many rows and no more; so many bytes, and then no further row, so a large one goes alone. */
+static void batches_keep_their_size(World *world, EngineActionType type) {
+        static const struct {
+                size_t rows, bytes, expected;
+        } cases[] = {{3, 1 << 20, 3}, {10, 32, 2}, {10, 33, 3}, {10, 1, 1}};
+        /* Below the fence what is denied goes to `rejected` at once. */
+        Partition *partition = activate(world, 0, 0, type == ENGINE_REJECT ? 1000 : 0);
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                world->config.batch_rows = cases[i].rows;
+                world->config.batch_bytes = cases[i].bytes;
+                for (int k = 0; k < 5; k++) {
+                        fetch_bytes(world, partition, partition->next,
+                                    type == ENGINE_REJECT ? "{\"host\":\"bad-1\"}"
+                                                          : "{\"host\":\"web-1\"}");
+                }
+                take(world);
+                for (size_t left = 5; left > 0;) {
+                        Batch *batch = only(world, type)->batch;
+                        size_t rows = 0,
+                               expected = left < cases[i].expected ? left : cases[i].expected;
+                        list_for_each(link, &batch->messages) {
+                                rows++;
+                        }
+                        assert_int_equal(rows, expected);
+                        assert_int_equal(batch->rows, expected);
+                        if (type == ENGINE_SAVE) {
+                                assert_int_equal(batch->parts[0].rows, expected);
+                                assert_int_equal(batch->parts[0].next - batch->parts[0].expected,
+                                                 expected);
+                        }
+                        saved(world, batch, BATCH_SAVED);
+                        left -= expected;
+                }
+        }
+}
+
+static void test_batches_keep_their_size(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        batches_keep_their_size(world, ENGINE_SAVE);
+}
+
+static void test_batches_of_rejections_keep_their_size(void **state) {
+        batches_keep_their_size(*state, ENGINE_REJECT);
+}
+
+static const EngineAction *noted(const World *world, EngineNote note) {
+        const EngineAction *found = NULL;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_NOTE && world->taken[i].note == note) {
+                        assert_null(found);
+                        found = &world->taken[i];
+                }
+        }
+        return found;
+}
+
+/* Each failure is said, and once that it works when nothing that failed is left. */
+static void test_it_is_said_when_saving_works_again(void **state) {
+        World *world = *state;
+        Partition *partitions[2];
+        Batch *batches[2];
+        two_batches(world, partitions, batches);
+        for (int i = 0; i < 2; i++) {
+                saved(world, batches[i], BATCH_OUTAGE);
+                const EngineAction *note = noted(world, NOTE_BATCH_RETRY);
+                assert_non_null(note);
+                assert_int_equal(note->offset, 1);
+                assert_int_equal(note->delay_us, batches[i]->retry_us - world->now);
+                assert_in_range(note->delay_us, 1, SECOND / 10);
+        }
+        saved(world, batches[0], BATCH_SAVED);
+        assert_null(noted(world, NOTE_SAVE_WORKS));
+        saved(world, batches[1], BATCH_SAVED);
+        assert_non_null(noted(world, NOTE_SAVE_WORKS));
+        assert_string_equal(noted(world, NOTE_SAVE_WORKS)->reason, "batches");
+        fetch(world, partitions[0], 1, "a");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_null(noted(world, NOTE_SAVE_WORKS));
+}
+
+static void test_it_is_said_when_rejecting_works_again(void **state) {
+        World *world = *state;
+        world->config.batches = 2;
+        Partition *partition = activate(world, 0, 0, 10);
+        fetch(world, partition, 0, "bad-1");
+        take(world);
+        Batch *rejects = only(world, ENGINE_REJECT)->batch;
+        saved(world, rejects, BATCH_REFUSED);
+        assert_non_null(noted(world, NOTE_BATCH_RETRY));
+        fetch_bytes(world, partition, 10, NULL);
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        assert_null(noted(world, NOTE_SAVE_WORKS));
+        tick(world, SECOND);
+        saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
+        assert_string_equal(noted(world, NOTE_SAVE_WORKS)->reason, "rejected messages");
+        assert_string_equal(world->finished, "TJ");
+}
+
+/* A revoke lets go of a rejection that waits, and waits for one that is at the database. */
+static void test_a_revoke_and_a_rejection(void **state) {
+        World *world = *state;
+        for (int tries = 0; tries < 3; tries++) {
+                Partition *partition = activate(world, tries, 0, 10);
+                world->finished[0] = '\0';
+                fetch(world, partition, 0, "bad-1");
+                take(world);
+                Batch *batch = only(world, ENGINE_REJECT)->batch;
+                if (tries > 0) {
+                        saved(world, batch, BATCH_OUTAGE);
+                }
+                if (tries > 1) {
+                        tick(world, SECOND);
+                        assert_ptr_equal(only(world, ENGINE_REJECT)->batch, batch);
+                }
+                assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now),
+                                 0);
+                take(world);
+                if (tries == 1) {
+                        assert_string_equal(world->finished, "L");
+                        only(world, ENGINE_UNASSIGN);
+                        tick(world, SECOND);
+                        if (count(world, ENGINE_REJECT) > 0) { /* without a row */
+                                saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
+                        }
+                        continue;
+                }
+                assert_string_equal(world->finished, "");
+                assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+                saved(world, batch, BATCH_SAVED);
+                assert_string_equal(world->finished, "J");
+                commit_answer(world, true, 0, true);
+                commit_answer(world, false, 0, true);
+                only(world, ENGINE_UNASSIGN);
+        }
+}
+
+/* The refused rows of each partition are its own, also of one that waits in its lane. */
+static void test_lost_replies_of_two_partitions(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *one = activate(world, 0, 0, 0), *two = activate(world, 1, 0, 0);
+        for (int i = 0; i < 3; i++) {
+                fetch(world, one, i, "a");
+                fetch(world, two, i, "b");
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        fetch(world, two, 3, "b"); /* in its lane: somebody else read and saved it as well */
+        fetch(world, two, 4, "b");
+        saved(world, batch, BATCH_UNKNOWN);
+        tick(world, SECOND);
+        only(world, ENGINE_READ_FENCES);
+        const RefusedRow refused[] = {{.source = 9, .offset = 0, .detail = "another's"},
+                                      {.source = 2, .offset = 1, .detail = "22P05"},
+                                      {.source = 1, .offset = 1, .detail = "above the fence"},
+                                      {.source = 2, .offset = 3, .detail = "22P05"},
+                                      {.source = 2, .offset = 4, .detail = "above the fence"}};
+        assert_int_equal(engine_fences_read(world->engine, batch, (int64_t[]){1, 4}, refused, 5,
+                                            world->now),
+                         0);
+        take(world);
+        assert_string_equal(world->finished, "JJAAA");
+        assert_int_equal(two->offsets.watermark, 4);
+        assert_int_equal(one->offsets.watermark, 1);
+        /* What moved begins with the first delay again. */
+        assert_int_equal(batch->failures, 0);
+        assert_int_equal(batch->n_parts, 1);
+        assert_int_equal(batch->parts[0].rows, 2);
+        saved(world, batch, BATCH_SAVED);
+        assert_int_equal(one->offsets.watermark, 3);
+}
+
 /* --- limits ------------------------------------------------------------------------------- */
 
 static void test_what_is_too_large_is_kept_in_part(void **state) {
@@ -2375,6 +2550,12 @@ int main(void) {
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
                 TEST(test_rejections_wait_for_the_database_without_a_batch),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
+                TEST(test_batches_keep_their_size),
+                TEST(test_batches_of_rejections_keep_their_size),
+                TEST(test_it_is_said_when_saving_works_again),
+                TEST(test_it_is_said_when_rejecting_works_again),
+                TEST(test_a_revoke_and_a_rejection),
+                TEST(test_lost_replies_of_two_partitions),
                 TEST(test_what_is_too_large_is_kept_in_part),
                 TEST(test_the_whole_record_is_kept),
                 TEST(test_when_a_request_was_made),
