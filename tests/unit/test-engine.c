@@ -1761,7 +1761,13 @@ static void test_a_new_partition_is_adopted_and_committed_first(void **state) {
         World *world = *state;
         Partition *partition = NULL;
         PartitionFacts facts = {.committed = -1, .low = 3, .high = 9};
-        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        char topic[] = "a-topic-with-a-long-name-that-is-copied";
+        assert_int_equal(engine_assigned(world->engine, topic, 7, NULL, world->now, &partition), 0);
+        memset(topic, 'x', sizeof(topic));
+        assert_string_equal(partition->topic, "a-topic-with-a-long-name-that-is-copied");
+        assert_int_equal(partition->partition, 7);
+        assert_int_equal(partition->committed, -1);
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
         take(world);
         assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
         take(world);
@@ -1778,6 +1784,51 @@ static void test_a_new_partition_is_adopted_and_committed_first(void **state) {
         commit_answer(world, false, 0, true);
         assert_int_equal(only(world, ENGINE_SEEK)->offset, 3);
         assert_int_equal(partition->source, 42);
+        assert_string_equal(partition_paused_by(partition), "starting");
+        assert_int_equal(engine_sought(world->engine, partition, true, world->now), 0);
+        take(world);
+        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_PARTITION_STARTED);
+        assert_int_equal(only(world, ENGINE_NOTE)->offset, 3);
+        assert_null(partition_paused_by(partition));
+}
+
+/* It is said again when what is found changes, and only then. */
+static void test_why_a_partition_stands_still_is_said_once(void **state) {
+        World *world = *state;
+        Partition *partition = NULL;
+        PartitionFacts facts = {.committed = 95,
+                                .ours = true,
+                                .high = 90,
+                                .has_source = true,
+                                .source = 1,
+                                .fence = 20,
+                                .fence_moved = true};
+        const struct {
+                int64_t committed, fence;
+                int32_t source;
+                bool said;
+        } looks[] = {{95, 20, 1, true}, {95, 20, 1, false}, {96, 20, 1, true}, {96, 21, 1, true},
+                     {96, 21, 2, true}, {96, 21, 2, false}, {96, 91, 2, true}};
+        assert_int_equal(engine_assigned(world->engine, "t", 0, NULL, world->now, &partition), 0);
+        take(world);
+        for (size_t i = 0; i < sizeof(looks) / sizeof(*looks); i++) {
+                facts.committed = looks[i].committed;
+                facts.fence = looks[i].fence;
+                facts.source = looks[i].source;
+                only(world, ENGINE_LOOK_UP);
+                assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+                assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now),
+                                 0);
+                take(world);
+                assert_int_equal(partition->state, PARTITION_STOPPED);
+                assert_string_equal(partition_paused_by(partition), "stopped");
+                assert_int_equal(count(world, ENGINE_NOTE), looks[i].said);
+                if (looks[i].said) {
+                        assert_int_equal(only(world, ENGINE_NOTE)->note, NOTE_PARTITION_STOPPED);
+                }
+                assert_int_equal(engine_deadline(world->engine), world->now + 5 * SECOND);
+                tick(world, 5 * SECOND);
+        }
 }
 
 static void test_a_look_up_that_fails_is_tried_again(void **state) {
@@ -2569,6 +2620,7 @@ int main(void) {
                 TEST(test_only_the_limit_that_stopped_it_asks_for_more_room),
                 TEST(test_a_pinned_partition_alone_is_held),
                 TEST(test_a_new_partition_is_adopted_and_committed_first),
+                TEST(test_why_a_partition_stands_still_is_said_once),
                 TEST(test_a_look_up_that_fails_is_tried_again),
                 TEST(test_a_commit_that_is_gone_stops_the_partition),
                 TEST(test_a_commit_of_the_epoch_before_is_waited_for),
