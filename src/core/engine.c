@@ -348,6 +348,7 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
 
 int engine_ended(Engine *engine, Partition *partition, int64_t end, int64_t wall, int64_t now) {
         engine->now = now;
+        observe_partition(engine, partition, .type = OBSERVED_ENDED, .offset = end);
         if (partition->state != PARTITION_ACTIVE || engine->stopping || partition->held ||
             end <= partition->next) {
                 return 0;

@@ -26,6 +26,7 @@ typedef enum ObservationType {
         OBSERVED_VANISHED,       /* */
         OBSERVED_OUT_OF_RANGE,   /* */
         OBSERVED_FETCHED,        /* offset, a: size of the value, -1: none */
+        OBSERVED_ENDED,          /* offset: the end */
         OBSERVED_SAVED,          /* id: batch, kind: BatchEnd */
         OBSERVED_DATABASE_UP,    /* */
         OBSERVED_FENCES_READ,    /* id: batch, ok; items: parts, offset: the fence */

@@ -151,14 +151,15 @@ static void observe_finished(const EngineAction *action, Observation *observatio
         observation->numbers[2] = restart->state;
         observation->numbers[3] = restart->outcome;
         observation->numbers[4] = restart->charged;
+        observation->numbers[5] = message->gap;
 }
 
 /*
  * partition, offset: as in the action. SAVE, SAVE_EACH, READ_FENCES, REJECT: id and items, see
  * observe_order(). RESTART: id, text, items: messages. LOOK_COMMITTED, COMMIT: items: entries.
  * READ: ok. FINISHED: offset, a: Finish, b: its row in `rejected` is durable, c: MessageRecord,
- * numbers: of save, then of restart: state, outcome; charged attempts. NOTE: a: EngineNote, b:
- * delay, c: of a retried message its offset, d: its handler.
+ * numbers: of save, then of restart: state, outcome; charged attempts, whether it is a gap. NOTE:
+ * a: EngineNote, b: delay, c: of a retried message its offset, d: its handler.
  */
 void observe_action_(Engine *engine, const EngineAction *action) {
         Observation observation = {.type = OBSERVED_ACTION,

@@ -27,6 +27,7 @@ const char *event_name(Event event) {
                 [EVENT_VANISHED] = "vanished",
                 [EVENT_OUT_OF_RANGE] = "out_of_range",
                 [EVENT_FETCHED] = "fetched",
+                [EVENT_ENDED] = "ended",
                 [EVENT_SAVED] = "saved",
                 [EVENT_SAVE_REFUSED] = "save_refused",
                 [EVENT_SAVE_FENCE] = "save_fence",

@@ -590,6 +590,19 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         daemon->reading = daemon->reading && engine_is_reading(daemon->engine);
 }
 
+/* Up to the end of the log there is no message, but offsets: markers, and what was aborted. */
+static void fetch_end(Daemon *daemon, Part *part) {
+        World *world = daemon->world;
+        int64_t high = world->broker.logs[part->partition].high;
+        if (high > part->position) {
+                part->position = high;
+                part->highest = high - 1;
+                cover(EVENT_ENDED, part->user->state, daemon->phase);
+                ENGINE(daemon, engine_ended(daemon->engine, part->user, high,
+                                            world->now + daemon->wall_skew, world->now));
+        }
+}
+
 void daemon_fetch(Daemon *daemon, int number) {
         World *world = daemon->world;
         Part *part = daemon->parts[number];
@@ -606,6 +619,7 @@ void daemon_fetch(Daemon *daemon, int number) {
              n > 0 && daemon->reading && !daemon->failed; n--) {
                 const BrokerRecord *record = broker_fetch(&world->broker, number, part->position);
                 if (record == NULL) {
+                        fetch_end(daemon, part);
                         return;
                 }
                 if (fault(world, 3)) { /* a duplicate, whoever is to blame */

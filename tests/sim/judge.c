@@ -640,22 +640,23 @@ const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 
 /* --- keeping the books -------------------------------------------------------------------- */
 
+/* Of what stands before the end of the log, only the last place counts. */
 static void book_fetched(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
-        if (!epoch->active || seen->offset < epoch->start || judge->stopped ||
-            find_known(epoch, seen->offset) != NULL) {
+        int64_t offset = seen->type == OBSERVED_ENDED ? seen->offset - 1 : seen->offset;
+        if (!epoch->active || offset < epoch->start || judge->stopped ||
+            find_known(epoch, offset) != NULL) {
                 return;
         }
         epoch->known = grow(epoch->known, epoch->n, &epoch->capacity, sizeof(Known));
         size_t at = epoch->n++;
-        for (; at > 0 && epoch->known[at - 1].offset > seen->offset; at--) {
+        for (; at > 0 && epoch->known[at - 1].offset > offset; at--) {
                 epoch->known[at] = epoch->known[at - 1];
         }
-        epoch->known[at] =
-                (Known){.offset = seen->offset,
-                        .ended_us = -1,
-                        .due_us = -1,
-                        .resolved = is_passed(epoch, seen->offset) && seen->offset < epoch->fence};
+        epoch->known[at] = (Known){.offset = offset,
+                                   .ended_us = -1,
+                                   .due_us = -1,
+                                   .resolved = is_passed(epoch, offset) && offset < epoch->fence};
 }
 
 static BatchKnown *find_batch(Judge *judge, uint64_t id) {
@@ -768,7 +769,7 @@ static void book_run_end(Judge *judge, const Observation *seen) {
 static void book_finished(Judge *judge, const Observation *seen) {
         Epoch *epoch = NULL;
         Known *known = find_ended(judge, seen, &epoch);
-        judge->finished[seen->a]++;
+        judge->finished[seen->a] += seen->numbers[5] == 0; /* what is no message is not counted */
         if (known != NULL) {
                 known->resolved = seen->a != FINISH_RELEASED;
                 known->released = !known->resolved;
@@ -902,6 +903,7 @@ static void book(Judge *judge, const Observation *seen) {
                 book_partition(judge, seen);
                 break;
         case OBSERVED_FETCHED:
+        case OBSERVED_ENDED:
                 book_fetched(judge, seen);
                 break;
         case OBSERVED_SAVED:

@@ -248,6 +248,7 @@ typedef enum Event {
         EVENT_VANISHED,
         EVENT_OUT_OF_RANGE,
         EVENT_FETCHED,
+        EVENT_ENDED,
         EVENT_SAVED,
         EVENT_SAVE_REFUSED,
         EVENT_SAVE_FENCE,

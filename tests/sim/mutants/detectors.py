@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # The simulation: its program below the build folder, and how often it is asked, cheapest first.
-SIMULATION = "tests/sim/engine-random"
+SIMULATION = "tests/sim/sim"
 SIMULATION_RUNS = {
     "simulation, 60 seeds": ["--seeds", "60"],
     "simulation, 600 seeds": ["--seeds", "600", "--first", "61"],
