@@ -16,7 +16,7 @@
 typedef enum ObservationType {
         /* events, in the order of engine.h */
         OBSERVED_TICK,
-        OBSERVED_ASSIGNED,       /* text: topic */
+        OBSERVED_ASSIGNED,       /* */
         OBSERVED_LOOKED_UP,      /* a: committed, b: ours, c: low, d: high; ok */
         OBSERVED_SOURCE_READ,    /* a: source or -1, b: fence, c: it moved, d: decided; ok; items:
                                  offsets that are rejected already */
@@ -80,7 +80,7 @@ typedef struct Observation {
         int64_t offset;
         uint64_t id; /* of a batch or a run; unique in the process, each among its like */
         int64_t a, b, c, d;
-        const char *text; /* a host, a topic; NULL: none */
+        const char *text; /* the topic of `partition`; of a RESTART the host; NULL: none */
         const ObservedItem *items;
         size_t n_items;
         int64_t numbers[OBSERVED_NUMBERS];

@@ -52,6 +52,7 @@ void observe_tell(Engine *engine, Observation *observation) {
 void observe_partition_(Engine *engine, const Partition *partition, Observation observation) {
         observation.partition = partition->partition;
         observation.epoch = partition->epoch;
+        observation.text = partition->topic;
         observe_tell(engine, &observation);
 }
 
@@ -172,6 +173,7 @@ void observe_action_(Engine *engine, const EngineAction *action) {
         if (partition != NULL) {
                 observation.partition = partition->partition;
                 observation.epoch = partition->epoch;
+                observation.text = partition->topic;
         }
         switch (action->type) {
         case ENGINE_SAVE:

@@ -152,7 +152,7 @@ int engine_assigned(Engine *engine, const char *topic, int32_t number, void *han
         list_init(&partition->messages);
         list_init(&partition->lane);
         list_push_back(&engine->partitions, &partition->link);
-        observe_partition(engine, partition, .type = OBSERVED_ASSIGNED, .text = topic);
+        observe_partition(engine, partition, .type = OBSERVED_ASSIGNED);
         *partitionp = partition;
         return partition_set_state(partition, PARTITION_LOOKING_UP);
 }

@@ -1065,20 +1065,7 @@ void daemon_begin(Daemon *daemon) {
                                .observe = on_observed,
                                .observer = daemon};
         const EngineConfig *config = &daemon->config;
-        const JudgeLimits limits = {.concurrency = config->concurrency,
-                                    .in_flight = config->in_flight,
-                                    .in_flight_bytes = config->in_flight_bytes,
-                                    .waiting = config->waiting,
-                                    .ack_gap = config->ack_gap,
-                                    .message_bytes = config->message_bytes,
-                                    .batches = config->batches,
-                                    .batch_rows = config->batch_rows,
-                                    .attempts = config->attempts,
-                                    .backoff_max_us = config->backoff_max_us,
-                                    .drain_us = config->drain_us,
-                                    .save = config->save,
-                                    .restart = config->restart,
-                                    .on_unknown = config->on_unknown};
+        const JudgeLimits limits = judge_limits(config);
         daemon->judge = judge_new(&limits, on_broken, daemon);
         if (engine_new(&daemon->engine, &daemon->config, below(world, UINT64_MAX)) != 0) {
                 broken(world, 0, "no engine");

@@ -29,6 +29,7 @@ typedef enum Phase {
 typedef struct Epoch {
         uint64_t epoch;
         int32_t partition;
+        char *topic;
         Phase phase;
         bool lost, lost_quiet, starting, decided, active, paused,
                 dead;      /* dead: a newer epoch of the same assignment */
@@ -37,18 +38,25 @@ typedef struct Epoch {
         int64_t fence;
         int64_t saving; /* a batch may move the fence up to here; -1: none is under way */
         int64_t start;
-        int64_t *passed; /* rejected by somebody before */
+        int64_t *passed; /* rejected by somebody before; sorted */
         size_t n_passed;
         Known *known; /* by offset */
         size_t n, capacity;
+        size_t checked; /* of them, below a commit: resolved, and stay so */
 } Epoch;
 
 typedef struct RunKnown {
+        struct RunKnown *next; /* in its bucket, by id */
+        struct RunKnown *next_host;
         uint64_t id;
         char host[256];
         size_t n;
-        ObservedItem *items;
+        ObservedItem items[];
 } RunKnown;
+
+enum {
+        RUN_BUCKETS = 256, /* there may be thousands of runs without `concurrency` */
+};
 
 typedef struct BatchKnown {
         uint64_t id;
@@ -61,10 +69,10 @@ struct Judge {
         JudgeLimits limits;
         JudgeBroken broken;
         void *user;
-        Epoch *epochs;
+        Epoch *epochs; /* by number */
         size_t n_epochs, epochs_capacity;
-        RunKnown *runs;
-        size_t n_runs, runs_capacity;
+        RunKnown *runs[RUN_BUCKETS], *hosts[RUN_BUCKETS];
+        size_t n_runs;
         BatchKnown *batches;
         size_t n_batches, batches_capacity;
         bool look_open, looked, committing; /* of the commit in flight */
@@ -96,6 +104,23 @@ static void *copy_of(const void *from, size_t size) {
         return size > 0 ? memcpy(to, from, size) : to;
 }
 
+JudgeLimits judge_limits(const EngineConfig *config) {
+        return (JudgeLimits){.concurrency = config->concurrency,
+                             .in_flight = config->in_flight,
+                             .in_flight_bytes = config->in_flight_bytes,
+                             .waiting = config->waiting,
+                             .ack_gap = config->ack_gap,
+                             .message_bytes = config->message_bytes,
+                             .batches = config->batches,
+                             .batch_rows = config->batch_rows,
+                             .attempts = config->attempts,
+                             .backoff_max_us = config->backoff_max_us,
+                             .drain_us = config->drain_us,
+                             .save = config->save,
+                             .restart = config->restart,
+                             .on_unknown = config->on_unknown};
+}
+
 Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken_, void *user) {
         Judge *judge = calloc(1, sizeof(*judge));
         judge->limits = *limits;
@@ -111,38 +136,60 @@ void judge_free(Judge *judge) {
                 return;
         }
         for (size_t i = 0; i < judge->n_epochs; i++) {
+                free(judge->epochs[i].topic);
                 free(judge->epochs[i].known);
                 free(judge->epochs[i].passed);
         }
-        for (size_t i = 0; i < judge->n_runs; i++) {
-                free(judge->runs[i].items);
+        for (size_t i = 0; i < RUN_BUCKETS; i++) {
+                for (RunKnown *run = judge->runs[i]; run != NULL;) {
+                        RunKnown *next = run->next;
+                        free(run);
+                        run = next;
+                }
         }
         for (size_t i = 0; i < judge->n_batches; i++) {
                 free(judge->batches[i].items);
         }
         free(judge->epochs);
-        free(judge->runs);
         free(judge->batches);
         free(judge);
 }
 
 /* --- books -------------------------------------------------------------------------------- */
 
-static Epoch *find_epoch(const Judge *judge, uint64_t epoch) {
-        for (size_t i = judge->n_epochs; i-- > 0;) {
-                if (judge->epochs[i].epoch == epoch) {
-                        return &judge->epochs[i];
+/* How many epochs come before it. */
+static size_t place_of(const Judge *judge, uint64_t epoch) {
+        size_t from = 0, to = judge->n_epochs;
+        while (from < to) {
+                size_t middle = (from + to) / 2;
+                if (judge->epochs[middle].epoch < epoch) {
+                        from = middle + 1;
+                } else {
+                        to = middle;
                 }
         }
-        return NULL;
+        return from;
 }
 
-static Epoch *add_epoch(Judge *judge, uint64_t number, int32_t partition) {
+static Epoch *find_epoch(const Judge *judge, uint64_t epoch) {
+        size_t at = place_of(judge, epoch);
+        return at < judge->n_epochs && judge->epochs[at].epoch == epoch ? &judge->epochs[at] : NULL;
+}
+
+/* Whether it is an assignment of the partition that was observed. */
+static bool is_of(const Epoch *epoch, int32_t partition, const char *topic) {
+        return epoch->partition == partition && strcmp(epoch->topic, topic) == 0;
+}
+
+static Epoch *add_epoch(Judge *judge, const Observation *seen) {
         judge->epochs =
                 grow(judge->epochs, judge->n_epochs, &judge->epochs_capacity, sizeof(Epoch));
-        Epoch *epoch = &judge->epochs[judge->n_epochs++];
-        *epoch = (Epoch){.epoch = number,
-                         .partition = partition,
+        size_t at = place_of(judge, seen->epoch);
+        Epoch *epoch = &judge->epochs[at];
+        memmove(epoch + 1, epoch, (judge->n_epochs++ - at) * sizeof(Epoch));
+        *epoch = (Epoch){.epoch = seen->epoch,
+                         .partition = seen->partition,
+                         .topic = strdup(seen->text),
                          .looked = -1,
                          .confirmed = -1,
                          .fence = -1,
@@ -154,17 +201,17 @@ static Epoch *add_epoch(Judge *judge, uint64_t number, int32_t partition) {
 
 /* The one that messages flow into or that is looked up; an epoch that nobody knows is new: the
  * partition starts anew while it is assigned. */
-static Epoch *the_epoch(Judge *judge, uint64_t number, int32_t partition) {
-        Epoch *epoch = find_epoch(judge, number);
+static Epoch *the_epoch(Judge *judge, const Observation *seen) {
+        Epoch *epoch = find_epoch(judge, seen->epoch);
         if (epoch != NULL) {
                 return epoch;
         }
         for (size_t i = 0; i < judge->n_epochs; i++) {
-                if (judge->epochs[i].partition == partition) {
+                if (is_of(&judge->epochs[i], seen->partition, seen->text)) {
                         judge->epochs[i].dead = true;
                 }
         }
-        return add_epoch(judge, number, partition);
+        return add_epoch(judge, seen);
 }
 
 static Known *find_known(const Epoch *epoch, int64_t offset) {
@@ -195,13 +242,22 @@ static bool is_assigned(const Judge *judge, int32_t partition) {
         return false;
 }
 
+static int compare_offsets(const void *a, const void *b) {
+        int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+        return x < y ? -1 : x > y;
+}
+
 static bool is_passed(const Epoch *epoch, int64_t offset) {
-        for (size_t i = 0; i < epoch->n_passed; i++) {
-                if (epoch->passed[i] == offset) {
-                        return true;
-                }
+        return epoch->n_passed > 0 && bsearch(&offset, epoch->passed, epoch->n_passed,
+                                              sizeof(offset), compare_offsets) != NULL;
+}
+
+static RunKnown **host_bucket(Judge *judge, const char *host) {
+        uint32_t hash = 2166136261u;
+        for (; *host != '\0'; host++) {
+                hash = (hash ^ (unsigned char)*host) * 16777619u;
         }
-        return false;
+        return &judge->hosts[hash % RUN_BUCKETS];
 }
 
 /* --- the invariants ----------------------------------------------------------------------- */
@@ -211,9 +267,9 @@ static void invariant_1_committed_is_resolved(Judge *judge, const Observation *s
                 return;
         }
         for (size_t i = 0; i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
-                for (size_t k = 0; epoch != NULL && k < epoch->n; k++) {
-                        const Known *known = &epoch->known[k];
+                Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                for (; epoch != NULL && epoch->checked < epoch->n; epoch->checked++) {
+                        const Known *known = &epoch->known[epoch->checked];
                         if (known->offset >= seen->items[i].offset) {
                                 break;
                         }
@@ -306,8 +362,9 @@ static void invariant_7_no_overlapping_starts(Judge *judge, const Observation *s
         if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART) {
                 return;
         }
-        for (size_t i = 0; i < judge->n_runs; i++) {
-                if (strcmp(judge->runs[i].host, seen->text) == 0) {
+        for (const RunKnown *run = *host_bucket(judge, seen->text); run != NULL;
+             run = run->next_host) {
+                if (strcmp(run->host, seen->text) == 0) {
                         broken(judge, 7, "%s is restarted while a restart of it is under way",
                                seen->text);
                 }
@@ -392,7 +449,8 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
         Known *found = NULL;
         for (size_t i = 0; i < judge->n_epochs; i++) {
                 Epoch *epoch = &judge->epochs[i];
-                bool fits = epoch->partition == seen->partition && epoch->epoch <= seen->epoch;
+                bool fits = epoch->epoch <= seen->epoch &&
+                            is_of(epoch, seen->partition, seen->text);
                 Known *known = fits ? find_known(epoch, seen->offset) : NULL;
                 if (known != NULL && !known->resolved && !known->released &&
                     (found == NULL || epoch->epoch == seen->epoch)) {
@@ -621,6 +679,7 @@ static const Rule rules[] = {
 
 const JudgeRule judge_rules[] = {
         {1, "what is below a commit is resolved"},
+        {2, "a partition has one batch at the database, which begins where the one before ended"},
         {4, "commits rise"},
         {5, "one commit in flight, after a look, of what is owned"},
         {6, "rows rise between their fences"},
@@ -642,7 +701,7 @@ const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 
 /* Of what stands before the end of the log, only the last place counts. */
 static void book_fetched(Judge *judge, const Observation *seen) {
-        Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
+        Epoch *epoch = the_epoch(judge, seen);
         int64_t offset = seen->type == OBSERVED_ENDED ? seen->offset - 1 : seen->offset;
         if (!epoch->active || offset < epoch->start || judge->stopped ||
             find_known(epoch, offset) != NULL) {
@@ -725,45 +784,64 @@ static void book_batch_end(Judge *judge, const Observation *seen) {
 }
 
 static void book_run(Judge *judge, const Observation *seen) {
-        judge->runs = grow(judge->runs, judge->n_runs, &judge->runs_capacity, sizeof(RunKnown));
-        RunKnown *run = &judge->runs[judge->n_runs++];
-        *run = (RunKnown){.id = seen->id, .n = seen->n_items};
+        RunKnown *run = calloc(1, sizeof(*run) + seen->n_items * sizeof(ObservedItem));
+        RunKnown **bucket = &judge->runs[seen->id % RUN_BUCKETS];
+        run->id = seen->id;
+        run->n = seen->n_items;
         snprintf(run->host, sizeof(run->host), "%s", seen->text);
-        run->items = copy_of(seen->items, seen->n_items * sizeof(ObservedItem));
         for (size_t i = 0; i < run->n; i++) {
+                run->items[i] = seen->items[i];
                 Known *known = known_of(judge, &run->items[i]);
                 if (known != NULL) {
                         known->in_run = run->id;
                         known->due_us = -1;
                 }
         }
+        run->next = *bucket;
+        *bucket = run;
+        bucket = host_bucket(judge, run->host);
+        run->next_host = *bucket;
+        *bucket = run;
+        judge->n_runs++;
+}
+
+/* Out of the books; NULL: nobody began it. */
+static RunKnown *take_run(Judge *judge, uint64_t id) {
+        RunKnown **at = &judge->runs[id % RUN_BUCKETS];
+        while (*at != NULL && (*at)->id != id) {
+                at = &(*at)->next;
+        }
+        RunKnown *run = *at;
+        if (run != NULL) {
+                *at = run->next;
+                at = host_bucket(judge, run->host);
+                while (*at != run) {
+                        at = &(*at)->next_host;
+                }
+                *at = run->next_host;
+                judge->n_runs--;
+        }
+        return run;
 }
 
 static void book_run_end(Judge *judge, const Observation *seen) {
         Outcome outcome = (Outcome)seen->kind;
-        for (size_t i = 0; i < judge->n_runs; i++) {
-                RunKnown *run = &judge->runs[i];
-                if (run->id != seen->id) {
+        RunKnown *run = take_run(judge, seen->id);
+        for (size_t i = 0; run != NULL && i < run->n; i++) {
+                Known *known = known_of(judge, &run->items[i]);
+                if (known == NULL || known->in_run != run->id) {
                         continue;
                 }
-                for (size_t k = 0; k < run->n; k++) {
-                        Known *known = known_of(judge, &run->items[k]);
-                        if (known == NULL || known->in_run != run->id) {
-                                continue;
-                        }
-                        known->in_run = 0;
-                        known->ended_us = seen->now;
-                        known->restarted = outcome_is_success(outcome) ||
-                                           (outcome == OUTCOME_UNKNOWN &&
-                                            judge->limits.on_unknown == ON_UNKNOWN_DONE);
-                        known->charged += seen->ok && (outcome == OUTCOME_FAILED ||
-                                                       outcome == OUTCOME_NOT_STARTED ||
-                                                       outcome == OUTCOME_UNKNOWN);
-                }
-                free(run->items);
-                *run = judge->runs[--judge->n_runs];
-                return;
+                known->in_run = 0;
+                known->ended_us = seen->now;
+                known->restarted =
+                        outcome_is_success(outcome) ||
+                        (outcome == OUTCOME_UNKNOWN && judge->limits.on_unknown == ON_UNKNOWN_DONE);
+                known->charged +=
+                        seen->ok && (outcome == OUTCOME_FAILED || outcome == OUTCOME_NOT_STARTED ||
+                                     outcome == OUTCOME_UNKNOWN);
         }
+        free(run);
 }
 
 static void book_finished(Judge *judge, const Observation *seen) {
@@ -778,7 +856,7 @@ static void book_finished(Judge *judge, const Observation *seen) {
 }
 
 static void book_partition(Judge *judge, const Observation *seen) {
-        Epoch *epoch = the_epoch(judge, seen->epoch, seen->partition);
+        Epoch *epoch = the_epoch(judge, seen);
         if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
                 epoch->looked = seen->a;
         } else if (seen->type == OBSERVED_SOURCE_READ && seen->ok && !epoch->active) {
@@ -790,6 +868,7 @@ static void book_partition(Judge *judge, const Observation *seen) {
                 for (size_t i = 0; i < seen->n_items; i++) {
                         epoch->passed[i] = seen->items[i].offset;
                 }
+                qsort(epoch->passed, epoch->n_passed, sizeof(int64_t), compare_offsets);
         } else if (seen->type == OBSERVED_SOUGHT || seen->type == OBSERVED_RESUMED) {
                 epoch->active = epoch->active || (seen->ok && seen->type == OBSERVED_SOUGHT);
                 epoch->paused = epoch->paused && !seen->ok;
@@ -797,7 +876,7 @@ static void book_partition(Judge *judge, const Observation *seen) {
 }
 
 static void book_action(Judge *judge, const Observation *seen) {
-        Epoch *epoch = seen->epoch != 0 ? the_epoch(judge, seen->epoch, seen->partition) : NULL;
+        Epoch *epoch = seen->epoch != 0 ? the_epoch(judge, seen) : NULL;
         switch ((EngineActionType)seen->kind) {
         case ENGINE_SAVE:
         case ENGINE_SAVE_EACH:
@@ -862,13 +941,34 @@ static void book_action(Judge *judge, const Observation *seen) {
         }
 }
 
+/* An epoch of the partition that is revoked. When its newest one was not seen yet: the only one
+ * with its number; NULL: several topics have it. */
+static const Epoch *find_revoked(const Judge *judge, const ObservedItem *item) {
+        const Epoch *found = find_epoch(judge, item->epoch);
+        if (found != NULL) {
+                return found;
+        }
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                const Epoch *epoch = &judge->epochs[i];
+                if (epoch->partition != item->partition || epoch->phase != PHASE_ASSIGNED) {
+                        continue;
+                }
+                if (found != NULL && strcmp(found->topic, epoch->topic) != 0) {
+                        return NULL;
+                }
+                found = epoch;
+        }
+        return found;
+}
+
 static void book_revoked(Judge *judge, const Observation *seen) {
         judge->revoking = true;
         for (size_t i = 0; i < seen->n_items; i++) {
-                for (size_t k = 0; k < judge->n_epochs; k++) {
+                const Epoch *revoked = find_revoked(judge, &seen->items[i]);
+                for (size_t k = 0; revoked != NULL && k < judge->n_epochs; k++) {
                         Epoch *epoch = &judge->epochs[k];
-                        if (epoch->partition == seen->items[i].partition &&
-                            epoch->phase == PHASE_ASSIGNED) {
+                        if (epoch->phase == PHASE_ASSIGNED &&
+                            is_of(epoch, revoked->partition, revoked->topic)) {
                                 epoch->phase = PHASE_REVOKED;
                                 epoch->lost = !seen->ok;
                         }
@@ -891,7 +991,7 @@ static void book(Judge *judge, const Observation *seen) {
                 }
                 break;
         case OBSERVED_ASSIGNED:
-                (void)add_epoch(judge, seen->epoch, seen->partition);
+                (void)add_epoch(judge, seen);
                 break;
         case OBSERVED_LOOKED_UP:
         case OBSERVED_SOURCE_READ:

@@ -26,15 +26,18 @@ typedef struct JudgeLimits {
         OnUnknown on_unknown;
 } JudgeLimits;
 
+JudgeLimits judge_limits(const EngineConfig *config);
+
 typedef struct Judge Judge;
 
-/* @broken: called with the number of the invariant; it does not return in the simulation. */
+/* @broken: called with the number of the invariant; it does not return in the simulation. Where it
+ * does, the judge goes on, with books that may be wrong from there on. */
 typedef void (*JudgeBroken)(void *user, int invariant, const char *what);
 
 Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken, void *user);
 void judge_free(Judge *judge); /* NULL is allowed */
 void judge_see(Judge *judge, const Observation *observation);
-/* How many invariants there are here, and what each says; for `--help` and the docs. */
+/* How many invariants there are here, and what each says; for `--help` and sim-judge. */
 typedef struct JudgeRule {
         int invariant;
         const char *says;
