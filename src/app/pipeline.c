@@ -582,6 +582,20 @@ static void engine_configure(EngineConfig *engine, const Config *config) {
         };
 }
 
+/* For tests and reports of bugs: see app/tape.h. */
+static int pipeline_tape(Pipeline *pipeline, char **errorp) {
+        const char *name = getenv("ACKD_TAPE");
+        if (name == NULL || name[0] == '\0') {
+                return 0;
+        }
+        int r = tape_new(&pipeline->tape, name, &pipeline->engine_config, errorp);
+        if (r == 0) {
+                pipeline->engine_config.observe = tape_observe;
+                pipeline->engine_config.observer = pipeline->tape;
+        }
+        return r > 0 ? PIPELINE_E_CONFIG : r;
+}
+
 static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         const Config *config = pipeline->config;
         ConsumerSetting *settings = kafka_settings(config);
@@ -649,8 +663,11 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         engine_configure(&pipeline->engine_config, config);
         loop_soon_init(&pipeline->soon, parts->loop, "pipeline", on_soon);
         loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
-        int r = engine_new(&pipeline->engine, &pipeline->engine_config,
-                           (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
+        int r = pipeline_tape(pipeline, errorp);
+        if (r == 0) {
+                r = engine_new(&pipeline->engine, &pipeline->engine_config,
+                               (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
+        }
         if (r == 0) {
                 r = pipeline_action(pipeline, errorp);
         }
@@ -684,6 +701,11 @@ void pipeline_deinit(Pipeline *pipeline) {
         save_free(pipeline->save);
         sources_free(pipeline->sources);
         engine_free(pipeline->engine);
+        int error = tape_free(pipeline->tape);
+        if (error != 0) {
+                log_warning(pipeline->log, "daemon.tape", FIELDS(.error = strerror(error)),
+                            "the file of ACKD_TAPE is not complete");
+        }
         free(pipeline->look_ups);
         pipeline->loop = NULL;
 }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 #include "app/report.h"
+#include "app/tape.h"
 #include "config/config.h"
 #include "core/engine.h"
 #include "handlers/restart.h"
@@ -38,6 +39,7 @@ typedef struct Pipeline {
         const Config *config;
         EngineConfig engine_config;
         Engine *engine;
+        Tape *tape; /* NULL: ACKD_TAPE is not set */
         Report *report;
         Consumer *consumer;
         PgPool *pool;
