@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 
-from harness.daemon import BINARY, ENVIRONMENT
+from harness.daemon import BINARY, taped
 from harness.kafka import Record
 from harness.site import request
 
@@ -65,7 +65,7 @@ def test_control_characters_never_reach_the_log_as_they_are(site):
     path = site.write_config(log={"format": "text"})
     site.init_db()
     with subprocess.Popen(
-        [BINARY, "run", "-c", path], stderr=subprocess.PIPE, env=ENVIRONMENT
+        [BINARY, "run", "-c", path], stderr=subprocess.PIPE, env=taped(site.folder)
     ) as process:
         try:
             site.wait_drained()
@@ -83,7 +83,7 @@ def test_a_closed_stderr_stops_nothing(site):
     path = site.write_config()
     site.init_db()
     with subprocess.Popen(
-        [BINARY, "run", "-c", path], stderr=subprocess.PIPE, env=ENVIRONMENT
+        [BINARY, "run", "-c", path], stderr=subprocess.PIPE, env=taped(site.folder)
     ) as process:
         try:
             process.stderr.close()

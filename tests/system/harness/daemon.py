@@ -11,6 +11,7 @@ from datetime import datetime
 
 from . import BUILD
 
+JUDGE = BUILD / "tests/sim/sim-judge"
 BINARY = os.environ.get("ACKD_BIN", str(BUILD / "src/app/ackd"))
 
 STEPS = ["signal", "intake", "cancel", "nack", "commit", "leave", "database", "metrics", "complete"]
@@ -24,6 +25,11 @@ ENVIRONMENT = {
 def at(line):
     """When a line was logged, in seconds since 1970."""
     return datetime.fromisoformat(line["ts"]).timestamp()
+
+
+def taped(folder):
+    """The environment of a daemon that writes a tape there: see Site.judge."""
+    return {**ENVIRONMENT, "ACKD_TAPE": str(folder / "tape")}
 
 
 def command(*arguments, stdin="", env=None, timeout=60):
@@ -42,7 +48,7 @@ def command(*arguments, stdin="", env=None, timeout=60):
 class Ackd:
     """`ackd run`. Its JSON log is read by a thread and kept in a file."""
 
-    def __init__(self, config_file, log_file, textfile):
+    def __init__(self, config_file, log_file, textfile, env):
         self.lines = []  # parsed; what is not JSON: {"raw": line}
         self.killed_at = None  # by kill(); seconds since 1970
         self._textfile = textfile
@@ -53,7 +59,7 @@ class Ackd:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
+            env=env,
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

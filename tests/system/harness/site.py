@@ -1,10 +1,11 @@
 """Everything that one test has to itself: topic, group, database, restarter, folder."""
 
 import json
+import subprocess
 import uuid
 
 from . import until
-from .daemon import Ackd, command
+from .daemon import JUDGE, Ackd, command, taped
 from .kafka import Record
 from .postgres import Database
 from .restarter import Restarter
@@ -44,8 +45,26 @@ class Site:
     def cleanup(self):
         for daemon in self._daemons:
             daemon.kill()
-        self.restarter.cleanup()
-        self.database.drop()
+        try:
+            self.restarter.cleanup()
+            self.database.drop()
+        finally:
+            self.judge()
+
+    def judge(self):
+        """The invariants of the simulation, on what the daemons wrote down of their engines."""
+        for daemon in self._daemons:
+            began = daemon.find(event="daemon.start")
+            path = self.folder / f"tape.{daemon.process.pid}"
+            assert path.exists() or not began, f"a daemon wrote no {path}"
+            assert not daemon.find(event="daemon.tape"), f"{path} is not complete"
+        tapes = sorted(self.folder.glob("tape.*"))
+        if tapes:
+            result = subprocess.run(
+                [JUDGE, *tapes], capture_output=True, text=True, timeout=120, check=False
+            )
+            (self.folder / "judged").write_text(result.stdout)
+            assert result.returncode == 0, result.stdout + result.stderr
 
     # --- configuration ---
 
@@ -155,6 +174,7 @@ class Site:
             self.write_config(f"ackd-{number}.yaml", **changes),
             self.folder / f"ackd-{number}.log",
             self.folder / textfile,
+            taped(self.folder),
         )
         self._daemons.append(daemon)
         return daemon
