@@ -159,6 +159,10 @@ static bool order_make(Daemon *daemon, Pending *pending) {
                 if (pending->type == ENGINE_REJECT && message->fault == NULL) {
                         broken(daemon->world, 1, "a rejection without a reason");
                 }
+                if (message->body == NULL && !message->saved) {
+                        broken(daemon->world, 12, "%" PRId64 " has let go of what is to be saved",
+                               message->offset);
+                }
                 order->rows[order->n_rows++] =
                         (StoreRow){.source = partition->source,
                                    .offset = message->offset,
@@ -390,7 +394,9 @@ static void answer_looked(Daemon *daemon, const Pending *pending) {
         }
         daemon->looking = false;
         cover_commit(daemon, results, true);
-        ENGINE(daemon, engine_committed_seen(daemon->engine, results, world->now));
+        ENGINE(daemon,
+               engine_committed_seen(daemon->engine, none && chance(world, 50) ? NULL : results,
+                                     world->now));
 }
 
 /* At the broker, with or without a reply. */
@@ -427,7 +433,8 @@ static void answer_commit(Daemon *daemon, Pending *pending) {
         }
         daemon->committing = false;
         cover_commit(daemon, results, false);
-        ENGINE(daemon, engine_committed(daemon->engine, results, world->now));
+        ENGINE(daemon, engine_committed(daemon->engine, lost && chance(world, 50) ? NULL : results,
+                                        world->now));
 }
 
 static size_t at_the_database(const Daemon *daemon) {
@@ -587,6 +594,12 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         cover(EVENT_FETCHED, part->user->state, daemon->phase);
         ENGINE(daemon, engine_fetched(daemon->engine, part->user, &out,
                                       world->now + daemon->wall_skew, world->now));
+        if (!daemon->failed && engine_is_reading(daemon->engine) &&
+            (engine_in_flight(daemon->engine) >= daemon->config.in_flight ||
+             engine_in_flight_bytes(daemon->engine) >= daemon->config.in_flight_bytes)) {
+                broken(world, 13, "%zu in flight, %zu bytes, and more is read",
+                       engine_in_flight(daemon->engine), engine_in_flight_bytes(daemon->engine));
+        }
         daemon->reading = daemon->reading && engine_is_reading(daemon->engine);
 }
 
@@ -629,6 +642,18 @@ void daemon_fetch(Daemon *daemon, int number) {
                         fetch_one(daemon, part, record);
                         part->position = record->offset + 1;
                 }
+        }
+}
+
+void daemon_stray(Daemon *daemon, int number) {
+        Part *part = daemon->parts[number];
+        if (part == NULL || part->user == NULL || daemon->failed || part->position <= 0 ||
+            (!part->revoked && !part->paused && daemon->phase == DAEMON_RUNNING)) {
+                return;
+        }
+        const BrokerRecord *record = broker_fetch(&daemon->world->broker, number, part->position);
+        if (record != NULL && part->user->state != PARTITION_GONE) {
+                fetch_one(daemon, part, record);
         }
 }
 
@@ -826,7 +851,6 @@ static bool seek(Daemon *daemon, Part *part, int64_t offset) {
         bool ok = !part->revoked && !fault(daemon->world, 10);
         if (ok) {
                 part->position = offset;
-                part->incarnation = daemon->world->broker.logs[part->partition].incarnation;
                 part->paused = part->lost_place = false;
         }
         return ok;
@@ -859,12 +883,20 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
 
 /* The host that is restarted is the one that each message means. */
 static void check_hosts(const Daemon *daemon, const Run *run) {
+        if (daemon->failed) {
+                return;
+        }
         list_for_each(link, &run->messages) {
                 const Message *message = container_of(link, Message, host_link);
                 const Fate *fate = fate_of(daemon, message);
                 char host[16];
                 if (fate == NULL) {
                         continue;
+                }
+                if (fate->offset < daemon->world->logs[message->partition->partition].skipped) {
+                        broken(daemon->world, 3,
+                               "%" PRId64 " was skipped by the operator, and is restarted",
+                               fate->offset);
                 }
                 snprintf(host, sizeof(host), "h%d", fate->host);
                 const char *meant = fate->kind == ODD_GOOD ? odd_message((size_t)fate->host)->host
@@ -900,6 +932,7 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
         case ENGINE_SEEK:
                 if (partition->state == PARTITION_SEEKING) {
                         bool ok = seek(daemon, part, action->offset);
+                        part->incarnation = world->broker.logs[part->partition].incarnation;
                         cover(ok ? EVENT_SOUGHT : EVENT_SEEK_FAILED, partition->state,
                               daemon->phase);
                         ENGINE(daemon, engine_sought(daemon->engine, partition, ok, world->now));
@@ -1059,7 +1092,7 @@ void daemon_begin(Daemon *daemon) {
                                .batch_bytes = chance(world, 50) ? 1 << 20 : 100,
                                .attempts = 1 + (int)below(world, 3),
                                .backoff_us = chance(world, 50) ? SECOND : 10 * MS,
-                               .backoff_max_us = 20 * SECOND,
+                               .backoff_max_us = chance(world, 50) ? 20 * SECOND : 2 * SECOND,
                                .commit_interval_us = chance(world, 70) ? SECOND : 10 * SECOND,
                                .drain_us = 5 * SECOND,
                                .observe = on_observed,
@@ -1180,6 +1213,17 @@ static void gone(Daemon *daemon) {
         say(daemon, "ENDS");
 }
 
+/* A restart or a batch of it is under way. */
+static bool works(const Daemon *daemon) {
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                if (daemon->pending[i].kind == PENDING_RUN ||
+                    daemon->pending[i].kind == PENDING_BATCH) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 void daemon_live(Daemon *daemon) {
         World *world = daemon->world;
         bool over = world->now >= daemon->phase_until;
@@ -1203,6 +1247,9 @@ void daemon_live(Daemon *daemon) {
                 }
                 return;
         case DAEMON_STOPPING:
+                if (engine_is_quiet(daemon->engine) && !daemon->failed && works(daemon)) {
+                        broken(world, 16, "it says that nothing is under way");
+                }
                 if (over || engine_is_quiet(daemon->engine)) {
                         release(daemon);
                 }

@@ -12,11 +12,13 @@
 typedef struct Known {
         int64_t offset;
         bool resolved, released;
+        bool gap;         /* no message stands there: the end of the log is behind it */
         bool restarted;   /* a run with it ended well, or so that it counts as well */
         int charged;      /* attempts, by the judge's own count */
         int64_t ended_us; /* of the newest run with it; -1: none */
         int64_t due_us;   /* of its retry; -1: none */
         uint64_t in_run;  /* 0: none */
+        Outcome outcome;  /* of the newest run with it */
 } Known;
 
 typedef enum Phase {
@@ -31,6 +33,12 @@ typedef struct Epoch {
         int32_t partition;
         char *topic;
         Phase phase;
+        bool revoked_quiet; /* and everything from before was told */
+        bool gone;          /* the look found no commit of ours */
+        bool unseen;        /* the look gave no answer for it */
+        bool adopt_failed;  /* and was not looked up since */
+        bool doubted;       /* vanished or out of range, and not looked up since */
+        bool out_of_range;  /* not in its log */
         bool lost, lost_quiet, starting, decided, active, paused,
                 dead;      /* dead: a newer epoch of the same assignment */
         int64_t looked;    /* the committed offset that was looked up */
@@ -58,6 +66,11 @@ enum {
         RUN_BUCKETS = 256, /* there may be thousands of runs without `concurrency` */
 };
 
+enum {
+        FAILURES = 32,
+        LAST_COMMIT_US = 1500 * 1000, /* of a revoke whose bound is over */
+};
+
 typedef struct BatchKnown {
         uint64_t id;
         int kind; /* EngineActionType */
@@ -76,7 +89,21 @@ struct Judge {
         BatchKnown *batches;
         size_t n_batches, batches_capacity;
         bool look_open, looked, committing; /* of the commit in flight */
-        bool stopped, stopped_quiet, released, reading, revoking;
+        bool stopped, stopped_quiet, released, reading, revoking, flushed;
+        int64_t revoked_us, hurry_us; /* the revoke came, its bound was over; -1: not */
+        bool revoke_failed;           /* a commit failed since then */
+        bool flush_failed;
+        struct {
+                uint64_t batch;
+                int64_t us;
+        } failures[FAILURES]; /* of batches; a ring */
+        size_t n_failures;
+        int64_t batch_due_us; /* of the newest one that failed; -1: none */
+        struct {
+                uint64_t epoch;
+                int64_t offset, from_us, us; /* it is due between these */
+        } * retries;                         /* that are to come */
+        size_t n_retries, retries_capacity;
         int64_t now;
         uint64_t finished[FINISH_COUNT];
 };
@@ -127,6 +154,7 @@ Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken_, void *user) {
         judge->broken = broken_;
         judge->user = user;
         judge->reading = true;
+        judge->revoked_us = judge->hurry_us = judge->batch_due_us = -1;
         judge->now = INT64_MIN;
         return judge;
 }
@@ -150,6 +178,7 @@ void judge_free(Judge *judge) {
         for (size_t i = 0; i < judge->n_batches; i++) {
                 free(judge->batches[i].items);
         }
+        free(judge->retries);
         free(judge->epochs);
         free(judge->batches);
         free(judge);
@@ -273,12 +302,38 @@ static void invariant_1_committed_is_resolved(Judge *judge, const Observation *s
                         if (known->offset >= seen->items[i].offset) {
                                 break;
                         }
-                        if (!known->resolved) {
+                        if (!known->resolved && !known->gap) {
                                 broken(judge, 1,
                                        "partition %d: commits %" PRId64 ", but %" PRId64
                                        " is not resolved",
                                        epoch->partition, seen->items[i].offset, known->offset);
                         }
+                }
+        }
+}
+
+/* What may be another log is not read on. */
+static void invariant_1_doubt_is_not_read(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESUME) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                if (epoch != NULL && epoch->doubted) {
+                        broken(judge, 1,
+                               "partition %d is read again before Kafka has said that it "
+                               "is the same one",
+                               seen->partition);
+                }
+        }
+        for (size_t i = 0; seen->type == OBSERVED_QUIET && !judge->stopped && i < seen->n_items;
+             i++) {
+                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                bool active = seen->items[i].c == PARTITION_ACTIVE;
+                if (epoch != NULL && active && epoch->doubted && !seen->items[i].d) {
+                        broken(judge, 1, "partition %d is doubted, and not held",
+                               seen->items[i].partition);
+                }
+                if (epoch != NULL && active && epoch->out_of_range && !epoch->doubted) {
+                        broken(judge, 1, "partition %d goes on, and its position is not in its log",
+                               seen->items[i].partition);
                 }
         }
 }
@@ -317,6 +372,11 @@ static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observat
                 /* It began anew between the look and the commit: what was resolved before, was. */
                 bool anew = epoch == NULL && seen->kind == ENGINE_COMMIT &&
                             is_assigned(judge, seen->items[i].partition);
+                if (epoch != NULL && seen->kind == ENGINE_COMMIT &&
+                    (epoch->gone || epoch->unseen)) {
+                        broken(judge, 5, "partition %d is committed, and the look found %s",
+                               epoch->partition, epoch->gone ? "no commit of ours" : "nothing");
+                }
                 if (!anew && (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
                               (epoch->dead && seen->kind == ENGINE_COMMIT))) {
                         broken(judge, 5, "a commit of epoch %" PRIu64 ", which is not current",
@@ -401,6 +461,19 @@ static void invariant_8_starts_are_wanted(Judge *judge, const Observation *seen)
         }
 }
 
+static void invariant_9_unknown_is_not_repeated(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART ||
+            judge->limits.on_unknown == ON_UNKNOWN_RETRY) {
+                return;
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                const Known *known = known_of(judge, &seen->items[i]);
+                if (known != NULL && known->outcome == OUTCOME_UNKNOWN) {
+                        broken(judge, 9, "%s is restarted again after an unknown end", seen->text);
+                }
+        }
+}
+
 static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->type != OBSERVED_ACTION) {
                 return;
@@ -408,6 +481,15 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY &&
             (seen->b < BACKOFF_MIN_US || seen->b > judge->limits.backoff_max_us)) {
                 broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
+        }
+        bool batch = seen->kind == ENGINE_SAVE || seen->kind == ENGINE_REJECT ||
+                     seen->kind == ENGINE_READ_FENCES;
+        for (size_t i = 0; batch && i < FAILURES; i++) {
+                if (judge->failures[i].batch == seen->id && seen->id != 0 &&
+                    judge->now < judge->failures[i].us + BACKOFF_MIN_US) {
+                        broken(judge, 10, "a batch is sent again %" PRId64 " us after it failed",
+                               judge->now - judge->failures[i].us);
+                }
         }
         for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
                 const Known *known = known_of(judge, &seen->items[i]);
@@ -449,8 +531,8 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
         Known *found = NULL;
         for (size_t i = 0; i < judge->n_epochs; i++) {
                 Epoch *epoch = &judge->epochs[i];
-                bool fits = epoch->epoch <= seen->epoch &&
-                            is_of(epoch, seen->partition, seen->text);
+                bool fits =
+                        epoch->epoch <= seen->epoch && is_of(epoch, seen->partition, seen->text);
                 Known *known = fits ? find_known(epoch, seen->offset) : NULL;
                 if (known != NULL && !known->resolved && !known->released &&
                     (found == NULL || epoch->epoch == seen->epoch)) {
@@ -459,6 +541,31 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
                 }
         }
         return found;
+}
+
+/* A message that ended: its attempts are those that the judge counted, and it is rejected for a
+ * failure only when there were enough of them. */
+static void invariant_11_rejected_after_its_attempts(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_FINISHED) {
+                return;
+        }
+        Epoch *epoch = NULL;
+        const Known *known = find_ended(judge, seen, &epoch);
+        if (known == NULL) {
+                return;
+        }
+        Outcome outcome = (Outcome)seen->numbers[3];
+        bool counts = outcome == OUTCOME_FAILED || outcome == OUTCOME_NOT_STARTED;
+        if (seen->a != FINISH_RELEASED && seen->numbers[4] != known->charged) {
+                broken(judge, 11, "%" PRId64 ": %" PRId64 " attempts charged, there were %d",
+                       seen->offset, seen->numbers[4], known->charged);
+        }
+        bool other = seen->c == MESSAGE_FAULTY || seen->numbers[1] == OUTCOME_POISON;
+        if (seen->a == FINISH_REJECTED && !other && seen->numbers[2] == HANDLER_ENDED &&
+            (outcome == OUTCOME_OUTAGE || (counts && known->charged < judge->limits.attempts))) {
+                broken(judge, 11, "%" PRId64 " is rejected after %d attempts, the last one %s",
+                       seen->offset, known->charged, outcome_name(outcome));
+        }
 }
 
 static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen) {
@@ -572,7 +679,103 @@ static void invariant_14_reading_goes_on(Judge *judge, const Observation *seen) 
         }
 }
 
+/* Where the messages from the first one on are resolved to; -1: no further. */
+static int64_t watermark_of(const Epoch *epoch) {
+        int64_t watermark = -1;
+        for (size_t i = 0; i < epoch->n && (epoch->known[i].resolved); i++) {
+                watermark = epoch->known[i].offset + 1;
+        }
+        return watermark;
+}
+
+/* A revoke waits for what is at the database and for its commit, and not for ever. */
+static void invariant_16_drains(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_UNASSIGN && judge->revoking &&
+            !judge->revoke_failed && judge->hurry_us < 0 && !judge->released &&
+            seen->now < judge->revoked_us + judge->limits.drain_us) {
+                for (size_t i = 0; i < judge->n_epochs; i++) {
+                        const Epoch *epoch = &judge->epochs[i];
+                        int64_t watermark = epoch->phase == PHASE_REVOKED && !epoch->lost &&
+                                                            !epoch->gone && !epoch->dead &&
+                                                            !epoch->doubted
+                                                    ? watermark_of(epoch)
+                                                    : -1;
+                        if (watermark > epoch->confirmed && watermark > epoch->looked) {
+                                broken(judge, 7,
+                                       "partition %d is let go at %" PRId64 ", committed %" PRId64,
+                                       epoch->partition, watermark, epoch->confirmed);
+                        }
+                }
+        }
+        if (seen->type != OBSERVED_QUIET || !judge->revoking) {
+                return;
+        }
+        if (judge->hurry_us >= 0 && seen->now >= judge->hurry_us + LAST_COMMIT_US) {
+                broken(judge, 16, "a revoke is not answered after %" PRId64 " us",
+                       seen->now - judge->revoked_us);
+        }
+        bool waits = judge->look_open || judge->committing || judge->looked;
+        for (size_t i = 0; i < judge->n_batches; i++) {
+                for (size_t k = 0; k < judge->batches[i].n; k++) {
+                        const Epoch *epoch = find_epoch(judge, judge->batches[i].items[k].epoch);
+                        waits = waits || (epoch != NULL && epoch->phase == PHASE_REVOKED);
+                }
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                waits = waits || (seen->items[i].c == PARTITION_DRAINING &&
+                                  seen->items[i].offset > seen->items[i].a);
+        }
+        if (!waits) {
+                broken(judge, 16, "a revoke waits for nothing");
+        }
+}
+
+static void invariant_16_the_last_commit(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_QUIET || !judge->flushed || judge->flush_failed ||
+            judge->look_open || judge->looked || judge->committing) {
+                return;
+        }
+        for (size_t i = 0; i < seen->n_items; i++) {
+                if (seen->items[i].c == PARTITION_ACTIVE &&
+                    seen->items[i].offset > seen->items[i].a) {
+                        broken(judge, 16, "partition %d: nothing commits %" PRId64,
+                               seen->items[i].partition, seen->items[i].offset);
+                }
+        }
+}
+
+static void invariant_19_nothing_is_forgotten(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_QUIET || judge->stopped) {
+                return;
+        }
+        int64_t deadline = seen->numbers[NUMBER_DEADLINE];
+        for (size_t i = 0; i < judge->n_retries; i++) {
+                if (judge->retries[i].from_us > seen->now && judge->retries[i].us < deadline) {
+                        broken(judge, 19, "%" PRId64 " is due, and nobody is told",
+                               judge->retries[i].offset);
+                }
+        }
+        if (judge->batch_due_us > seen->now && judge->batch_due_us < deadline) {
+                broken(judge, 19, "a batch is due, and nobody is told");
+        }
+}
+
 static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                if (epoch != NULL && epoch->phase != PHASE_ASSIGNED && epoch->revoked_quiet) {
+                        broken(judge, 15,
+                               "partition %d was revoked, and %" PRId64 " is to be tried again",
+                               epoch->partition, seen->c);
+                }
+        }
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_SEEK) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                if (epoch != NULL && epoch->adopt_failed) {
+                        broken(judge, 12, "partition %d starts, and its row is somebody else's",
+                               epoch->partition);
+                }
+        }
         bool order = seen->type == OBSERVED_ACTION &&
                      (seen->kind == ENGINE_SAVE || seen->kind == ENGINE_RESTART ||
                       seen->kind == ENGINE_REJECT);
@@ -661,30 +864,37 @@ typedef struct Rule {
 
 static const Rule rules[] = {
         {invariant_1_committed_is_resolved},
+        {invariant_1_doubt_is_not_read},
         {invariant_4_commits_rise},
         {invariant_5_one_commit_of_what_is_owned},
         {invariant_6_rows_rise},
         {invariant_7_no_overlapping_starts},
         {invariant_8_starts_are_wanted},
+        {invariant_9_unknown_is_not_repeated},
         {invariant_10_retries_wait},
         {invariant_11_attempts_are_bounded},
+        {invariant_11_rejected_after_its_attempts},
         {invariant_12_accepted_is_done},
         {invariant_13_limits_hold},
         {invariant_14_reading_goes_on},
         {invariant_15_nothing_of_what_was_let_go},
+        {invariant_16_drains},
+        {invariant_16_the_last_commit},
         {invariant_16_shutdown_in_order},
         {invariant_17_no_timer_fires_early},
         {invariant_18_the_books_agree},
+        {invariant_19_nothing_is_forgotten},
 };
 
 const JudgeRule judge_rules[] = {
-        {1, "what is below a commit is resolved"},
+        {1, "what is below a commit is resolved, and what may be another log is not read on"},
         {2, "a partition has one batch at the database, which begins where the one before ended"},
         {4, "commits rise"},
         {5, "one commit in flight, after a look, of what is owned"},
         {6, "rows rise between their fences"},
         {7, "no two restarts of a host at once"},
         {8, "only what is wanted and not done is restarted, and nothing after the stop"},
+        {9, "an unknown end is not repeated unless on_unknown says so"},
         {10, "attempts wait as long as they should"},
         {11, "attempts are bounded, and charged as they should be"},
         {12, "accepted means done: the fence has moved, the restart ended well"},
@@ -694,6 +904,7 @@ const JudgeRule judge_rules[] = {
         {16, "the shutdown's steps come in order, and nothing begins after the first"},
         {17, "no timer fires early"},
         {18, "received = finished + in flight + waiting"},
+        {19, "what waits for its time is told of in time"},
 };
 const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 
@@ -703,8 +914,8 @@ const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 static void book_fetched(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen);
         int64_t offset = seen->type == OBSERVED_ENDED ? seen->offset - 1 : seen->offset;
-        if (!epoch->active || offset < epoch->start || judge->stopped ||
-            find_known(epoch, offset) != NULL) {
+        if (!epoch->active || epoch->phase != PHASE_ASSIGNED || offset < epoch->start ||
+            judge->stopped || find_known(epoch, offset) != NULL) {
                 return;
         }
         epoch->known = grow(epoch->known, epoch->n, &epoch->capacity, sizeof(Known));
@@ -713,6 +924,7 @@ static void book_fetched(Judge *judge, const Observation *seen) {
                 epoch->known[at] = epoch->known[at - 1];
         }
         epoch->known[at] = (Known){.offset = offset,
+                                   .gap = seen->type == OBSERVED_ENDED,
                                    .ended_us = -1,
                                    .due_us = -1,
                                    .resolved = is_passed(epoch, offset) && offset < epoch->fence};
@@ -765,6 +977,12 @@ static void book_batch_end(Judge *judge, const Observation *seen) {
                 return; /* the judge came late, or it was empty */
         }
         bool saved = !fences && seen->kind == BATCH_SAVED;
+        bool failed =
+                fences ? !seen->ok : seen->kind == BATCH_OUTAGE || seen->kind == BATCH_UNKNOWN;
+        if (failed) {
+                judge->failures[judge->n_failures % FAILURES].batch = seen->id;
+                judge->failures[judge->n_failures++ % FAILURES].us = seen->now;
+        }
         for (size_t i = 0; i < batch->n; i++) {
                 const ObservedItem *part = &batch->items[i];
                 Epoch *epoch = part->d != 0 ? find_epoch(judge, part->epoch) : NULL;
@@ -783,6 +1001,31 @@ static void book_batch_end(Judge *judge, const Observation *seen) {
         *batch = judge->batches[--judge->n_batches];
 }
 
+static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen) {
+        Known *known = find_known(epoch, seen->c);
+        if (known == NULL) {
+                return;
+        }
+        known->due_us = known->ended_us + seen->b;
+        judge->retries = grow(judge->retries, judge->n_retries, &judge->retries_capacity,
+                              sizeof(*judge->retries));
+        judge->retries[judge->n_retries].epoch = epoch->epoch;
+        judge->retries[judge->n_retries].offset = seen->c;
+        judge->retries[judge->n_retries].from_us = known->due_us;
+        /* It may have waited for its other handler first. */
+        judge->retries[judge->n_retries++].us = seen->now + seen->b;
+}
+
+/* It is tried again, or has ended. */
+static void forget_retry(Judge *judge, uint64_t epoch, int64_t offset) {
+        for (size_t i = 0; i < judge->n_retries; i++) {
+                if (judge->retries[i].epoch == epoch && judge->retries[i].offset == offset) {
+                        judge->retries[i] = judge->retries[--judge->n_retries];
+                        return;
+                }
+        }
+}
+
 static void book_run(Judge *judge, const Observation *seen) {
         RunKnown *run = calloc(1, sizeof(*run) + seen->n_items * sizeof(ObservedItem));
         RunKnown **bucket = &judge->runs[seen->id % RUN_BUCKETS];
@@ -795,6 +1038,7 @@ static void book_run(Judge *judge, const Observation *seen) {
                 if (known != NULL) {
                         known->in_run = run->id;
                         known->due_us = -1;
+                        forget_retry(judge, run->items[i].epoch, run->items[i].offset);
                 }
         }
         run->next = *bucket;
@@ -834,6 +1078,7 @@ static void book_run_end(Judge *judge, const Observation *seen) {
                 }
                 known->in_run = 0;
                 known->ended_us = seen->now;
+                known->outcome = outcome;
                 known->restarted =
                         outcome_is_success(outcome) ||
                         (outcome == OUTCOME_UNKNOWN && judge->limits.on_unknown == ON_UNKNOWN_DONE);
@@ -849,6 +1094,7 @@ static void book_finished(Judge *judge, const Observation *seen) {
         Known *known = find_ended(judge, seen, &epoch);
         judge->finished[seen->a] += seen->numbers[5] == 0; /* what is no message is not counted */
         if (known != NULL) {
+                forget_retry(judge, epoch->epoch, seen->offset);
                 known->resolved = seen->a != FINISH_RELEASED;
                 known->released = !known->resolved;
                 known->in_run = 0;
@@ -857,8 +1103,17 @@ static void book_finished(Judge *judge, const Observation *seen) {
 
 static void book_partition(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen);
-        if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
+        if (seen->type == OBSERVED_LOOKED_UP && seen->ok && epoch->active) {
+                epoch->doubted = false;
+        } else if ((seen->type == OBSERVED_VANISHED || seen->type == OBSERVED_OUT_OF_RANGE) &&
+                   epoch->active && epoch->phase == PHASE_ASSIGNED) {
+                epoch->doubted = true;
+                epoch->out_of_range = epoch->out_of_range || seen->type == OBSERVED_OUT_OF_RANGE;
+        } else if (seen->type == OBSERVED_ADOPTED) {
+                epoch->adopt_failed = seen->kind != ADOPT_OK;
+        } else if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
                 epoch->looked = seen->a;
+                epoch->adopt_failed = false;
         } else if (seen->type == OBSERVED_SOURCE_READ && seen->ok && !epoch->active) {
                 epoch->fence = seen->a >= 0 ? seen->b : -1;
                 epoch->decided = seen->d != 0;
@@ -882,12 +1137,16 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_SAVE_EACH:
         case ENGINE_READ_FENCES:
         case ENGINE_REJECT:
+                judge->batch_due_us = -1;
                 book_order(judge, seen);
                 break;
         case ENGINE_RESTART:
                 book_run(judge, seen);
                 break;
         case ENGINE_FINISHED:
+                if (seen->a == FINISH_RELEASED) {
+                        judge->batch_due_us = -1; /* it may have been of the batch */
+                }
                 book_finished(judge, seen);
                 break;
         case ENGINE_ADOPT:
@@ -928,13 +1187,17 @@ static void book_action(Judge *judge, const Observation *seen) {
                 break;
         case ENGINE_NOTE:
                 if (seen->a == NOTE_RETRY && epoch != NULL) {
-                        Known *known = find_known(epoch, seen->c);
-                        if (known != NULL) {
-                                known->due_us = known->ended_us + seen->b;
-                        }
+                        book_retry(judge, epoch, seen);
+                } else if (seen->a == NOTE_BATCH_RETRY && !judge->revoking) {
+                        judge->batch_due_us = seen->now + seen->b;
+                } else if (seen->a == NOTE_PARTITION_STOPPED && epoch != NULL) {
+                        epoch->active = epoch->out_of_range = epoch->doubted = false;
+                        judge->batch_due_us = -1;
                 }
                 break;
         case ENGINE_LOOK_UP:
+                judge->batch_due_us = -1; /* it may be of this partition, and is given up then */
+                break;
         case ENGINE_READ_SOURCE:
         case ENGINE_RESUME:
                 break;
@@ -963,6 +1226,10 @@ static const Epoch *find_revoked(const Judge *judge, const ObservedItem *item) {
 
 static void book_revoked(Judge *judge, const Observation *seen) {
         judge->revoking = true;
+        judge->revoked_us = seen->now;
+        judge->hurry_us = -1;
+        judge->revoke_failed = false;
+        judge->batch_due_us = -1;
         for (size_t i = 0; i < seen->n_items; i++) {
                 const Epoch *revoked = find_revoked(judge, &seen->items[i]);
                 for (size_t k = 0; revoked != NULL && k < judge->n_epochs; k++) {
@@ -980,14 +1247,23 @@ static void book(Judge *judge, const Observation *seen) {
         judge->now = seen->now;
         switch (seen->type) {
         case OBSERVED_TICK:
-        case OBSERVED_DATABASE_UP:
         case OBSERVED_TYPES:
+                break;
+        case OBSERVED_DATABASE_UP:
+                memset(judge->failures, 0, sizeof(judge->failures));
+                judge->batch_due_us = -1;
                 break;
         case OBSERVED_QUIET:
                 /* What was ordered before it may be taken after it, up to here. */
                 judge->stopped_quiet = judge->stopped;
+                if (judge->revoking && judge->hurry_us < 0 &&
+                    seen->now >= judge->revoked_us + judge->limits.drain_us) {
+                        judge->hurry_us = seen->now;
+                }
                 for (size_t i = 0; i < judge->n_epochs; i++) {
-                        judge->epochs[i].lost_quiet = judge->epochs[i].lost;
+                        Epoch *epoch = &judge->epochs[i];
+                        epoch->lost_quiet = epoch->lost;
+                        epoch->revoked_quiet = epoch->phase == PHASE_REVOKED;
                 }
                 break;
         case OBSERVED_ASSIGNED:
@@ -1015,6 +1291,17 @@ static void book(Judge *judge, const Observation *seen) {
                 book_run_end(judge, seen);
                 break;
         case OBSERVED_COMMITTED_SEEN:
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                        bool answered = seen->ok && seen->items[i].a;
+                        judge->revoke_failed = judge->revoke_failed || !answered;
+                        judge->flush_failed = judge->flush_failed || !answered;
+                        if (epoch != NULL) {
+                                epoch->unseen = !answered;
+                                epoch->gone =
+                                        answered && seen->items[i].offset < 0 && !epoch->starting;
+                        }
+                }
                 judge->looked = judge->look_open && seen->ok;
                 judge->look_open = false;
                 break;
@@ -1022,6 +1309,9 @@ static void book(Judge *judge, const Observation *seen) {
                 judge->committing = false;
                 for (size_t i = 0; i < seen->n_items; i++) {
                         Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                        judge->revoke_failed =
+                                judge->revoke_failed || !seen->ok || !seen->items[i].a;
+                        judge->flush_failed = judge->flush_failed || !seen->ok || !seen->items[i].a;
                         if (epoch != NULL && seen->items[i].a) {
                                 epoch->confirmed = seen->items[i].b;
                         }
@@ -1037,6 +1327,8 @@ static void book(Judge *judge, const Observation *seen) {
                 judge->released = true;
                 break;
         case OBSERVED_FLUSH:
+                judge->flushed = true;
+                judge->flush_failed = judge->revoking;
                 break;
         case OBSERVED_ACTION:
                 book_action(judge, seen);

@@ -258,7 +258,9 @@ static void database_goes_back(World *world) {
                 if (was != NULL && (is == NULL || is->id != was->id)) {
                         return; /* a source would be gone that somebody decided on: another story */
                 }
-                log->reset = log->reset || (is != NULL && is->is_decided); /* obeyed once more */
+                /* It is obeyed once more, as soon as somebody looks. */
+                log->restored = log->restored || (is != NULL && is->is_decided);
+                log->reset = log->reset || log->restored;
                 for (size_t i = 0; was != NULL && i < log->n; i++) {
                         Fate *fate = &log->fates[i];
                         bool lost = store_rows(was, fate->offset) > store_rows(is, fate->offset) ||
@@ -275,6 +277,9 @@ static void database_goes_back(World *world) {
                 store_order_deinit(&world->ghosts[--world->n_ghosts]);
         }
         doubt_all(world);
+        for (int p = 0; p < BROKER_PARTITIONS; p++) {
+                world->logs[p].skipped = 0;
+        }
         mix(world, 77);
 }
 
@@ -363,6 +368,7 @@ static void remake(World *world, int partition) {
         trace(world, "KAFKA partition %d is made again", partition);
         broker_remake(&world->broker, partition);
         log->n = log->resolved = 0;
+        log->skipped = 0;
         log->committed = -1;
         log->remade = source != NULL;
         log->cut = false;
@@ -408,6 +414,7 @@ static void lose_database(World *world) {
                         fate->restarts = 0;
                 }
                 log->reset = true;
+                log->skipped = 0;
         }
         /* The ids go on: that a source of the new one has the id and the fence of another one of
          * the old one, under a daemon that runs, is left out. */
@@ -435,6 +442,8 @@ static void reset_offset(World *world, int partition) {
                 Fate *fate = &log->fates[i];
                 fate->excused = fate->excused || fate->offset < to;
         }
+        const StoreSource *source = store_live(&world->store, partition);
+        log->skipped = source != NULL && to > source->fence ? to : 0;
         broker_reset(&world->broker, partition, to);
         log->committed = to;
         log->reset = true;
@@ -496,6 +505,7 @@ static void decide(World *world, int partition) {
                 log->remade = log->cut = false;
         }
         log->reset = true;
+        log->skipped = 0;
         log->decided_us = world->now;
         log->resolved = 0;
         for (size_t i = 0; i < log->n; i++) {
@@ -582,7 +592,10 @@ static void trouble(World *world, Daemon *daemon, int partition) {
                 trace(world, "  %d  is frozen", daemon->slot);
                 break;
         case 5:
-                if (daemon_is_awake(daemon)) {
+                for (int i = 0; i < 3 && daemon_is_awake(daemon); i++) {
+                        daemon_stray(daemon, partition);
+                }
+                if (daemon_is_awake(daemon) && chance(world, 50)) {
                         daemon_doubt(daemon, partition, chance(world, 30));
                 }
                 break;
@@ -751,6 +764,17 @@ static void heal(World *world) {
         }
         for (int p = 0; p < world->broker.n_partitions; p++) {
                 const Log *log = &world->logs[p];
+                const StoreSource *source = store_live(&world->store, p);
+                const Daemon *owner = owner_of(world, p);
+                if (source == NULL || source->fence < world->broker.logs[p].committed) {
+                        broken(world, 2, "partition %d is committed beyond its fence", p);
+                }
+                if (source->is_decided && !log->restored) {
+                        broken(world, 4, "partition %d: what was decided can be obeyed again", p);
+                }
+                if (owner->parts[p]->user->save_alone) {
+                        broken(world, 19, "partition %d does not share its batches again", p);
+                }
                 for (size_t k = 0; k < log->n; k++) {
                         const Fate *fate = &log->fates[k];
                         if (!fate->excused && !world_is_resolved(world, p, fate)) {

@@ -62,6 +62,7 @@ typedef struct Log {
         bool remade, reset;   /* the operator has to say something */
         bool cut;             /* it lost its end: nothing is produced until he has */
         int64_t committed;    /* as the group has it; to see that it never goes down */
+        int64_t skipped;      /* the operator's tool skipped what is below */
         int64_t decided_us;   /* newest decision */
         uint64_t incarnation; /* to which the live source belongs */
 } Log;
@@ -224,6 +225,9 @@ void daemon_live(Daemon *daemon);
 void daemon_tick(Daemon *daemon);
 int64_t daemon_deadline(const Daemon *daemon);
 void daemon_database_up(Daemon *daemon);
+/* A message of a burst that was read before its partition was paused or revoked, or after the stop.
+ */
+void daemon_stray(Daemon *daemon, int partition);
 void daemon_doubt(Daemon *daemon, int partition, bool out_of_range);
 bool daemon_is_awake(const Daemon *daemon);
 /* Something of its batches at the server goes on while nobody looks. */
