@@ -60,6 +60,7 @@ typedef struct Log {
         size_t n, capacity;
         size_t resolved;      /* so many of the first are known to be resolved or excused */
         bool remade, reset;   /* the operator has to say something */
+        bool restored;        /* a database that came back has a decision that was obeyed */
         bool cut;             /* it lost its end: nothing is produced until he has */
         int64_t committed;    /* as the group has it; to see that it never goes down */
         int64_t skipped;      /* the operator's tool skipped what is below */
