@@ -1,6 +1,7 @@
 #include "broker.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,10 @@ void broker_produce(Broker *broker, int partition, int64_t gap, int32_t kind, in
         log->records[log->n++] = (BrokerRecord){log->high++, kind, host};
 }
 
+void broker_skip(Broker *broker, int partition, int64_t n) {
+        broker->logs[partition].high += n;
+}
+
 const BrokerRecord *broker_fetch(const Broker *broker, int partition, int64_t offset) {
         const BrokerLog *log = &broker->logs[partition];
         size_t from = 0, to = log->n;
@@ -60,15 +65,19 @@ void broker_compact(Broker *broker, int partition, size_t index) {
         }
 }
 
-void broker_expire(Broker *broker, int partition, int64_t low) {
+BrokerAnswer broker_expire(Broker *broker, int partition, int64_t low) {
         BrokerLog *log = &broker->logs[partition];
         size_t n = 0;
+        if (low > log->high) {
+                return BROKER_OUT_OF_RANGE;
+        }
         while (n < log->n && log->records[n].offset < low) {
                 n++;
         }
         memmove(log->records, log->records + n, (log->n - n) * sizeof(*log->records));
         log->n -= n;
         log->low = low > log->low ? low : log->low;
+        return BROKER_OK;
 }
 
 void broker_truncate(Broker *broker, int partition, int64_t high) {
@@ -84,6 +93,7 @@ void broker_remake(Broker *broker, int partition) {
         log->n = 0;
         log->low = log->high = 0;
         log->committed = -1;
+        log->metadata[0] = '\0';
         log->ours = false;
         log->incarnation = ++broker->incarnations;
 }
@@ -95,13 +105,22 @@ static void tell(BrokerMember *member, BrokerTellType type, unsigned partitions,
         member->inbox[member->n_inbox++] = (BrokerTell){type, member->id, partitions, at};
 }
 
-static bool anybody(const Broker *broker) {
+bool broker_is_empty(const Broker *broker) {
         for (int i = 0; i < BROKER_MEMBERS; i++) {
                 if (broker->members[i].id != 0) {
-                        return true;
+                        return false;
                 }
         }
-        return false;
+        return true;
+}
+
+/* It speaks with the coordinator. It joins again once it has given back what it has to, and has
+ * heard what it was told. */
+static void rejoin(Broker *broker, BrokerMember *member) {
+        if (broker->preparing && member->n_inbox == 0 && member->giving_back == 0 &&
+            (broker->cooperative || member->owned == 0)) {
+                member->rejoined = true;
+        }
 }
 
 static void rebalance(Broker *broker, int64_t now) {
@@ -115,16 +134,46 @@ static void rebalance(Broker *broker, int64_t now) {
                 if (member->id == 0) {
                         continue;
                 }
-                member->rejoined = broker->cooperative || member->owned == 0;
-                if (!member->rejoined) {
+                member->rejoined = false;
+                if (!broker->cooperative && member->owned != 0) {
                         tell(member, TELL_REVOKE, member->owned, now);
                 }
         }
 }
 
+/* Whoever has gone: a group without a member begins a generation as well. */
+static void go_on(Broker *broker, int64_t now) {
+        if (!broker_is_empty(broker)) {
+                rebalance(broker, now);
+        } else {
+                broker->preparing = false;
+                broker->generation++;
+        }
+}
+
+/* The one that died in @slot makes room; nobody will speak for it. */
+static void set_aside(Broker *broker, int slot) {
+        int to = BROKER_SLOTS;
+        for (int i = BROKER_SLOTS; i < BROKER_MEMBERS; i++) {
+                if (broker->members[i].id == 0) {
+                        to = i;
+                        break;
+                }
+                if (broker->members[i].id < broker->members[to].id) {
+                        to = i;
+                }
+        }
+        broker->members[to] = broker->members[slot];
+        broker->members[slot] = (BrokerMember){0};
+}
+
 uint64_t broker_join(Broker *broker, int slot, int64_t now) {
+        if (broker->members[slot].id != 0) {
+                set_aside(broker, slot);
+        }
         broker->members[slot] =
                 (BrokerMember){.id = ++broker->ids, .generation = -1, .seen_us = now};
+        broker->founded = true;
         rebalance(broker, now);
         broker->members[slot].rejoined = true;
         broker_tick(broker, now);
@@ -132,9 +181,9 @@ uint64_t broker_join(Broker *broker, int slot, int64_t now) {
 }
 
 void broker_leave(Broker *broker, int slot, int64_t now) {
-        broker->members[slot] = (BrokerMember){0};
-        if (anybody(broker)) {
-                rebalance(broker, now);
+        if (broker->members[slot].id != 0) {
+                broker->members[slot] = (BrokerMember){0};
+                go_on(broker, now);
         }
         broker_tick(broker, now);
 }
@@ -143,7 +192,7 @@ void broker_add_partition(Broker *broker, int64_t now) {
         if (broker->n_partitions < BROKER_PARTITIONS) {
                 BrokerLog *log = &broker->logs[broker->n_partitions++];
                 *log = (BrokerLog){.committed = -1, .incarnation = ++broker->incarnations};
-                if (anybody(broker)) {
+                if (!broker_is_empty(broker)) {
                         rebalance(broker, now);
                         broker_tick(broker, now);
                 }
@@ -151,7 +200,13 @@ void broker_add_partition(Broker *broker, int64_t now) {
 }
 
 void broker_heartbeat(Broker *broker, int slot, int64_t now) {
-        broker->members[slot].seen_us = now;
+        BrokerMember *member = &broker->members[slot];
+        bool was = member->rejoined;
+        member->seen_us = now;
+        rejoin(broker, member);
+        if (member->rejoined && !was) {
+                broker_tick(broker, now);
+        }
 }
 
 void broker_given_back(Broker *broker, int slot, unsigned partitions, int64_t now) {
@@ -164,23 +219,93 @@ void broker_given_back(Broker *broker, int slot, unsigned partitions, int64_t no
         if (broker->cooperative) {
                 rebalance(broker, now);
         }
-        member->rejoined = true;
+        rejoin(broker, member);
         broker_tick(broker, now);
 }
 
-/* What each member should have: members in the order of their ids, partitions in theirs. */
-static void plan(const Broker *broker, unsigned target[BROKER_MEMBERS]) {
-        int order[BROKER_MEMBERS], n = 0;
+/* --- who has what ------------------------------------------------------------------------- */
+
+/* The members as their ids sort; how many. */
+static int members_in_order(const Broker *broker, int order[BROKER_MEMBERS]) {
+        int n = 0;
         for (int i = 0; i < BROKER_MEMBERS; i++) {
-                target[i] = 0;
-                if (broker->members[i].id == 0) {
+                uint64_t id = broker->members[i].id;
+                int at = n;
+                if (id == 0) {
                         continue;
                 }
-                int at = n++;
-                for (; at > 0 && broker->members[order[at - 1]].id > broker->members[i].id; at--) {
+                for (; !broker->by_slot && at > 0 && broker->members[order[at - 1]].id > id; at--) {
                         order[at] = order[at - 1];
                 }
                 order[at] = i;
+                n++;
+        }
+        return n;
+}
+
+static int count(unsigned partitions) {
+        return __builtin_popcount(partitions);
+}
+
+/* The place in @order of who has the fewest (most), of equals the first (last). */
+static int poorest(const unsigned target[BROKER_MEMBERS], const int *order, int n) {
+        int found = 0;
+        for (int i = 1; i < n; i++) {
+                found = count(target[order[i]]) < count(target[order[found]]) ? i : found;
+        }
+        return found;
+}
+
+static int richest(const unsigned target[BROKER_MEMBERS], const int *order, int n) {
+        int found = 0;
+        for (int i = 1; i < n; i++) {
+                found = count(target[order[i]]) >= count(target[order[found]]) ? i : found;
+        }
+        return found;
+}
+
+/*
+ * As librdkafka's cooperative-sticky: everybody keeps what it has; what nobody has goes to the
+ * poorest, the highest first (in a group that has nothing yet, the lowest); then one after the
+ * other goes from the rich to the poor.
+ */
+static void plan_sticky(const Broker *broker, const int *order, int n,
+                        unsigned target[BROKER_MEMBERS]) {
+        unsigned all = (1u << broker->n_partitions) - 1, left[BROKER_MEMBERS], taken = 0;
+        int movable[BROKER_PARTITIONS], n_movable = 0;
+        for (int i = 0; i < n; i++) {
+                left[order[i]] = target[order[i]] = broker->members[order[i]].owned & all;
+                taken |= target[order[i]];
+        }
+        for (int i = richest(left, order, n); left[order[i]] != 0; i = richest(left, order, n)) {
+                movable[n_movable++] = __builtin_ctz(left[order[i]]);
+                left[order[i]] &= left[order[i]] - 1;
+        }
+        for (int i = 0; i < broker->n_partitions; i++) {
+                int p = taken == 0 ? i : broker->n_partitions - 1 - i;
+                if ((taken & 1u << p) == 0) {
+                        target[order[poorest(target, order, n)]] |= 1u << p;
+                }
+        }
+        for (int i = 0; i < n_movable; i++) {
+                int to = order[poorest(target, order, n)], from = to;
+                for (int k = 0; k < n; k++) {
+                        from = target[order[k]] & 1u << movable[i] ? order[k] : from;
+                }
+                if (count(target[from]) > count(target[to]) + 1) {
+                        target[from] &= ~(1u << movable[i]);
+                        target[to] |= 1u << movable[i];
+                }
+        }
+}
+
+/* What each member should have. */
+static void plan(const Broker *broker, unsigned target[BROKER_MEMBERS]) {
+        int order[BROKER_MEMBERS], n = members_in_order(broker, order);
+        memset(target, 0, BROKER_MEMBERS * sizeof(*target));
+        if (broker->cooperative) {
+                plan_sticky(broker, order, n, target);
+                return;
         }
         for (int p = 0; n > 0 && p < broker->n_partitions; p++) {
                 int each = broker->n_partitions / n, more = broker->n_partitions % n;
@@ -192,6 +317,8 @@ static void plan(const Broker *broker, unsigned target[BROKER_MEMBERS]) {
                 target[order[who]] |= 1u << p;
         }
 }
+
+/* --- generations -------------------------------------------------------------------------- */
 
 static void generation_begin(Broker *broker, int64_t now) {
         unsigned target[BROKER_MEMBERS], taken = 0;
@@ -229,47 +356,40 @@ static void kick(BrokerMember *member, int64_t now) {
         member->owned = 0;
 }
 
+/* Who waits for the others is not asked for a heartbeat. */
+static int64_t session_end(const Broker *broker, const BrokerMember *member) {
+        return member->id == 0 || (broker->preparing && member->rejoined)
+                       ? INT64_MAX
+                       : member->seen_us + broker->session_us;
+}
+
 void broker_tick(Broker *broker, int64_t now) {
-        bool gone = false;
+        bool overdue = broker->preparing && now >= broker->prepare_until_us;
+        bool gone = false, all = true;
         for (int i = 0; i < BROKER_MEMBERS; i++) {
                 BrokerMember *member = &broker->members[i];
-                if (member->id != 0 && now - member->seen_us >= broker->session_us) {
+                if (now >= session_end(broker, member) ||
+                    (overdue && member->id != 0 && !member->rejoined)) {
                         kick(member, now);
                         gone = true;
                 }
         }
-        if (gone && anybody(broker)) {
-                rebalance(broker, now);
+        if (gone) {
+                go_on(broker, now);
         }
-        if (!broker->preparing) {
-                return;
-        }
-        bool all = true;
         for (int i = 0; i < BROKER_MEMBERS; i++) {
-                BrokerMember *member = &broker->members[i];
-                if (member->id != 0 && !member->rejoined) {
-                        if (now >= broker->prepare_until_us) {
-                                kick(member, now);
-                        } else {
-                                all = false;
-                        }
-                }
+                all = all && (broker->members[i].id == 0 || broker->members[i].rejoined);
         }
-        if (all) {
-                if (anybody(broker)) {
-                        generation_begin(broker, now);
-                }
-                broker->preparing = false;
+        if (broker->preparing && all) {
+                generation_begin(broker, now);
         }
 }
 
 int64_t broker_deadline(const Broker *broker) {
         int64_t due = broker->preparing ? broker->prepare_until_us : INT64_MAX;
         for (int i = 0; i < BROKER_MEMBERS; i++) {
-                const BrokerMember *member = &broker->members[i];
-                if (member->id != 0 && member->seen_us + broker->session_us < due) {
-                        due = member->seen_us + broker->session_us;
-                }
+                int64_t end = session_end(broker, &broker->members[i]);
+                due = end < due ? end : due;
         }
         return due;
 }
@@ -284,19 +404,57 @@ bool broker_told(Broker *broker, int slot, uint64_t id, int64_t now, BrokerTell 
         return true;
 }
 
+static void log_commit(BrokerLog *log, int64_t offset, const char *metadata) {
+        log->committed = offset;
+        snprintf(log->metadata, sizeof(log->metadata), "%s", metadata);
+        log->ours = strcmp(log->metadata, "ackd") == 0;
+}
+
+BrokerAnswer broker_commit_as(Broker *broker, uint64_t id, int64_t generation, int partition,
+                              int64_t offset, const char *metadata) {
+        for (int i = 0; id != 0 && i < BROKER_MEMBERS; i++) {
+                const BrokerMember *member = &broker->members[i];
+                if (member->id != id) {
+                        continue;
+                }
+                if (member->generation != generation || generation != broker->generation) {
+                        return BROKER_ILLEGAL_GENERATION;
+                }
+                log_commit(&broker->logs[partition], offset, metadata);
+                return BROKER_OK;
+        }
+        return BROKER_UNKNOWN_MEMBER;
+}
+
 bool broker_commit(Broker *broker, int slot, uint64_t id, int64_t generation, int partition,
                    int64_t offset) {
         const BrokerMember *member = &broker->members[slot];
-        if (id == 0 || member->id != id || member->generation != generation ||
-            generation != broker->generation) {
-                return false;
+        if (member->id == id && broker->preparing && member->rejoined) {
+                return false; /* behind its JoinGroup: another generation will have begun */
         }
-        broker->logs[partition].committed = offset;
-        broker->logs[partition].ours = true;
-        return true;
+        return broker_commit_as(broker, id, generation, partition, offset, "ackd") == BROKER_OK;
 }
 
-void broker_reset(Broker *broker, int partition, int64_t offset) {
-        broker->logs[partition].committed = offset;
-        broker->logs[partition].ours = false;
+BrokerAnswer broker_alter(Broker *broker, int partition, int64_t offset, const char *metadata) {
+        if (!broker_is_empty(broker)) {
+                return BROKER_UNKNOWN_MEMBER;
+        }
+        broker->founded = true;
+        log_commit(&broker->logs[partition], offset, metadata);
+        return BROKER_OK;
+}
+
+BrokerAnswer broker_forget(Broker *broker, int partition) {
+        if (!broker_is_empty(broker)) {
+                return BROKER_SUBSCRIBED;
+        }
+        if (!broker->founded) {
+                return BROKER_NO_GROUP;
+        }
+        log_commit(&broker->logs[partition], -1, "");
+        return BROKER_OK;
+}
+
+bool broker_reset(Broker *broker, int partition, int64_t offset) {
+        return broker_alter(broker, partition, offset, "") == BROKER_OK;
 }

@@ -436,15 +436,17 @@ static void reset_offset(World *world, int partition) {
         const BrokerLog *kafka = &world->broker.logs[partition];
         Log *log = &world->logs[partition];
         int64_t to = kafka->low + (int64_t)below(world, (uint64_t)(kafka->high - kafka->low) + 1);
-        trace(world, "TOOL  partition %d: committed %" PRId64 " -> %" PRId64, partition,
-              kafka->committed, to);
+        int64_t from = kafka->committed;
+        if (!broker_reset(&world->broker, partition, to)) {
+                return; /* the group has a member, if only a dead one */
+        }
+        trace(world, "TOOL  partition %d: committed %" PRId64 " -> %" PRId64, partition, from, to);
         for (size_t i = 0; i < log->n; i++) {
                 Fate *fate = &log->fates[i];
                 fate->excused = fate->excused || fate->offset < to;
         }
         const StoreSource *source = store_live(&world->store, partition);
         log->skipped = source != NULL && to > source->fence ? to : 0;
-        broker_reset(&world->broker, partition, to);
         log->committed = to;
         log->reset = true;
         mix(world, 79);
@@ -525,9 +527,11 @@ static void operator_acts(World *world, int partition) {
         if (world->logs[partition].remade || world->logs[partition].cut) {
                 return; /* with a tool's commit nobody could tell that it was made again */
         }
+        /* A tool is let in only while nobody is a member, which is rare. */
         if (chance(world, 15) && may_be_remade(world, partition)) {
                 remake(world, partition);
-        } else if (chance(world, 30) && is_idle(world, partition)) {
+        } else if (chance(world, broker_is_empty(&world->broker) ? 80 : 10) &&
+                   is_idle(world, partition)) {
                 reset_offset(world, partition);
         } else if (chance(world, 30)) {
                 lose_end(world, partition);
