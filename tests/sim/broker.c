@@ -74,8 +74,10 @@ BrokerAnswer broker_expire(Broker *broker, int partition, int64_t low) {
         while (n < log->n && log->records[n].offset < low) {
                 n++;
         }
-        memmove(log->records, log->records + n, (log->n - n) * sizeof(*log->records));
-        log->n -= n;
+        if (n > 0) {
+                memmove(log->records, log->records + n, (log->n - n) * sizeof(*log->records));
+                log->n -= n;
+        }
         log->low = low > log->low ? low : log->low;
         return BROKER_OK;
 }
