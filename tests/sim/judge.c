@@ -688,6 +688,17 @@ static int64_t watermark_of(const Epoch *epoch) {
         return watermark;
 }
 
+/* One of its messages has ended, and its row in `rejected` waits for a connection. */
+static bool waits_for_its_row(const Epoch *epoch) {
+        for (size_t i = 0; epoch != NULL && i < epoch->n; i++) {
+                const Known *known = &epoch->known[i];
+                if (!known->resolved && !known->released && !known->gap && known->in_run == 0) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 /* A revoke waits for what is at the database and for its commit, and not for ever. */
 static void invariant_16_drains(Judge *judge, const Observation *seen) {
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_UNASSIGN && judge->revoking &&
@@ -722,8 +733,10 @@ static void invariant_16_drains(Judge *judge, const Observation *seen) {
                 }
         }
         for (size_t i = 0; i < seen->n_items; i++) {
-                waits = waits || (seen->items[i].c == PARTITION_DRAINING &&
-                                  seen->items[i].offset > seen->items[i].a);
+                const ObservedItem *item = &seen->items[i];
+                waits = waits || (item->c == PARTITION_DRAINING &&
+                                  (item->offset > item->a ||
+                                   waits_for_its_row(find_epoch(judge, item->epoch))));
         }
         if (!waits) {
                 broken(judge, 16, "a revoke waits for nothing");

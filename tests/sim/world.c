@@ -727,6 +727,12 @@ static void heal(World *world) {
                         daemon_database_up(daemon);
                 }
         }
+        for (int p = 0; p < world->broker.n_partitions; p++) {
+                Daemon *owner = owner_of(world, p);
+                if (world->logs[p].remade && owner != NULL && owner->phase == DAEMON_RUNNING) {
+                        daemon_doubt(owner, p, false); /* Kafka tells sooner or later */
+                }
+        }
         for (bool done = false; !done;) {
                 done = true;
                 for (int i = 0; i < DAEMONS; i++) {
