@@ -446,7 +446,7 @@ static void reset_offset(World *world, int partition) {
                 fate->excused = fate->excused || fate->offset < to;
         }
         const StoreSource *source = store_live(&world->store, partition);
-        log->skipped = source != NULL && to > source->fence ? to : 0;
+        log->skipped = source != NULL && !source->is_decided && to > source->fence ? to : 0;
         log->committed = to;
         log->reset = true;
         mix(world, 79);
