@@ -1075,6 +1075,7 @@ void daemon_begin(Daemon *daemon) {
                                   : 0;
         daemon->config =
                 (EngineConfig){.format = {"host", "meta.id", "requested_at"},
+                               .start_latest = world->start_latest,
                                .save = world->save,
                                .restart = world->restart,
                                .allow = allow,

@@ -98,7 +98,6 @@ struct Judge {
                 int64_t us;
         } failures[FAILURES]; /* of batches; a ring */
         size_t n_failures;
-        int64_t batch_due_us; /* of the newest one that failed; -1: none */
         struct {
                 uint64_t epoch;
                 int64_t offset, from_us, us; /* it is due between these */
@@ -154,7 +153,7 @@ Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken_, void *user) {
         judge->broken = broken_;
         judge->user = user;
         judge->reading = true;
-        judge->revoked_us = judge->hurry_us = judge->batch_due_us = -1;
+        judge->revoked_us = judge->hurry_us = -1;
         judge->now = INT64_MIN;
         return judge;
 }
@@ -768,9 +767,6 @@ static void invariant_19_nothing_is_forgotten(Judge *judge, const Observation *s
                                judge->retries[i].offset);
                 }
         }
-        if (judge->batch_due_us > seen->now && judge->batch_due_us < deadline) {
-                broken(judge, 19, "a batch is due, and nobody is told");
-        }
 }
 
 static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observation *seen) {
@@ -1150,16 +1146,12 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_SAVE_EACH:
         case ENGINE_READ_FENCES:
         case ENGINE_REJECT:
-                judge->batch_due_us = -1;
                 book_order(judge, seen);
                 break;
         case ENGINE_RESTART:
                 book_run(judge, seen);
                 break;
         case ENGINE_FINISHED:
-                if (seen->a == FINISH_RELEASED) {
-                        judge->batch_due_us = -1; /* it may have been of the batch */
-                }
                 book_finished(judge, seen);
                 break;
         case ENGINE_ADOPT:
@@ -1201,16 +1193,11 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_NOTE:
                 if (seen->a == NOTE_RETRY && epoch != NULL) {
                         book_retry(judge, epoch, seen);
-                } else if (seen->a == NOTE_BATCH_RETRY && !judge->revoking) {
-                        judge->batch_due_us = seen->now + seen->b;
                 } else if (seen->a == NOTE_PARTITION_STOPPED && epoch != NULL) {
                         epoch->active = epoch->out_of_range = epoch->doubted = false;
-                        judge->batch_due_us = -1;
                 }
                 break;
         case ENGINE_LOOK_UP:
-                judge->batch_due_us = -1; /* it may be of this partition, and is given up then */
-                break;
         case ENGINE_READ_SOURCE:
         case ENGINE_RESUME:
                 break;
@@ -1242,7 +1229,6 @@ static void book_revoked(Judge *judge, const Observation *seen) {
         judge->revoked_us = seen->now;
         judge->hurry_us = -1;
         judge->revoke_failed = false;
-        judge->batch_due_us = -1;
         for (size_t i = 0; i < seen->n_items; i++) {
                 const Epoch *revoked = find_revoked(judge, &seen->items[i]);
                 for (size_t k = 0; revoked != NULL && k < judge->n_epochs; k++) {
@@ -1264,7 +1250,6 @@ static void book(Judge *judge, const Observation *seen) {
                 break;
         case OBSERVED_DATABASE_UP:
                 memset(judge->failures, 0, sizeof(judge->failures));
-                judge->batch_due_us = -1;
                 break;
         case OBSERVED_QUIET:
                 /* What was ordered before it may be taken after it, up to here. */
