@@ -30,6 +30,7 @@ const char *const tape_words[OBSERVED_TYPES] = {
         [OBSERVED_VANISHED] = "vanished",
         [OBSERVED_OUT_OF_RANGE] = "out-of-range",
         [OBSERVED_FETCHED] = "fetched",
+        [OBSERVED_ENDED] = "ended",
         [OBSERVED_SAVED] = "saved",
         [OBSERVED_DATABASE_UP] = "database-up",
         [OBSERVED_FENCES_READ] = "fences-read",
