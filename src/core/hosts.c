@@ -5,7 +5,7 @@
  * host while it waits share the next run; those that come while it runs wait for the one after it.
  * Hosts start in the order in which they became ready, so no host holds up another.
  *
- * What failed before stands in a queue of its own. While fresh hosts wait it gets one part in 32 of
+ * What failed before stands in a queue of its own. While fresh hosts wait it gets one part in 64 of
  * the slots and of their time, so 10,000 restarts that keep failing cost the good ones next to
  * nothing. Time, since a command that fails may take its whole timeout to do so.
  *
@@ -31,7 +31,7 @@
 
 enum {
         BUCKETS_MIN = 64,
-        AGAIN_SHARE = 32, /* one slot of so many, and of their time, is a retry's */
+        AGAIN_SHARE = 64, /* one slot of so many, and of their time, is a retry's */
         CROWD_SHARE = 2,  /* one place of so many is the most that retries fill */
         RESUME_SHARE = 8, /* fresh work starts again when one place of so many of these is free */
 };

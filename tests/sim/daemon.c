@@ -862,7 +862,7 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
         const Fate *fate = fate_of(daemon, message);
         const StoreSource *source = store_source(&world->store, message->partition->source);
         if (finish == FINISH_RELEASED || fate == NULL || world->logs[number].remade ||
-            source == NULL || fate->excused) {
+            source == NULL || fate->excused || fate->lost) {
                 return;
         }
         if (finish == FINISH_REJECTED && store_rejected(source, fate->offset) == NULL) {
@@ -893,7 +893,18 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
                 if (fate == NULL) {
                         continue;
                 }
-                if (fate->offset < daemon->world->logs[message->partition->partition].skipped) {
+                const Log *log = &daemon->world->logs[message->partition->partition];
+                const BrokerLog *kafka = &daemon->world->broker.logs[message->partition->partition];
+                const BrokerMember *member = &daemon->world->broker.members[daemon->slot];
+                bool owned = member->id == daemon->member && daemon->member != 0 &&
+                             (member->owned & 1u << message->partition->partition) != 0;
+                if (owned && fate->offset < kafka->committed && !log->reset && !log->remade &&
+                    !log->went_back) {
+                        broken(daemon->world, 3,
+                               "%" PRId64 " is restarted again, committed is %" PRId64,
+                               fate->offset, kafka->committed);
+                }
+                if (fate->offset < log->skipped) {
                         broken(daemon->world, 3,
                                "%" PRId64 " was skipped by the operator, and is restarted",
                                fate->offset);
@@ -1185,8 +1196,8 @@ static void leave(Daemon *daemon) {
         for (int i = 0; i < BROKER_PARTITIONS && committed && !daemon->failed; i++) {
                 const BrokerLog *log = &world->broker.logs[i];
                 const Log *mine = &world->logs[i];
-                if (log->committed < daemon->marks[i] && !mine->reset && !mine->remade &&
-                    !daemon->disturbed) {
+                if (log->committed >= 0 && log->committed < daemon->marks[i] && !mine->reset &&
+                    !mine->remade && !daemon->disturbed) {
                         broken(world, 16,
                                "partition %d: confirmed, but %" PRId64 " is not %" PRId64, i,
                                log->committed, daemon->marks[i]);

@@ -150,7 +150,7 @@ void world_committed(World *world, const Daemon *daemon, int partition, int64_t 
         }
         while (log->resolved < log->n && log->fates[log->resolved].offset < offset) {
                 const Fate *fate = &log->fates[log->resolved];
-                if (!fate->excused && !world_is_resolved(world, partition, fate)) {
+                if (!fate->excused && !fate->lost && !world_is_resolved(world, partition, fate)) {
                         broken(world, 1,
                                "partition %d: committed %" PRId64 ", but %" PRId64
                                " (kind %d) is not resolved: %d restarts",
@@ -250,17 +250,22 @@ static void database_goes_back(World *world) {
         if (!world->has_standby) {
                 return;
         }
-        trace(world, "DB    goes back");
         for (int p = 0; p < world->broker.n_partitions; p++) {
                 const StoreSource *was = store_live(&world->store, p);
                 const StoreSource *is = store_live(&world->standby, p);
-                Log *log = &world->logs[p];
                 if (was != NULL && (is == NULL || is->id != was->id)) {
                         return; /* a source would be gone that somebody decided on: another story */
                 }
                 if (is != NULL && !is->moved && world->logs[p].remade) {
                         return; /* see may_be_remade() */
                 }
+        }
+        trace(world, "DB    goes back");
+        for (int p = 0; p < world->broker.n_partitions; p++) {
+                const StoreSource *was = store_live(&world->store, p);
+                const StoreSource *is = store_live(&world->standby, p);
+                Log *log = &world->logs[p];
+                log->went_back = true;
                 /* It is obeyed once more, as soon as somebody looks. */
                 log->restored = log->restored || (is != NULL && is->is_decided);
                 log->reset = log->reset || log->restored;
@@ -269,7 +274,10 @@ static void database_goes_back(World *world) {
                         bool lost = store_rows(was, fate->offset) > store_rows(is, fate->offset) ||
                                     (store_rejected(was, fate->offset) != NULL &&
                                      store_rejected(is, fate->offset) == NULL);
-                        fate->excused = fate->excused || lost;
+                        /* A row of `rejected` below the fence that came back is missed by nobody.
+                         */
+                        fate->excused = fate->excused || (lost && fate->offset < is->fence);
+                        fate->lost = fate->lost || lost;
                 }
         }
         world->standby.ids = world->store.ids; /* a sequence is ahead of what is visible */
@@ -434,6 +442,7 @@ static void lose_database(World *world) {
                         fate->excused = fate->excused || fate->offset < world->broker.logs[p].high;
                         fate->restarts = 0;
                 }
+                log->went_back = true;
                 log->reset = true;
                 log->skipped = 0;
         }
@@ -450,6 +459,20 @@ static void lose_database(World *world) {
                 store_order_deinit(&world->ghosts[--world->n_ghosts]);
         }
         mix(world, 82);
+}
+
+/* The group's offsets expire, though it has members (a broker that lost its offsets topic). */
+static void expire_offsets(World *world, int partition) {
+        if (!may_be_remade(world, partition) || world->logs[partition].remade ||
+            world->logs[partition].cut) {
+                return;
+        }
+        trace(world, "KAFKA partition %d: its committed offset is gone", partition);
+        world->broker.logs[partition].committed = -1;
+        world->broker.logs[partition].ours = false;
+        world->logs[partition].committed = -1;
+        world->logs[partition].skipped = 0;
+        mix(world, 83);
 }
 
 /* Offsets moved by a tool: forward or back, never out of the log. */
@@ -567,6 +590,8 @@ static void operator_acts(World *world, int partition) {
         } else if (chance(world, broker_is_empty(&world->broker) ? 80 : 10) &&
                    is_idle(world, partition)) {
                 reset_offset(world, partition);
+        } else if (chance(world, 15)) {
+                expire_offsets(world, partition);
         } else if (chance(world, 30)) {
                 lose_end(world, partition);
         }
@@ -694,7 +719,11 @@ static void step(World *world) {
                 ghost_ends(world);
         } else if (dice < 735) {
                 daemon_server_works(daemon);
-        } else if (dice < 742) {
+        } else if (dice < 738) {
+                if (awake) {
+                        daemon_stray(daemon, partition);
+                }
+        } else if (dice < 746) {
                 operator_acts(world, partition);
         } else if (dice < 763) {
                 trouble(world, daemon, partition);
@@ -751,6 +780,9 @@ static void heal(World *world) {
                 until += (int64_t)world->logs[p].n * 3 * SECOND; /* a daemon may take one by one */
         }
         uint64_t turns = 0;
+        if (chance(world, 30)) {
+                database_goes_back(world);
+        }
         world->faults = false;
         world->kafka_back = world->database_back = world->table_back = world->locked_until = 0;
         trace(world, "HEAL");
@@ -821,7 +853,12 @@ static void heal(World *world) {
                 }
                 for (size_t k = 0; k < log->n; k++) {
                         const Fate *fate = &log->fates[k];
-                        if (!fate->excused && !world_is_resolved(world, p, fate)) {
+                        /* What was committed before PostgreSQL lost it was handled, and only its
+                         * row is owed. */
+                        bool saved = !world->save || store_rows(source, fate->offset) > 0 ||
+                                     store_rejected(source, fate->offset) != NULL;
+                        if (!fate->excused && !(fate->lost && saved) &&
+                            !world_is_resolved(world, p, fate)) {
                                 broken(world, 3, "partition %d: %" PRId64 " was never resolved", p,
                                        fate->offset);
                         }

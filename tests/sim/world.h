@@ -50,8 +50,8 @@ typedef struct Fate {
         RecordKind kind;
         int32_t host;
         int restarts; /* that ended well with this message among those that asked */
-        bool excused; /* it is gone from the log, skipped by the operator, or PostgreSQL lost what
-                         was known of it */
+        bool lost;    /* PostgreSQL lost what was known of it: it is to be done again */
+        bool excused; /* it is gone from the log, or the operator skipped it */
 } Fate;
 
 /* A partition as the world knows it, beside Broker.logs. */
@@ -60,6 +60,7 @@ typedef struct Log {
         size_t n, capacity;
         size_t resolved;      /* so many of the first are known to be resolved or excused */
         bool remade, reset;   /* the operator has to say something */
+        bool went_back;       /* PostgreSQL did: what is committed may be done again */
         bool restored;        /* a database that came back has a decision that was obeyed */
         bool cut;             /* it lost its end: nothing is produced until he has */
         int64_t committed;    /* as the group has it; to see that it never goes down */
