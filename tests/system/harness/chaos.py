@@ -153,7 +153,7 @@ def kill(world):
     try:
         with under_load(world, daemons) as load:
             # One that ended its work between the look and the kill is no hit, and is made up for.
-            while hits < world.kills and kills < 2 * world.kills:
+            while hits < world.kills and kills < 4 * world.kills + 10:
                 instance, misses = faults.stop_at_work(watch, daemons)
                 missed += misses
                 daemon = daemons[instance]
