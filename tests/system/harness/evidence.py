@@ -1,4 +1,4 @@
-"""What scripts/bench, scripts/chaos and scripts/mutate leave in docs/evidence."""
+"""What the runners of scripts/ leave in docs/evidence."""
 
 import json
 import os
