@@ -4,14 +4,15 @@
 
 #include <stdlib.h>
 
-/* NULL: no memory; the observation is left without its items, and whoever judges misses them. */
+/* Without memory: one that is not told; whoever judges misses it. */
 static ObservedItem *item_add(Engine *engine) {
+        static ObservedItem untold;
         if (engine->n_observed == engine->observed_capacity) {
                 size_t capacity =
                         engine->observed_capacity > 0 ? engine->observed_capacity * 2 : 64;
                 ObservedItem *items = realloc(engine->observed, capacity * sizeof(*items));
                 if (items == NULL) {
-                        return NULL;
+                        return &untold;
                 }
                 engine->observed = items;
                 engine->observed_capacity = capacity;
@@ -23,22 +24,18 @@ static ObservedItem *item_add(Engine *engine) {
 
 static ObservedItem *item_add_partition(Engine *engine, const Partition *partition) {
         ObservedItem *item = item_add(engine);
-        if (item != NULL) {
-                item->partition = partition->partition;
-                item->epoch = partition->epoch;
-        }
+        item->partition = partition->partition;
+        item->epoch = partition->epoch;
         return item;
 }
 
 static void item_add_message(Engine *engine, const Message *message) {
         const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
         ObservedItem *item = item_add_partition(engine, message->partition);
-        if (item != NULL) {
-                item->offset = message->offset;
-                item->a = restart->attempts;
-                item->b = restart->charged;
-                item->c = message->record;
-        }
+        item->offset = message->offset;
+        item->a = restart->attempts;
+        item->b = restart->charged;
+        item->c = message->record;
 }
 
 void observe_tell(Engine *engine, Observation *observation) {
@@ -71,9 +68,7 @@ void observe_facts_(Engine *engine, const Partition *partition, ObservationType 
                 observation.d = facts->is_decided;
                 for (size_t i = 0; i < facts->n_rejected; i++) {
                         ObservedItem *item = item_add(engine);
-                        if (item != NULL) {
-                                item->offset = facts->rejected[i];
-                        }
+                        item->offset = facts->rejected[i];
                 }
         }
         observe_partition_(engine, partition, observation);
@@ -83,18 +78,14 @@ void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
                     const int64_t *fences, const RefusedRow *refused, size_t n_refused) {
         for (size_t i = 0; fences != NULL && i < batch->n_parts; i++) {
                 ObservedItem *item = item_add_partition(engine, batch->parts[i].partition);
-                if (item != NULL) {
-                        item->epoch = batch->parts[i].epoch;
-                        item->offset = fences[i];
-                }
+                item->epoch = batch->parts[i].epoch;
+                item->offset = fences[i];
         }
         for (size_t i = 0; refused != NULL && i < n_refused; i++) {
                 ObservedItem *item = item_add(engine);
-                if (item != NULL) {
-                        item->partition = -1;
-                        item->a = refused[i].source;
-                        item->offset = refused[i].offset;
-                }
+                item->partition = -1;
+                item->a = refused[i].source;
+                item->offset = refused[i].offset;
         }
         observation.id = batch->id;
         observe_tell(engine, &observation);
@@ -104,11 +95,9 @@ void observe_commit_(Engine *engine, ObservationType type, const CommitResult *r
         const Commit *commit = &engine->commit;
         for (size_t i = 0; i < commit->n; i++) {
                 ObservedItem *item = item_add_partition(engine, commit->entries[i].partition);
-                if (item != NULL) {
-                        item->offset = results != NULL ? results[i].offset : -1;
-                        item->a = results != NULL && results[i].ok;
-                        item->b = commit->entries[i].offset;
-                }
+                item->offset = results != NULL ? results[i].offset : -1;
+                item->a = results != NULL && results[i].ok;
+                item->b = commit->entries[i].offset;
         }
         observe_tell(engine, &(Observation){.type = type, .partition = -1, .ok = results != NULL});
 }
@@ -130,12 +119,10 @@ static void observe_order(Engine *engine, const Batch *batch, Observation *obser
         for (size_t i = 0; i < batch->n_parts; i++) {
                 const BatchPart *part = &batch->parts[i];
                 ObservedItem *item = item_add_partition(engine, part->partition);
-                if (item != NULL) {
-                        item->epoch = part->epoch;
-                        item->a = part->expected;
-                        item->b = part->next;
-                        item->d = 1;
-                }
+                item->epoch = part->epoch;
+                item->a = part->expected;
+                item->b = part->next;
+                item->d = 1;
         }
 }
 
@@ -194,10 +181,8 @@ void observe_action_(Engine *engine, const EngineAction *action) {
                 for (size_t i = 0; i < engine->commit.n; i++) {
                         const CommitEntry *entry = &engine->commit.entries[i];
                         ObservedItem *item = item_add_partition(engine, entry->partition);
-                        if (item != NULL) {
-                                item->offset = entry->offset;
-                                item->a = entry->partition->state;
-                        }
+                        item->offset = entry->offset;
+                        item->a = entry->partition->state;
                 }
                 break;
         case ENGINE_FINISHED:
@@ -233,13 +218,11 @@ void observe_quiet_(Engine *engine) {
         list_for_each(link, &engine->partitions) {
                 const Partition *partition = container_of(link, Partition, link);
                 ObservedItem *item = item_add_partition(engine, partition);
-                if (item != NULL) {
-                        item->offset = partition->offsets.watermark;
-                        item->a = partition->committed;
-                        item->b = (int64_t)offsets_gap(&partition->offsets);
-                        item->c = partition->state;
-                        item->d = partition->held;
-                }
+                item->offset = partition->offsets.watermark;
+                item->a = partition->committed;
+                item->b = (int64_t)offsets_gap(&partition->offsets);
+                item->c = partition->state;
+                item->d = partition->held;
         }
         numbers[NUMBER_IN_FLIGHT] = (int64_t)engine->in_flight;
         numbers[NUMBER_BYTES] = (int64_t)engine->in_flight_bytes;

@@ -87,8 +87,10 @@ int partition_note(Partition *partition, EngineNote note, int64_t offset, int64_
 static int partition_say_stopped(Partition *partition) {
         const PartitionFacts *facts = &partition->facts, *told = &partition->told;
         partition->retry_us = partition->engine->now + STOPPED_AGAIN_US;
-        if (partition->told_stopped == partition->stopped && told->committed == facts->committed &&
-            told->source == facts->source && told->fence == facts->fence) {
+        if (partition->told_stopped != NULL &&
+            strcmp(partition->told_stopped, partition->stopped) == 0 &&
+            told->committed == facts->committed && told->source == facts->source &&
+            told->fence == facts->fence) {
                 return 0;
         }
         partition->told_stopped = partition->stopped;

@@ -4,6 +4,7 @@
  * saves_submit() and friends do.
  */
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ enum {
         LEAVE_US = 1500 * MS,
 };
 
-static const char *const allow[] = {"nobody*x", "h?",  "h1?", "S*e",  "*eb*",
+static const char *const allow[] = {"nobody*x", "h?",  "h??", "h???", "S*e", "*eb*",
                                     "*.*.*",    "*:*", "?a",  "x.0*", NULL};
 static const char *const deny[] = {"bad-*", NULL};
 
@@ -31,12 +32,16 @@ static void say(const Daemon *daemon, const char *text) {
         trace(daemon->world, "  %d  %s", daemon->slot, text);
 }
 
+/* So many allocations succeed; -1: all. */
+static int64_t memory_for(World *world) {
+        bool scarce = world->options.oom && below(world, world->scarcity) == 0;
+        return scarce ? (int64_t)below(world, 6) : -1;
+}
+
 /* An event: the engine is given memory that may run out; the world is not. */
 #define ENGINE(daemon, call)                                                                       \
         do {                                                                                       \
-                memory_engine(daemon->world->options.oom &&below(daemon->world, 400) == 0          \
-                                      ? (int64_t)below(daemon->world, 6)                           \
-                                      : -1);                                                       \
+                memory_engine(memory_for(daemon->world));                                          \
                 int r_ = (call);                                                                   \
                 memory_world();                                                                    \
                 daemon->world->events++;                                                           \
@@ -881,6 +886,32 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
         }
 }
 
+/* The templates of a command find in the payload what the message was read as. */
+static void check_lookup(const Daemon *daemon, const Run *run, const MessageBody *body) {
+        World *world = daemon->world;
+        const char *path = daemon->config.format.host;
+        Buffer found = {0};
+        char host[HOST_SIZE];
+        const char *why;
+        uint8_t address[16];
+        int r = message_lookup(body->value, body->value_size, path, &found);
+        bool read = r == 0 && host_canonical((const char *)found.data, found.size, host, &why) == 0;
+        if (!read || strcmp(host, run_host(run)) != 0) {
+                broken(world, 8, "{%s} of a message for %s is %.*s", path, run_host(run),
+                       (int)found.size, (const char *)found.data);
+        }
+        bool is_address =
+                inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+        if (host_is_address(host) != is_address) {
+                broken(world, 8, "whether %s is an address", host);
+        }
+        buffer_deinit(&found);
+        if (message_lookup(body->value, body->value_size, "nowhere.to.be", &found) == 0) {
+                broken(world, 8, "{nowhere.to.be} is found");
+        }
+        buffer_deinit(&found);
+}
+
 /* The host that is restarted is the one that each message means. */
 static void check_hosts(const Daemon *daemon, const Run *run) {
         if (daemon->failed) {
@@ -890,6 +921,9 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
                 const Message *message = container_of(link, Message, host_link);
                 const Fate *fate = fate_of(daemon, message);
                 char host[16];
+                if (message->body != NULL) {
+                        check_lookup(daemon, run, message->body);
+                }
                 if (fate == NULL) {
                         continue;
                 }
@@ -1008,6 +1042,32 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
         }
 }
 
+/* What the operator is told of a partition agrees with what it is. */
+static void check_told(const Daemon *daemon, const Partition *partition) {
+        World *world = daemon->world;
+        const Offsets *offsets = &partition->offsets;
+        const char *paused = partition_paused_by(partition);
+        bool reads = partition->state == PARTITION_ACTIVE && !partition->held &&
+                     engine_is_reading(daemon->engine);
+        bool ending = partition->state == PARTITION_DRAINING || partition->state == PARTITION_GONE;
+        if (!ending && !daemon->failed && daemon->phase == DAEMON_RUNNING &&
+            reads != (paused == NULL)) {
+                broken(world, 14, "partition %d, %s: paused by %s", partition->partition,
+                       partition_state_name(partition->state), paused != NULL ? paused : "nothing");
+        }
+        if (partition->state == PARTITION_STOPPED &&
+            *assignment_explain(partition->stopped) == '\0') {
+                broken(world, 14, "%s is not explained", partition->stopped);
+        }
+        /* Of what is above the watermark the oldest is not resolved: else it would be below. */
+        size_t gap = offsets_gap(offsets), stranded = offsets_stranded(offsets);
+        if (offsets_oldest(offsets) < 0 ? gap != 0 : stranded >= gap) {
+                broken(world, 1,
+                       "partition %d: %zu admitted, %zu of them resolved, oldest %" PRId64,
+                       partition->partition, gap, stranded, offsets_oldest(offsets));
+        }
+}
+
 void daemon_turn(Daemon *daemon) {
         World *world = daemon->world;
         EngineAction action;
@@ -1033,6 +1093,9 @@ void daemon_turn(Daemon *daemon) {
         }
         daemon->n_look_ups = 0;
         daemon->partial = taken;
+        list_for_each(link, engine_partitions(daemon->engine)) {
+                check_told(daemon, container_of(link, Partition, link));
+        }
 }
 
 void daemon_tick(Daemon *daemon) {
@@ -1095,7 +1158,7 @@ void daemon_begin(Daemon *daemon) {
                                .concurrency = below(world, 4),
                                .in_flight = world->big ? 4000 : counts[below(world, 4)],
                                .in_flight_bytes = chance(world, 50) ? 1 << 20 : 500,
-                               .waiting = counts[below(world, 4)],
+                               .waiting = world->big ? 4000 : counts[below(world, 4)],
                                .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
                                .keep_payload = chance(world, 30),
                                .message_bytes = 200,
@@ -1107,12 +1170,23 @@ void daemon_begin(Daemon *daemon) {
                                .backoff_max_us = chance(world, 50) ? 20 * SECOND : 2 * SECOND,
                                .commit_interval_us = chance(world, 70) ? SECOND : 10 * SECOND,
                                .drain_us = 5 * SECOND,
-                               .observe = on_observed,
+                               .observe = chance(world, 95) ? on_observed : NULL,
                                .observer = daemon};
         const EngineConfig *config = &daemon->config;
         const JudgeLimits limits = judge_limits(config);
         daemon->judge = judge_new(&limits, on_broken, daemon);
-        if (engine_new(&daemon->engine, &daemon->config, below(world, UINT64_MAX)) != 0) {
+        uint64_t seed = below(world, UINT64_MAX);
+        memory_engine(memory_for(world));
+        int r = engine_new(&daemon->engine, &daemon->config, seed);
+        if (r != 0) {
+                memory_world();
+                if (!world->options.oom) {
+                        broken(world, 0, "no engine");
+                }
+                r = engine_new(&daemon->engine, &daemon->config, seed);
+        }
+        memory_world();
+        if (r != 0) {
                 broken(world, 0, "no engine");
         }
         trace(world, "  %d  BEGINS", slot);

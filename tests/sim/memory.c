@@ -1,9 +1,13 @@
-/* The linker puts these before malloc() and friends (--wrap). */
+/* The linker puts these before malloc() and friends (--wrap); and before engine_act(), whose ring
+ * is almost always large enough already. */
 
 #include "memory.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "core/state.h"
 
 static int64_t after = -1;
 
@@ -13,6 +17,8 @@ void *__real_realloc(void *p, size_t size);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
+int __real_engine_act(Engine *engine, const EngineAction *action);
+int __wrap_engine_act(Engine *engine, const EngineAction *action);
 
 void memory_engine(int64_t count) {
         after = count;
@@ -38,4 +44,8 @@ void *__wrap_calloc(size_t n, size_t size) {
 
 void *__wrap_realloc(void *p, size_t size) {
         return is_out() ? NULL : __real_realloc(p, size);
+}
+
+int __wrap_engine_act(Engine *engine, const EngineAction *action) {
+        return is_out() ? -ENOMEM : __real_engine_act(engine, action);
 }

@@ -369,10 +369,12 @@ static bool something_is_sent(const World *world) {
 static bool may_be_remade(World *world, int partition) {
         const Daemon *owner = owner_of(world, partition);
         const StoreSource *source = store_live(&world->store, partition);
-        /* Nor its first batch: with a fence that never moved the new topic keeps the source, and
-         * the old one's rows could still come in below it. Nor after a start at the latest offset,
-         * see plan_without_commit(). */
-        if (source != NULL && !source->moved && (world->start_latest || something_is_sent(world))) {
+        /* Nor its first batch, sent or to be sent: with a fence that never moved the new topic
+         * keeps the source, and the old one's rows could still come in below it. Nor after a start
+         * at the latest offset, see plan_without_commit(). */
+        if (source != NULL && !source->moved &&
+            (world->start_latest || something_is_sent(world) ||
+             (owner != NULL && !list_is_empty(&owner->parts[partition]->user->messages)))) {
                 return false;
         }
         for (int i = 0; i < DAEMONS; i++) {
@@ -910,7 +912,10 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.roughness = (unsigned)below(&world, 5) * 80;
         world.start_latest = chance(&world, 15);
         world.on_unknown = (OnUnknown)below(&world, 3);
-        broker_init(&world.broker, 1 + (int)below(&world, 4));
+        static const unsigned scarcities[] = {20, 200, 400, 4000};
+        world.scarcity = scarcities[below(&world, 4)];
+        bool wide = below(&world, 50) == 0;
+        broker_init(&world.broker, wide ? BROKER_PARTITIONS : 1 + (int)below(&world, 4));
         world.broker.cooperative = chance(&world, 40);
         world.broker.assignor = chance(&world, 50) ? ASSIGNOR_RANGE : ASSIGNOR_ROUNDROBIN;
         for (int i = 0; i < BROKER_PARTITIONS; i++) {
