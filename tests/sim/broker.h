@@ -33,8 +33,8 @@
 
 enum {
         BROKER_PARTITIONS = 18, /* at most */
-        BROKER_SLOTS = 4,      /* of the caller's, one for each that may be a member */
-        BROKER_MEMBERS = 8,    /* with those that died and whose sessions go on */
+        BROKER_SLOTS = 4,       /* of the caller's, one for each that may be a member */
+        BROKER_MEMBERS = 8,     /* with those that died and whose sessions go on */
         BROKER_INBOX = 16,
 };
 

@@ -119,6 +119,9 @@ static Pending *pending_add(Daemon *daemon, PendingKind kind) {
         if (chance(world, 20)) {
                 latency = 200 + (int64_t)below(world, 1 * MS);
         }
+        if (kind == PENDING_BATCH && world->sluggish && world->faults && chance(world, 30)) {
+                latency = (int64_t)below(world, 60 * SECOND);
+        }
         *pending = (Pending){.kind = kind, .ready = world->now + latency};
         return pending;
 }
@@ -284,7 +287,8 @@ static void answer_batch(Daemon *daemon, Pending *pending) {
         World *world = daemon->world;
         Batch *batch = pending->batch;
         BatchEnd end = BATCH_SAVED;
-        bool lost = world_database_is_away(world) || fault(world, 8);
+        bool lost = world_database_is_away(world) ||
+                    fault(world, pending->type == ENGINE_SAVE_EACH ? 30 : 8);
         if (pending->applied) {
                 end = lost && pending->end == BATCH_SAVED ? BATCH_UNKNOWN : pending->end;
         } else if (!pending->begun || fault(world, 8) ||
@@ -296,6 +300,8 @@ static void answer_batch(Daemon *daemon, Pending *pending) {
                 if (pending->type != ENGINE_READ_FENCES && chance(world, 60)) {
                         world_ghost(world, pending->type, &pending->order);
                 }
+        } else if (pending->type == ENGINE_REJECT && fault(world, 3)) {
+                end = BATCH_REFUSED; /* a constraint on `rejected`, say */
         } else if (pending->type != ENGINE_READ_FENCES) {
                 end = world_transact(world, pending->type, &pending->order);
                 end = lost && end == BATCH_SAVED ? BATCH_UNKNOWN : end;
@@ -358,7 +364,7 @@ static void answer_run(Daemon *daemon, const Pending *pending) {
                 }
         }
         ENGINE(daemon, engine_restarted(daemon->engine, pending->run, outcome, chance(world, 80),
-                                        "detail", world->now));
+                                        chance(world, 90) ? "detail" : NULL, world->now));
 }
 
 static CommitResult *result_of(const Daemon *daemon, CommitResult *results, const Part *part) {
@@ -612,7 +618,7 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
 static void fetch_end(Daemon *daemon, Part *part) {
         World *world = daemon->world;
         int64_t high = world->broker.logs[part->partition].high;
-        if (high > part->position) {
+        if (high > part->position || chance(world, 5)) { /* also when nothing is new there */
                 part->position = high;
                 part->highest = high - 1;
                 cover(EVENT_ENDED, part->user->state, daemon->phase);
@@ -659,6 +665,12 @@ void daemon_stray(Daemon *daemon, int number) {
         const BrokerRecord *record = broker_fetch(&daemon->world->broker, number, part->position);
         if (record != NULL && part->user->state != PARTITION_GONE) {
                 fetch_one(daemon, part, record);
+        } else if (record == NULL && part->user->state != PARTITION_GONE) {
+                int64_t high = daemon->world->broker.logs[number].high;
+                cover(EVENT_ENDED, part->user->state, daemon->phase);
+                ENGINE(daemon,
+                       engine_ended(daemon->engine, part->user, high,
+                                    daemon->world->now + daemon->wall_skew, daemon->world->now));
         }
 }
 
@@ -1035,7 +1047,8 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
                 message_free(action->message);
                 return;
         case ENGINE_NOTE:
-                trace(world, "  %d    note %d%s%s", daemon->slot, action->note,
+                trace(world, "  %d    note %d %s%s%s", daemon->slot, action->note,
+                      action->message != NULL ? handler_name(action->handler) : "",
                       partition != NULL ? " " : "",
                       partition != NULL ? partition_state_name(partition->state) : "");
                 return;
@@ -1157,12 +1170,13 @@ void daemon_begin(Daemon *daemon) {
                                .on_unknown = world->on_unknown,
                                .concurrency = below(world, 4),
                                .in_flight = world->big ? 4000 : counts[below(world, 4)],
-                               .in_flight_bytes = chance(world, 50) ? 1 << 20 : 500,
+                               .in_flight_bytes =
+                                       chance(world, 50) ? 1 << 20 : 100 + below(world, 500),
                                .waiting = world->big ? 4000 : counts[below(world, 4)],
                                .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
                                .keep_payload = chance(world, 30),
                                .message_bytes = 200,
-                               .batches = 1 + below(world, 3),
+                               .batches = 1 + below(world, chance(world, 80) ? 3 : 10),
                                .batch_rows = world->big ? 500 : 1 + below(world, 8),
                                .batch_bytes = chance(world, 50) ? 1 << 20 : 100,
                                .attempts = 1 + (int)below(world, 3),

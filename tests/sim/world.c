@@ -366,17 +366,8 @@ static bool something_is_sent(const World *world) {
 
 /* Nothing is on its way that would hide it: between the look at the committed offset and the commit
  * a topic that is made again can't be told from the old one (librdkafka 2.0.2 has no topic ids). */
-static bool may_be_remade(World *world, int partition) {
+static bool may_lose_its_commit(World *world, int partition) {
         const Daemon *owner = owner_of(world, partition);
-        const StoreSource *source = store_live(&world->store, partition);
-        /* Nor its first batch, sent or to be sent: with a fence that never moved the new topic
-         * keeps the source, and the old one's rows could still come in below it. Nor after a start
-         * at the latest offset, see plan_without_commit(). */
-        if (source != NULL && !source->moved &&
-            (world->start_latest || something_is_sent(world) ||
-             (owner != NULL && !list_is_empty(&owner->parts[partition]->user->messages)))) {
-                return false;
-        }
         for (int i = 0; i < DAEMONS; i++) {
                 const Daemon *daemon = &world->daemons[i];
                 if (daemon->phase != DAEMON_DEAD &&
@@ -391,6 +382,20 @@ static bool may_be_remade(World *world, int partition) {
         return part->user != NULL && part->user->state == PARTITION_ACTIVE &&
                store_live(&world->store, partition) != NULL && part->user->committed >= 0 &&
                world->broker.logs[partition].committed >= 0;
+}
+
+/* Nor its first batch, sent or to be sent: with a fence that never moved the new topic keeps the
+ * source, and the old one's rows could still come in below it. Nor after a start at the latest
+ * offset, see plan_without_commit(). */
+static bool may_be_remade(World *world, int partition) {
+        const Daemon *owner = owner_of(world, partition);
+        const StoreSource *source = store_live(&world->store, partition);
+        if (source != NULL && !source->moved &&
+            (world->start_latest || something_is_sent(world) ||
+             (owner != NULL && !list_is_empty(&owner->parts[partition]->user->messages)))) {
+                return false;
+        }
+        return may_lose_its_commit(world, partition);
 }
 
 static void remake(World *world, int partition) {
@@ -465,8 +470,10 @@ static void lose_database(World *world) {
 
 /* The group's offsets expire, though it has members (a broker that lost its offsets topic). */
 static void expire_offsets(World *world, int partition) {
-        if (!may_be_remade(world, partition) || world->logs[partition].remade ||
-            world->logs[partition].cut) {
+        const StoreSource *source = store_live(&world->store, partition);
+        bool latest = world->start_latest && source != NULL && !source->moved;
+        if (!may_lose_its_commit(world, partition) || world->logs[partition].remade ||
+            world->logs[partition].cut || latest) {
                 return;
         }
         trace(world, "KAFKA partition %d: its committed offset is gone", partition);
@@ -587,12 +594,12 @@ static void operator_acts(World *world, int partition) {
                 return; /* with a tool's commit nobody could tell that it was made again */
         }
         /* A tool is let in only while nobody is a member, which is rare. */
-        if (chance(world, 15) && may_be_remade(world, partition)) {
+        if (chance(world, 20) && may_be_remade(world, partition)) {
                 remake(world, partition);
         } else if (chance(world, broker_is_empty(&world->broker) ? 80 : 10) &&
                    is_idle(world, partition)) {
                 reset_offset(world, partition);
-        } else if (chance(world, 15)) {
+        } else if (chance(world, 40)) {
                 expire_offsets(world, partition);
         } else if (chance(world, 30)) {
                 lose_end(world, partition);
@@ -725,11 +732,11 @@ static void step(World *world) {
                 if (awake) {
                         daemon_stray(daemon, partition);
                 }
-        } else if (dice < 746) {
+        } else if (dice < 758) {
                 operator_acts(world, partition);
-        } else if (dice < 763) {
+        } else if (dice < 775) {
                 trouble(world, daemon, partition);
-        } else if (dice < 772) {
+        } else if (dice < 784) {
                 if (daemon->phase == DAEMON_DEAD) {
                         daemon_begin(daemon);
                 } else if (chance(world, 15)) {
@@ -752,8 +759,10 @@ static bool log_is_done(World *world, int partition) {
         const BrokerLog *kafka = &world->broker.logs[partition];
         const Daemon *owner = owner_of(world, partition);
         const Part *part = owner != NULL ? owner->parts[partition] : NULL;
+        const StoreSource *source = store_live(&world->store, partition);
         return part != NULL && !part->revoked && part->user->state == PARTITION_ACTIVE &&
-               kafka->committed >= kafka->high;
+               kafka->committed >= kafka->high && source != NULL &&
+               source->fence >= kafka->committed;
 }
 
 static void say_where_it_stands(World *world) {
@@ -775,32 +784,13 @@ static void say_where_it_stands(World *world) {
         }
 }
 
-/* Every fault ends; what stands still is given to the operator; everything must come to its end. */
-static void heal(World *world) {
+/* What stands still is given to the operator; everything must come to its end. */
+static void catch_up(World *world) {
         int64_t until = world->now + HEAL_US;
         for (int p = 0; p < BROKER_PARTITIONS; p++) {
                 until += (int64_t)world->logs[p].n * 3 * SECOND; /* a daemon may take one by one */
         }
         uint64_t turns = 0;
-        if (chance(world, 30)) {
-                database_goes_back(world);
-        }
-        world->faults = false;
-        world->kafka_back = world->database_back = world->table_back = world->locked_until = 0;
-        trace(world, "HEAL");
-        for (int i = 0; i < DAEMONS; i++) {
-                Daemon *daemon = &world->daemons[i];
-                daemon->frozen_until = daemon->cut_until = 0;
-                if (daemon->phase == DAEMON_RUNNING && !daemon->failed) {
-                        daemon_database_up(daemon);
-                }
-        }
-        for (int p = 0; p < world->broker.n_partitions; p++) {
-                Daemon *owner = owner_of(world, p);
-                if (world->logs[p].remade && owner != NULL && owner->phase == DAEMON_RUNNING) {
-                        daemon_doubt(owner, p, false); /* Kafka tells sooner or later */
-                }
-        }
         for (bool done = false; !done;) {
                 done = true;
                 for (int i = 0; i < DAEMONS; i++) {
@@ -840,6 +830,43 @@ static void heal(World *world) {
                         advance(world, SECOND);
                 }
         }
+}
+
+static void database_is_up(World *world) {
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                if (daemon->phase == DAEMON_RUNNING && !daemon->failed) {
+                        daemon_database_up(daemon);
+                }
+        }
+}
+
+/* Every fault ends. */
+static void heal(World *world) {
+        if (chance(world, 30)) {
+                database_goes_back(world);
+        }
+        world->faults = false;
+        world->kafka_back = world->database_back = world->table_back = world->locked_until = 0;
+        trace(world, "HEAL");
+        for (int i = 0; i < DAEMONS; i++) {
+                world->daemons[i].frozen_until = world->daemons[i].cut_until = 0;
+        }
+        database_is_up(world);
+        for (int p = 0; p < world->broker.n_partitions; p++) {
+                Daemon *owner = owner_of(world, p);
+                if (world->logs[p].remade && owner != NULL && owner->phase == DAEMON_RUNNING) {
+                        daemon_doubt(owner, p, false); /* Kafka tells sooner or later */
+                }
+        }
+        if (chance(world, 20)) {
+                standby_copies(world);
+                catch_up(world);
+                /* A failover while nobody has anything to save: it is noticed all the same. */
+                database_goes_back(world);
+                database_is_up(world);
+        }
+        catch_up(world);
         for (int p = 0; p < world->broker.n_partitions; p++) {
                 const Log *log = &world->logs[p];
                 const StoreSource *source = store_live(&world->store, p);
@@ -912,10 +939,11 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.roughness = (unsigned)below(&world, 5) * 80;
         world.start_latest = chance(&world, 15);
         world.on_unknown = (OnUnknown)below(&world, 3);
-        static const unsigned scarcities[] = {20, 200, 400, 4000};
+        world.sluggish = chance(&world, 10);
+        static const unsigned scarcities[] = {10, 50, 400, 4000};
         world.scarcity = scarcities[below(&world, 4)];
         bool wide = below(&world, 50) == 0;
-        broker_init(&world.broker, wide ? BROKER_PARTITIONS : 1 + (int)below(&world, 4));
+        broker_init(&world.broker, wide ? BROKER_PARTITIONS : 1 + (int)below(&world, 6));
         world.broker.cooperative = chance(&world, 40);
         world.broker.assignor = chance(&world, 50) ? ASSIGNOR_RANGE : ASSIGNOR_ROUNDROBIN;
         for (int i = 0; i < BROKER_PARTITIONS; i++) {

@@ -181,6 +181,7 @@ struct World {
         uint64_t part_ids;
         bool save, restart, start_latest;
         bool big;           /* thousands of messages, hundreds of hosts, high limits */
+        bool sluggish;      /* the database answers late, now and then by a minute */
         unsigned scarcity;  /* with WorldOptions.oom: one event in so many is given too little */
         unsigned roughness; /* percent of the usual chance that something goes wrong */
         int32_t locked;     /* somebody has a lock on this source's row, until then */
