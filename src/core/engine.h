@@ -494,5 +494,5 @@ const char *engine_paused_by(const Engine *engine);
 /* The partitions, Partition.link. */
 const List *engine_partitions(const Engine *engine);
 
-/* NULL is allowed. */
+/* Of an ENGINE_FINISHED. */
 void message_free(Message *message);

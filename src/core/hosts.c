@@ -345,9 +345,6 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
 void hosts_free(Engine *engine) {
         while (!list_is_empty(&engine->runs)) {
                 Run *run = container_of(engine->runs.next, Run, link);
-                list_for_each_safe(link, &run->messages) {
-                        list_unlink(link);
-                }
                 run_free(engine, run);
         }
         free(engine->buckets);

@@ -31,9 +31,6 @@ enum {
 };
 
 void batch_free(Batch *batch) {
-        if (batch == NULL) {
-                return;
-        }
         for (size_t i = 0; i < batch->n_parts; i++) {
                 partition_unref(batch->parts[i].partition);
         }

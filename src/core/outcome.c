@@ -30,22 +30,6 @@ const char *outcome_name(Outcome outcome) {
         return "?";
 }
 
-const char *verdict_name(Verdict verdict) {
-        switch (verdict) {
-        case VERDICT_NONE:
-                return "none";
-        case VERDICT_ACCEPT:
-                return "accept";
-        case VERDICT_RETRY:
-                return "retry";
-        case VERDICT_REJECT:
-                return "reject";
-        case VERDICT_RELEASE:
-                return "release";
-        }
-        return "?";
-}
-
 bool outcome_is_success(Outcome outcome) {
         return outcome == OUTCOME_DONE || outcome == OUTCOME_SUPPRESSED;
 }

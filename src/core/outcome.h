@@ -39,7 +39,6 @@ typedef enum OnUnknown {
 } OnUnknown;
 
 const char *outcome_name(Outcome outcome);
-const char *verdict_name(Verdict verdict);
 
 /* Whether the outcome leaves nothing to do for its handler. */
 bool outcome_is_success(Outcome outcome);

@@ -26,9 +26,6 @@ enum {
 };
 
 void message_free(Message *message) {
-        if (message == NULL) {
-                return;
-        }
         partition_unref(message->partition);
         free(message->body);
         free(message->fault);
@@ -315,7 +312,8 @@ static int message_retry(Message *message) {
                 if (task->state != HANDLER_ENDED || outcome_is_success(task->outcome)) {
                         continue;
                 }
-                unsigned attempt = task->attempts > 0 ? (unsigned)task->attempts - 1 : 0;
+                unsigned attempt =
+                        (unsigned)task->attempts - 1; /* what was cancelled is not retried */
                 int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
                                               &engine->random);
                 message_set_state(message, (HandlerId)i, HANDLER_WAITING);

@@ -40,8 +40,8 @@ static void test_the_table(void **state) {
                 Verdict verdict =
                         outcome_verdict(rows[i].outcome, rows[i].on_unknown, rows[i].charged, 5);
                 if (verdict != rows[i].verdict) {
-                        fail_msg("row %zu (%s): %s, not %s", i, outcome_name(rows[i].outcome),
-                                 verdict_name(verdict), verdict_name(rows[i].verdict));
+                        fail_msg("row %zu (%s): %d, not %d", i, outcome_name(rows[i].outcome),
+                                 verdict, rows[i].verdict);
                 }
         }
 }
@@ -89,8 +89,6 @@ static void test_names(void **state) {
                 }
         }
         assert_string_equal(outcome_name(OUTCOME_NOT_STARTED), "not_started");
-        assert_string_equal(verdict_name(VERDICT_RELEASE), "release");
-        assert_string_equal(verdict_name(VERDICT_ACCEPT), "accept");
 }
 
 int main(void) {
