@@ -26,6 +26,12 @@ static void pipeline_fail(Pipeline *pipeline, int error, const char *what) {
         if (!pipeline->failed) {
                 pipeline->failed = true;
                 pipeline->events.failed(pipeline->user, error, what);
+                /* At once, not with the shutdown's step: what the error left half done, a message
+                 * that was taken out of its lane, say, must not be built upon by a next batch. */
+                if (engine_stop(pipeline->engine, loop_time(pipeline->loop)) != 0) {
+                        log_error(pipeline->log, "engine.stop", FIELDS(),
+                                  "not all could be cancelled: no memory");
+                }
         }
 }
 

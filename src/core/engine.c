@@ -339,9 +339,8 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
         int r = message_admit(partition, record, wall);
         r = r != 0 ? r : partition_admitted(partition);
         /* At once, not with the other actions: whoever reads asks after every message. */
-        if (engine->in_flight >= engine->config->in_flight ||
-            engine->in_flight_bytes >= engine->config->in_flight_bytes) {
-                return r == 0 && engine->reading ? intake_dispatch(engine) : r;
+        if (r == 0 && engine->reading && limit_reached(engine) != LIMIT_NONE) {
+                return intake_dispatch(engine);
         }
         return r;
 }

@@ -540,19 +540,17 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
         engine->draining = true;
         engine->drain_hurried = engine->released;
         engine->drain_until_us = now + (engine->released ? CLOSING_US : engine->config->drain_us);
+        int r = 0;
         for (size_t i = 0; i < n; i++) {
                 Partition *partition = partitions[i];
                 /* A restart under way goes on; whoever owns the partition next finds how it ended.
                  */
-                int r = lane_abandon_retry(partition);
+                int one = lane_abandon_retry(partition);
+                r = r == 0 ? one : r; /* none may stay assigned: the driver lets go of all */
                 partition->doubted = false;
                 partition_cancel(partition, CANCEL_RUN | (lost ? CANCEL_BATCH : 0));
-                if (r == 0) {
-                        r = partition_set_state(partition, PARTITION_DRAINING);
-                }
-                if (r != 0) {
-                        return r;
-                }
+                one = partition_set_state(partition, PARTITION_DRAINING);
+                r = r == 0 ? one : r;
                 if (lost) {
                         /* Somebody else owns it: nothing of it is committed or waited for. */
                         partition->committed = INT64_MAX;
@@ -560,7 +558,7 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
                 }
         }
         engine->commit_due_us = now;
-        return 0;
+        return r;
 }
 
 /* Whether a revoked partition still has something to wait for. */

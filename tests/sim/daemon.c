@@ -55,7 +55,10 @@ static void daemon_fails(Daemon *daemon, int r, const char *call) {
                 broken(daemon->world, 0, "daemon %d: %s: %d", daemon->slot, call, r);
         }
         trace(daemon->world, "  %d  no memory in %s", daemon->slot, call);
-        daemon->failed = true;
+        if (!daemon->failed) {
+                daemon->failed = true;
+                (void)!engine_stop(daemon->engine, daemon->world->now); /* as pipeline_fail() */
+        }
 }
 
 bool daemon_is_awake(const Daemon *daemon) {
@@ -190,13 +193,15 @@ static bool order_make(Daemon *daemon, Pending *pending) {
                         rows += container_of(link, Message, lane_link)->partition ==
                                 part->partition;
                 }
-                if (i > 0 && part->partition->source <= batch->parts[i - 1].partition->source) {
+                if (pending->type != ENGINE_READ_FENCES && rows != part->rows) {
+                        continue;
+                }
+                if (order->n_fences > 0 && pending->type != ENGINE_READ_FENCES &&
+                    part->partition->source <= order->fences[order->n_fences - 1].source) {
                         broken(daemon->world, 2, "fences are not in the order of their sources");
                 }
-                if (pending->type == ENGINE_READ_FENCES || rows == part->rows) {
-                        order->fences[order->n_fences++] =
-                                (StoreFence){part->partition->source, part->expected, part->next};
-                }
+                order->fences[order->n_fences++] =
+                        (StoreFence){part->partition->source, part->expected, part->next};
         }
         return order->n_fences > 0;
 }
@@ -1171,7 +1176,7 @@ void daemon_begin(Daemon *daemon) {
                                .concurrency = below(world, 4),
                                .in_flight = world->big ? 4000 : counts[below(world, 4)],
                                .in_flight_bytes =
-                                       chance(world, 50) ? 1 << 20 : 100 + below(world, 500),
+                                       chance(world, 50) ? 1 << 20 : 100 + below(world, 8000),
                                .waiting = world->big ? 4000 : counts[below(world, 4)],
                                .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
                                .keep_payload = chance(world, 30),

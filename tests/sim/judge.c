@@ -12,9 +12,11 @@
 typedef struct Known {
         int64_t offset;
         bool resolved, released;
-        bool gap;         /* no message stands there: the end of the log is behind it */
-        bool restarted;   /* a run with it ended well, or so that it counts as well */
-        int charged;      /* attempts, by the judge's own count */
+        bool passed;    /* when it was read: handled before. Not when its partition was held, which
+                           is not told: it comes again */
+        bool gap;       /* no message stands there: the end of the log is behind it */
+        bool restarted; /* a run with it ended well, or so that it counts as well */
+        int charged;    /* attempts, by the judge's own count */
         int64_t ended_us; /* of the newest run with it; -1: none */
         int64_t due_us;   /* of its retry; -1: none */
         uint64_t in_run;  /* 0: none */
@@ -368,9 +370,9 @@ static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observat
         }
         for (size_t i = 0; i < seen->n_items; i++) {
                 const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
-                /* It began anew between the look and the commit: what was resolved before, was. */
-                bool anew = epoch == NULL && seen->kind == ENGINE_COMMIT &&
-                            is_assigned(judge, seen->items[i].partition);
+                /* It began anew since the look was ordered, or between it and the commit: what was
+                 * resolved before, was. */
+                bool anew = epoch == NULL && is_assigned(judge, seen->items[i].partition);
                 if (epoch != NULL && seen->kind == ENGINE_COMMIT &&
                     (epoch->gone || epoch->unseen)) {
                         broken(judge, 5, "partition %d is committed, and the look found %s",
@@ -378,8 +380,12 @@ static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observat
                 }
                 if (!anew && (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
                               (epoch->dead && seen->kind == ENGINE_COMMIT))) {
-                        broken(judge, 5, "a commit of epoch %" PRIu64 ", which is not current",
-                               seen->items[i].epoch);
+                        broken(judge, 5,
+                               "a %s of partition %d, epoch %" PRIu64 ", which is not current%s%s",
+                               seen->kind == ENGINE_COMMIT ? "commit" : "look",
+                               seen->items[i].partition, seen->items[i].epoch,
+                               epoch != NULL && epoch->phase == PHASE_GONE ? ": gone" : "",
+                               epoch != NULL && epoch->lost_quiet ? ": lost" : "");
                 }
         }
 }
@@ -525,7 +531,7 @@ static bool claims_done(int64_t state, int64_t outcome, OnUnknown on_unknown) {
                  (outcome == OUTCOME_UNKNOWN && on_unknown == ON_UNKNOWN_DONE)));
 }
 
-/* What ended: of this epoch, or of one before, when the partition began anew meanwhile. */
+/* What ended: of this epoch, or of the newest before, when the partition began anew meanwhile. */
 static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
         Known *found = NULL;
         for (size_t i = 0; i < judge->n_epochs; i++) {
@@ -534,7 +540,7 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
                         epoch->epoch <= seen->epoch && is_of(epoch, seen->partition, seen->text);
                 Known *known = fits ? find_known(epoch, seen->offset) : NULL;
                 if (known != NULL && !known->resolved && !known->released &&
-                    (found == NULL || epoch->epoch == seen->epoch)) {
+                    (found == NULL || epoch->epoch > (*of)->epoch)) {
                         found = known;
                         *of = epoch;
                 }
@@ -681,8 +687,8 @@ static void invariant_14_reading_goes_on(Judge *judge, const Observation *seen) 
 /* Where the messages from the first one on are resolved to; -1: no further. */
 static int64_t watermark_of(const Epoch *epoch) {
         int64_t watermark = -1;
-        for (size_t i = 0; i < epoch->n && (epoch->known[i].resolved); i++) {
-                watermark = epoch->known[i].offset + 1;
+        for (size_t i = 0; i < epoch->n && epoch->known[i].resolved; i++) {
+                watermark = epoch->known[i].passed ? watermark : epoch->known[i].offset + 1;
         }
         return watermark;
 }
@@ -936,7 +942,8 @@ static void book_fetched(Judge *judge, const Observation *seen) {
                                    .gap = seen->type == OBSERVED_ENDED,
                                    .ended_us = -1,
                                    .due_us = -1,
-                                   .resolved = is_passed(epoch, offset) && offset < epoch->fence};
+                                   .passed = is_passed(epoch, offset) && offset < epoch->fence};
+        epoch->known[at].resolved = epoch->known[at].passed;
 }
 
 static BatchKnown *find_batch(Judge *judge, uint64_t id) {

@@ -608,8 +608,21 @@ static void operator_acts(World *world, int partition) {
 
 /* --- one step ----------------------------------------------------------------------------- */
 
+/* Mostly one that lives: a world in which nothing happens proves nothing. */
 static Daemon *some_daemon(World *world) {
-        return &world->daemons[below(world, DAEMONS)];
+        size_t first = below(world, DAEMONS);
+        for (size_t i = 0; chance(world, 90) && i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[(first + i) % DAEMONS];
+                if (daemon->phase != DAEMON_DEAD && daemon_is_awake(daemon)) {
+                        return daemon;
+                }
+        }
+        return &world->daemons[first];
+}
+
+/* Until when something is away. Mostly short, or nothing would ever be done in between. */
+static int64_t a_while(World *world) {
+        return world->now + (int64_t)below(world, chance(world, 70) ? 2 * SECOND : 30 * SECOND);
 }
 
 /* Whoever is awake hears, ticks and goes on with its shutdown. */
@@ -644,23 +657,23 @@ static void advance(World *world, int64_t at_most) {
 static void trouble(World *world, Daemon *daemon, int partition) {
         switch (below(world, 14)) {
         case 0:
-                world->kafka_back = world->now + (int64_t)below(world, 30 * SECOND);
+                world->kafka_back = a_while(world);
                 trace(world, "KAFKA is away");
                 break;
         case 1:
-                world->database_back = world->now + (int64_t)below(world, 30 * SECOND);
+                world->database_back = a_while(world);
                 trace(world, "DB    is away");
                 break;
         case 2:
-                world->table_back = world->now + (int64_t)below(world, 30 * SECOND);
+                world->table_back = a_while(world);
                 trace(world, "DB    the table refuses every row");
                 break;
         case 3:
-                daemon->cut_until = world->now + (int64_t)below(world, 30 * SECOND);
+                daemon->cut_until = a_while(world);
                 trace(world, "  %d  is cut off", daemon->slot);
                 break;
         case 4:
-                daemon->frozen_until = world->now + (int64_t)below(world, 30 * SECOND);
+                daemon->frozen_until = a_while(world);
                 trace(world, "  %d  is frozen", daemon->slot);
                 break;
         case 5:
@@ -694,7 +707,7 @@ static void trouble(World *world, Daemon *daemon, int partition) {
         case 12:
                 if (world->store.n > 0) {
                         world->locked = 1 + (int32_t)below(world, (uint64_t)world->store.ids);
-                        world->locked_until = world->now + (int64_t)below(world, 30 * SECOND);
+                        world->locked_until = a_while(world);
                         trace(world, "DB    somebody locks source %d", world->locked);
                 }
                 break;
@@ -706,6 +719,17 @@ static void trouble(World *world, Daemon *daemon, int partition) {
         }
 }
 
+/* Between two disturbances something has to get done, in some worlds more than in others. */
+static bool disturbs(World *world) {
+        return below(world, 400) < 20 + world->roughness / 2;
+}
+
+static void some_answers(World *world, Daemon *daemon) {
+        for (uint64_t n = 1 + below(world, 6); n > 0 && daemon_is_awake(daemon); n--) {
+                daemon_answer(daemon);
+        }
+}
+
 static void step(World *world) {
         unsigned dice = (unsigned)below(world, 1000);
         Daemon *daemon = some_daemon(world);
@@ -713,8 +737,8 @@ static void step(World *world) {
         bool awake = daemon_is_awake(daemon);
         mix(world, dice);
         if (dice < 430) {
-                if (awake) {
-                        daemon_answer(daemon);
+                for (int i = 0; i < DAEMONS; i++) {
+                        some_answers(world, &world->daemons[i]);
                 }
         } else if (dice < 640) {
                 if (awake && daemon->phase == DAEMON_RUNNING) {
@@ -732,24 +756,29 @@ static void step(World *world) {
                 if (awake) {
                         daemon_stray(daemon, partition);
                 }
-        } else if (dice < 758) {
+        } else if (dice < 746) {
                 operator_acts(world, partition);
-        } else if (dice < 775) {
-                trouble(world, daemon, partition);
-        } else if (dice < 784) {
+        } else if (dice < 763) {
+                if (disturbs(world)) {
+                        trouble(world, daemon, partition);
+                }
+        } else if (dice < 772) {
                 if (daemon->phase == DAEMON_DEAD) {
                         daemon_begin(daemon);
-                } else if (chance(world, 15)) {
+                } else if (disturbs(world) && chance(world, 30)) {
                         daemon_crash(daemon);
-                } else if (daemon->phase == DAEMON_RUNNING && awake && chance(world, 40)) {
+                } else if (daemon->phase == DAEMON_RUNNING && awake && disturbs(world)) {
                         daemon_stop(daemon);
                 }
-        } else {
-                advance(world, chance(world, 70) ? (int64_t)below(world, 30 * MS)
-                                                 : (int64_t)below(world, 4 * SECOND));
         }
-        if (daemon_is_awake(daemon) && chance(world, 60)) {
-                daemon_turn(daemon);
+        for (int i = 0; i < DAEMONS; i++) {
+                if (daemon_is_awake(&world->daemons[i]) && chance(world, 60)) {
+                        daemon_turn(&world->daemons[i]);
+                }
+        }
+        if (chance(world, 70)) {
+                advance(world, chance(world, 80) ? (int64_t)below(world, 30 * MS)
+                                                 : (int64_t)below(world, 4 * SECOND));
         }
 }
 
@@ -760,9 +789,13 @@ static bool log_is_done(World *world, int partition) {
         const Daemon *owner = owner_of(world, partition);
         const Part *part = owner != NULL ? owner->parts[partition] : NULL;
         const StoreSource *source = store_live(&world->store, partition);
-        return part != NULL && !part->revoked && part->user->state == PARTITION_ACTIVE &&
-               kafka->committed >= kafka->high && source != NULL &&
-               source->fence >= kafka->committed;
+        if (part == NULL || part->revoked || part->user->state != PARTITION_ACTIVE) {
+                return false;
+        }
+        /* That its commit is gone is seen with the next one, and there is nothing to commit. */
+        bool expired = kafka->committed < 0 && !world->logs[partition].remade;
+        int64_t committed = expired ? part->user->committed : kafka->committed;
+        return committed >= kafka->high && source != NULL && source->fence >= kafka->committed;
 }
 
 static void say_where_it_stands(World *world) {
