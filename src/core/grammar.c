@@ -167,10 +167,6 @@ static bool is_plain(const uint8_t *value, size_t size) {
 
 /* --- the grammar -------------------------------------------------------------------------- */
 
-bool grammar_is_no_memory(const json_error_t *error) {
-        return error->text[0] == '\0' || json_error_code(error) == json_error_out_of_memory;
-}
-
 const char *grammar_type(char first) {
         switch (first) {
         case '{':
@@ -190,7 +186,7 @@ const char *grammar_type(char first) {
 }
 
 static int grammar_fault(MessageFault *fault, const json_error_t *error, size_t trailing) {
-        size_t byte = error->position > 0 ? (size_t)error->position : 1;
+        size_t byte = (size_t)error->position;
         const char *reason = "not_json", *remedy = "produce one JSON object a message";
         /* Not a switch: most of its codes belong to other functions. */
         enum json_error_code code = json_error_code(error);
@@ -208,12 +204,6 @@ static int grammar_fault(MessageFault *fault, const json_error_t *error, size_t 
         } else if (code == json_error_null_character || code == json_error_null_byte_in_key) {
                 reason = "nul";
                 remedy = "produce no NUL";
-        } else if (code == json_error_invalid_utf8) {
-                reason = "not_utf8";
-                remedy = "produce UTF-8";
-        } else if (code == json_error_stack_overflow) {
-                reason = "too_deep";
-                remedy = "produce it flatter";
         }
         return grammar_fault_set(fault, reason, byte, "%s: %s", error->text, remedy);
 }
@@ -255,21 +245,24 @@ static size_t condense(const uint8_t *value, size_t size, char *out) {
         return n;
 }
 
-static json_t *load(const char *text, size_t size, json_error_t *error) {
+static int load(const char *text, size_t size, json_t **jsonp, json_error_t *error) {
         /* Integers as doubles, so that those past int64 are taken. */
-        return json_loadb(text, size,
-                          JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
-                          error);
+        return json_arena_load(text, size,
+                               JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
+                               jsonp, error);
 }
 
-/* NULL: see @error, whose place is one in @value. */
-static json_t *load_message(const uint8_t *value, size_t size, bool plain, json_error_t *error) {
+/* 0 or -ENOMEM. *@jsonp is NULL: see @error, whose place is one in @value. */
+static int load_message(const uint8_t *value, size_t size, bool plain, json_t **jsonp,
+                        json_error_t *error) {
         char text[CONDENSE_MAX];
-        json_t *json = NULL;
         if (plain && size <= sizeof(text)) {
-                json = load(text, condense(value, size, text), error);
+                int r = load(text, condense(value, size, text), jsonp, error);
+                if (r != 0 || *jsonp != NULL) {
+                        return r;
+                }
         }
-        return json != NULL ? json : load((const char *)value, size, error);
+        return load((const char *)value, size, jsonp, error);
 }
 
 int grammar_check(const uint8_t *value, size_t size, size_t *rootp, MessageFault *fault) {
@@ -290,15 +283,17 @@ int grammar_check(const uint8_t *value, size_t size, size_t *rootp, MessageFault
                         fault, "empty", 0,
                         "the message has no content (%zu bytes): produce a JSON object", size);
         }
+        json_t *json;
         json_error_t error;
-        json_arena_begin();
-        json_t *json = load_message(value, size, plain, &error);
-        if (json == NULL && grammar_is_no_memory(&error)) {
-                r = error_origin(-ENOMEM);
-        } else if (json == NULL) {
-                r = scan(value, size, &trailing, fault);
-                r = r != 0 ? r : grammar_fault(fault, &error, trailing);
-        } else if (!json_is_object(json)) {
+        r = load_message(value, size, plain, &json, &error);
+        if (r != 0) {
+                return r;
+        }
+        if (json == NULL) {
+                /* It finds nothing else in what is plain, but where the object ends. */
+                (void)scan(value, size, &trailing, fault);
+                r = grammar_fault(fault, &error, trailing);
+        } else if (json_typeof(json) != JSON_OBJECT) {
                 r = grammar_fault_set(fault, "not_object", root + 1,
                                       "the message is %s: produce a JSON object",
                                       grammar_type((char)value[root]));
@@ -308,6 +303,6 @@ int grammar_check(const uint8_t *value, size_t size, size_t *rootp, MessageFault
         } else {
                 *rootp = root;
         }
-        json_arena_end(json);
+        json_arena_clear();
         return r;
 }

@@ -4,7 +4,6 @@
  * Whether a message is one JSON object that PostgreSQL can keep. For core/message alone.
  */
 
-#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,9 +22,6 @@ int grammar_fault_set(MessageFault *fault, const char *reason, size_t byte, cons
 
 /* "an object", "a string", …: of a valid value, by its first byte. */
 const char *grammar_type(char first);
-
-/* jansson tells of a failed allocation only by saying nothing. */
-bool grammar_is_no_memory(const json_error_t *error);
 
 static inline bool grammar_is_space(char c) {
         return c == ' ' || c == '\t' || c == '\n' || c == '\r';

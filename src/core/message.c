@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/grammar.h"
+#include "core/json_arena.h"
 #include "core/timestamp.h"
 
 enum {
@@ -31,11 +32,13 @@ typedef struct Token {
 typedef struct Text {
         const char *data;
         size_t size;
-        json_t *owner; /* NULL: it points into the message */
+        bool decoded; /* it is in the arena; else it is part of the message */
 } Text;
 
 static void text_deinit(Text *text) {
-        json_decref(text->owner);
+        if (text->decoded) {
+                json_arena_clear();
+        }
 }
 
 /* --- the look-up -------------------------------------------------------------------------- */
@@ -136,14 +139,15 @@ static int text_init(Text *text, Token token) {
                 return 0;
         }
         json_error_t error;
-        json_t *json = json_loadb(token.data, token.size, JSON_DECODE_ANY, &error);
-        if (json == NULL) {
-                return grammar_is_no_memory(&error) ? error_origin(-ENOMEM) : MESSAGE_E_POISON;
+        json_t *json;
+        int r = json_arena_load(token.data, token.size, JSON_DECODE_ANY, &json, &error);
+        if (r != 0 || json == NULL) {
+                return r != 0 ? r : MESSAGE_E_POISON;
         }
         *text = (Text){
                 .data = json_string_value(json),
                 .size = json_string_length(json),
-                .owner = json,
+                .decoded = true,
         };
         return 0;
 }
@@ -261,8 +265,8 @@ static int reader_find(Reader *reader, const char *const paths[FIELD_COUNT]) {
         size_t sizes[FIELD_COUNT];
         Token key, value;
         for (int i = 0; i < FIELD_COUNT; i++) {
-                sizes[i] = paths[i] != NULL ? strlen(paths[i]) : 0;
-                if (sizes[i] > 0 && memchr(paths[i], '.', sizes[i]) != NULL) {
+                sizes[i] = strlen(paths[i]);
+                if (memchr(paths[i], '.', sizes[i]) != NULL) {
                         int r = find(reader->object, paths[i], sizes[i], &reader->found[i]);
                         if (r < 0) {
                                 return r;
@@ -307,7 +311,7 @@ static int no_host(const Reader *reader, const char *path) {
 static int read_host(const Reader *reader, const char *path, Request *request) {
         Token token = reader->found[FIELD_HOST];
         if (token.data == NULL) {
-                return no_host(reader, path != NULL ? path : "");
+                return no_host(reader, path);
         }
         if (token.data[0] != '"') {
                 return grammar_fault_set(reader->fault,
@@ -338,7 +342,7 @@ static int read_id(const Reader *reader, Request *request) {
                 if (r != 0) {
                         return r;
                 }
-        } else if (token.data[0] != '-' && (token.data[0] < '0' || token.data[0] > '9')) {
+        } else if (token.data[0] > '9') { /* a number begins with a digit or a minus */
                 return grammar_fault_set(reader->fault, "bad_id", byte_of(reader, token),
                                          "the id is %s: produce a string or a number",
                                          grammar_type(token.data[0]));

@@ -285,7 +285,7 @@ static void test_depth(void **state) {
 }
 
 static void decode_at(const char *host, const char *text, const char *expected) {
-        MessageFormat other = {.host = host};
+        MessageFormat other = {.host = host, .id = "id", .requested_at = "requested_at"};
         Request request;
         MessageFault fault = {0};
         int r = message_decode(&other, (const uint8_t *)text, strlen(text), &request, &fault);
@@ -405,12 +405,14 @@ static void test_a_long_message_leaves_nothing_behind(void **state) {
         for (int i = 0; i < VALUES; i++) {
                 size += (size_t)sprintf(text + size, ",1");
         }
-        memcpy(text + size, "]}", 3);
-        taken(text, "web1", "", -1);
-        size_t before = mallinfo2().uordblks;
-        taken(text, "web1", "", -1);
-        memcpy(text + size, "]]", 3);
-        refused(text, size + 2, "not_json", "");
+        size_t before = 0; /* what malloc() keeps for itself counts, so the first rounds differ */
+        for (int i = 0; i < 4; i++) {
+                before = mallinfo2().uordblks;
+                memcpy(text + size, "]}", 3);
+                taken(text, "web1", "", -1);
+                memcpy(text + size, "]]", 3);
+                refused(text, size + 2, "not_json", "");
+        }
         assert_int_equal(mallinfo2().uordblks, before);
 }
 
