@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,8 @@ enum {
         TURN_MAX = 200000,
         LAST_COMMIT_US = 1500 * MS,
         LEAVE_US = 1500 * MS,
+        BIG_BYTES_MAX = 64 * 1024 + 1, /* more than is kept of a message that is too large */
+        LONG_PATH = 1501,
 };
 
 static const char *const allow[] = {"nobody*x", "h?",  "h??", "h???", "S*e", "*eb*",
@@ -557,10 +560,65 @@ bool daemon_answer(Daemon *daemon) {
 
 /* --- messages ----------------------------------------------------------------------------- */
 
+/* LONG_PATH times x, and @behind. A key of that, all of it escaped, is more than jansson's arena
+ * holds. */
+static const char *path_of(char path[LONG_PATH + 3], const char *behind) {
+        memset(path, 'x', LONG_PATH);
+        strcpy(path + LONG_PATH, behind);
+        return path;
+}
+
+/* A template finds nothing wrong in what is no message, and does no harm. */
+static void check_lookup_in(const Daemon *daemon, const char *value, size_t size) {
+        static const char *const paths[] = {"host", "meta.id", "requested_at", "meta",
+                                            "x",    "x.host",  ".host",        ""};
+        World *world = daemon->world;
+        char long_path[LONG_PATH + 3];
+        const char *path = paths[below(world, sizeof(paths) / sizeof(paths[0]))];
+        Buffer found = {0};
+        path = chance(world, 10) ? path_of(long_path, "") : path;
+        size = chance(world, 50) ? below(world, size + 1) : size;
+        uint8_t *copy = malloc(size + 1); /* as large as it is, for the sanitizer */
+        memcpy(copy + 1, value, size);
+        bool scarce = chance(world, 50);
+        memory_engine(scarce ? (int64_t)below(world, 4) : -1);
+        int r = message_lookup(copy + 1, size, path, &found);
+        memory_world();
+        if (r != 0 && r != MESSAGE_E_POISON && !(r == -ENOMEM && scarce)) {
+                broken(world, 8, "{%s} of %.*s: %d", path, (int)size, value, r);
+        }
+        buffer_deinit(&found);
+        free(copy);
+}
+
+/* Without memory it is read as ever, or not at all. */
+static void check_read(const Daemon *daemon, const OddMessage *odd, const Record *record) {
+        World *world = daemon->world;
+        MessageFormat format = daemon->config.format;
+        char id_path[LONG_PATH + 3], time_path[LONG_PATH + 3];
+        Request request;
+        MessageFault fault = {0};
+        if (odd->host != NULL && chance(world, 20)) { /* then nothing is wrong with either */
+                format.id = path_of(id_path, "");
+                format.requested_at = chance(world, 50) ? path_of(time_path, ".x") : "";
+        }
+        bool scarce = chance(world, 50);
+        memory_engine(scarce ? (int64_t)below(world, 4) : -1);
+        int r = message_decode(&format, record->value, record->value_size, &request, &fault);
+        memory_world();
+        bool read = odd->host != NULL ? r == 0 && strcmp(request.host, odd->host) == 0
+                                      : r == MESSAGE_E_POISON && fault.reason != NULL;
+        if (!read && !(r == -ENOMEM && scarce)) {
+                broken(world, 8, "%s is read as %s: %d, %s", odd->value,
+                       r == 0 ? request.host : "none", r,
+                       fault.reason != NULL ? fault.reason : "no reason");
+        }
+}
+
 static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         World *world = daemon->world;
-        char value[400];
-        const OddMessage *odd = NULL;
+        char value[BIG_BYTES_MAX + 1];
+        size_t size;
         Record out = {.offset = record->offset,
                       .timestamp_us = chance(world, 90) ? 5 : -1,
                       .value = (const uint8_t *)value,
@@ -591,13 +649,15 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
                 snprintf(value, sizeof(value), "what?");
                 break;
         case BIG:
-                memset(value, 'x', sizeof(value) - 1);
-                value[sizeof(value) - 1] = '\0';
+                size = chance(world, 90) ? ODD_BYTES_MAX + 1 + below(world, 100) : BIG_BYTES_MAX;
+                memset(value, 'x', size);
+                value[size] = '\0';
                 break;
         case ODD_GOOD:
         case ODD_BAD:
-                odd = odd_message((size_t)record->host);
-                memcpy(value, odd->value, odd->size);
+                out.value_size = odd_write(odd_message((size_t)record->host), value);
+                check_lookup_in(daemon, value, out.value_size);
+                check_read(daemon, odd_message((size_t)record->host), &out);
                 break;
         case TOMBSTONE:
         case RECORD_KINDS:
@@ -605,7 +665,9 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
                 value[0] = '\0';
                 break;
         }
-        out.value_size = odd != NULL ? odd->size : out.value != NULL ? strlen(value) : 0;
+        if (record->kind != ODD_GOOD && record->kind != ODD_BAD) {
+                out.value_size = strlen(value);
+        }
         part->highest = record->offset > part->highest ? record->offset : part->highest;
         cover(EVENT_FETCHED, part->user->state, daemon->phase);
         ENGINE(daemon, engine_fetched(daemon->engine, part->user, &out,
@@ -1180,7 +1242,7 @@ void daemon_begin(Daemon *daemon) {
                                .waiting = world->big ? 4000 : counts[below(world, 4)],
                                .ack_gap = chance(world, 50) ? 1 << 20 : 4 + below(world, 20),
                                .keep_payload = chance(world, 30),
-                               .message_bytes = 200,
+                               .message_bytes = ODD_BYTES_MAX,
                                .batches = 1 + below(world, chance(world, 80) ? 3 : 10),
                                .batch_rows = world->big ? 500 : 1 + below(world, 8),
                                .batch_bytes = chance(world, 50) ? 1 << 20 : 100,

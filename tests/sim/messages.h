@@ -7,12 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum {
+        ODD_BYTES_MAX = 12 * 1024,
+};
+
 typedef struct OddMessage {
         const char *value;
         size_t size;
         const char *host; /* in its canonical form; NULL: it is rejected */
+        const char *more; /* each @ of the value is this, so many times; NULL: it is an @ */
+        int times;
 } OddMessage;
 
 const OddMessage *odd_message(size_t i);
+/* Returns its size, at most ODD_BYTES_MAX. */
+size_t odd_write(const OddMessage *odd, char *to);
 /* One of the good or of the bad ones: its number. */
 size_t odd_pick(bool good, uint64_t dice);
