@@ -569,8 +569,7 @@ static bool partition_drains(const Partition *partition) {
                 return partition->offsets.watermark > partition->committed &&
                        (engine->flush || engine->commit.state != COMMIT_IDLE);
         }
-        return partition->cancelling || partition->batch != NULL ||
-               !list_is_empty(&partition->messages) ||
+        return partition->batch != NULL || !list_is_empty(&partition->messages) ||
                partition->offsets.watermark > partition->committed ||
                engine->commit.state != COMMIT_IDLE;
 }

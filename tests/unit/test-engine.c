@@ -1655,6 +1655,19 @@ static void test_reading_stops_when_too_many_wait(void **state) {
         assert_true(only(world, ENGINE_READ)->on);
 }
 
+/* What is below the fence is saved, and waits for its host as soon as it is read. */
+static void test_reading_stops_within_a_burst_of_what_was_saved_before(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        world->config.waiting = 2;
+        Partition *partition = activate(world, 0, 0, 100);
+        fetch(world, partition, 0, "a");
+        assert_true(engine_is_reading(world->engine));
+        fetch(world, partition, 1, "b");
+        assert_false(engine_is_reading(world->engine));
+        assert_string_equal(engine_paused_by(world->engine), "waiting");
+}
+
 static void test_an_eighth_of_what_may_wait_is_free_before_it_is_read_again(void **state) {
         World *world = *state;
         world->config.concurrency = 1;
@@ -2615,6 +2628,7 @@ int main(void) {
                 TEST(test_what_waits_is_no_longer_in_flight_and_lets_go_of_its_payload),
                 TEST(test_a_payload_that_a_template_reads_is_kept),
                 TEST(test_reading_stops_when_too_many_wait),
+                TEST(test_reading_stops_within_a_burst_of_what_was_saved_before),
                 TEST(test_an_eighth_of_what_may_wait_is_free_before_it_is_read_again),
                 TEST(test_the_reason_of_a_pause_follows_the_limits),
                 TEST(test_only_the_limit_that_stopped_it_asks_for_more_room),
