@@ -574,6 +574,8 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
                                 r = lane_saved_below(partition, fence);
                         }
                         if (fence >= part->next) {
+                                /* With nothing left it shares the next batch. */
+                                partition->save_alone &= !list_is_empty(&partition->lane);
                                 batch_drop_part(batch, i);
                         }
                 }

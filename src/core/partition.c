@@ -501,7 +501,7 @@ int partition_restart(Partition *partition) {
         }
         /* A batch that is still under way belongs to the epoch before. */
         partition->batch = NULL;
-        partition->doubted = partition->lost = false;
+        partition->doubted = partition->lost = partition->save_alone = false;
         if (partition->state == PARTITION_ACTIVE && !partition->held) {
                 r = engine_act(partition->engine,
                                &(EngineAction){.type = ENGINE_PAUSE, .partition = partition});
