@@ -10,6 +10,7 @@
  */
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/observe.h"
 #include "core/state.h"
@@ -39,7 +40,10 @@ static int64_t partition_commit_offset(const Partition *partition) {
 bool commit_names(const Partition *partition) {
         const Commit *commit = &partition->engine->commit;
         for (size_t i = 0; i < commit->n; i++) {
-                if (commit->entries[i].partition == partition) {
+                /* Also of an assignment before, which was let go without an answer. */
+                const Partition *named = commit->entries[i].partition;
+                if (named->partition == partition->partition &&
+                    strcmp(named->topic, partition->topic) == 0) {
                         return true;
                 }
         }

@@ -295,7 +295,7 @@ static void answer_batch(Daemon *daemon, Pending *pending) {
         World *world = daemon->world;
         Batch *batch = pending->batch;
         BatchEnd end = BATCH_SAVED;
-        bool lost = world_database_is_away(world) ||
+        bool lost = pending->cut || world_database_is_away(world) ||
                     fault(world, pending->type == ENGINE_SAVE_EACH ? 30 : 8);
         if (pending->applied) {
                 end = lost && pending->end == BATCH_SAVED ? BATCH_UNKNOWN : pending->end;
@@ -494,6 +494,13 @@ static bool waits_for_a_connection(Daemon *daemon, Pending *one) {
         one->ready =
                 world->now + 200 + (int64_t)below(world, chance(world, 95) ? 30 * MS : 9 * SECOND);
         return true;
+}
+
+void daemon_loses_connections(Daemon *daemon) {
+        for (size_t i = 0; i < daemon->n_pending; i++) {
+                Pending *one = &daemon->pending[i];
+                one->cut = one->cut || (one->kind == PENDING_BATCH && one->begun);
+        }
 }
 
 void daemon_server_works(Daemon *daemon) {

@@ -43,7 +43,8 @@ typedef struct Epoch {
         bool out_of_range;  /* not in its log */
         bool lost, lost_quiet, starting, decided, active, paused,
                 dead;      /* dead: a newer epoch of the same assignment */
-        int64_t looked;    /* the committed offset that was looked up */
+        int64_t looked;    /* the committed offset that was looked up, */
+        bool flux;         /* while a commit of the partition was under way */
         int64_t confirmed; /* newest commit that Kafka confirmed */
         int64_t fence;
         int64_t saving; /* a batch may move the fence up to here; -1: none is under way */
@@ -91,6 +92,8 @@ struct Judge {
         BatchKnown *batches;
         size_t n_batches, batches_capacity;
         bool look_open, looked, committing; /* of the commit in flight */
+        uint64_t *committed;                /* its epochs */
+        size_t n_committed, committed_capacity;
         bool stopped, stopped_quiet, released, reading, revoking, flushed;
         int64_t revoked_us, hurry_us; /* the revoke came, its bound was over; -1: not */
         bool revoke_failed;           /* a commit failed since then */
@@ -182,6 +185,7 @@ void judge_free(Judge *judge) {
         free(judge->retries);
         free(judge->epochs);
         free(judge->batches);
+        free(judge->committed);
         free(judge);
 }
 
@@ -784,6 +788,13 @@ static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observat
                                epoch->partition, seen->c);
                 }
         }
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_READ_SOURCE) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                if (epoch != NULL && epoch->flux) {
+                        broken(judge, 5, "partition %d starts from what a commit may have changed",
+                               epoch->partition);
+                }
+        }
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_SEEK) {
                 const Epoch *epoch = find_epoch(judge, seen->epoch);
                 if (epoch != NULL && epoch->adopt_failed) {
@@ -1117,6 +1128,17 @@ static void book_finished(Judge *judge, const Observation *seen) {
         }
 }
 
+/* Whether the partition, in whatever epoch, is part of the commit that is under way. */
+static bool is_committing(const Judge *judge, const Epoch *epoch) {
+        for (size_t i = 0; judge->committing && i < judge->n_committed; i++) {
+                const Epoch *of = find_epoch(judge, judge->committed[i]);
+                if (of != NULL && is_of(of, epoch->partition, epoch->topic)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 static void book_partition(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen);
         if (seen->type == OBSERVED_LOOKED_UP && seen->ok && epoch->active) {
@@ -1129,6 +1151,7 @@ static void book_partition(Judge *judge, const Observation *seen) {
                 epoch->adopt_failed = seen->kind != ADOPT_OK;
         } else if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
                 epoch->looked = seen->a;
+                epoch->flux = is_committing(judge, epoch);
                 epoch->adopt_failed = false;
         } else if (seen->type == OBSERVED_SOURCE_READ && seen->ok && !epoch->active) {
                 epoch->fence = seen->a >= 0 ? seen->b : -1;
@@ -1188,6 +1211,12 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_COMMIT:
                 judge->looked = false;
                 judge->committing = true;
+                judge->n_committed = 0;
+                for (size_t i = 0; i < seen->n_items; i++) {
+                        judge->committed = grow(judge->committed, i, &judge->committed_capacity,
+                                                sizeof(*judge->committed));
+                        judge->committed[judge->n_committed++] = seen->items[i].epoch;
+                }
                 break;
         case ENGINE_UNASSIGN:
                 judge->revoking = false;

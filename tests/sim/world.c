@@ -287,6 +287,9 @@ static void database_goes_back(World *world) {
         while (world->n_ghosts > 0) {
                 store_order_deinit(&world->ghosts[--world->n_ghosts]);
         }
+        for (int i = 0; i < DAEMONS; i++) {
+                daemon_loses_connections(&world->daemons[i]);
+        }
         doubt_all(world);
         for (int p = 0; p < BROKER_PARTITIONS; p++) {
                 world->logs[p].skipped = 0;

@@ -93,7 +93,8 @@ typedef enum PendingKind {
 typedef struct Pending {
         PendingKind kind;
         int64_t ready;
-        bool begun;   /* BATCH: it has a connection */
+        bool begun;   /* BATCH: it has a connection, */
+        bool cut;     /* and lost it */
         bool applied; /* at the server, whatever becomes of the reply */
         BatchEnd end; /* when applied */
         EngineActionType type;
@@ -234,6 +235,8 @@ void daemon_database_up(Daemon *daemon);
 void daemon_stray(Daemon *daemon, int partition);
 void daemon_doubt(Daemon *daemon, int partition, bool out_of_range);
 bool daemon_is_awake(const Daemon *daemon);
+/* To PostgreSQL: no reply comes any more of what was sent. */
+void daemon_loses_connections(Daemon *daemon);
 /* Something of its batches at the server goes on while nobody looks. */
 void daemon_server_works(Daemon *daemon);
 
