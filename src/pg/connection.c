@@ -165,7 +165,8 @@ bool pg_pool_withdraw(PgPool *pool, PgOperation *operation) {
 /* --- the pool ----------------------------------------------------------------------------- */
 
 /* As a statement and not as startup parameters: PgBouncer refuses `options`. A commit that is not
- * on disk when it is reported would let offsets be committed for rows that a crash takes back. */
+ * on disk when it is reported would let offsets be committed for rows that a crash takes back. A
+ * snapshot older than a lock would let the ledger count what was. */
 static int make_setup(Buffer *setup, const PgOptions *options) {
         long long timeout_ms = options->statement_timeout_us / 1000;
         int r = buffer_append_string(setup, "SET search_path = ");
@@ -173,6 +174,7 @@ static int make_setup(Buffer *setup, const PgOptions *options) {
         r = r != 0 ? r
                    : buffer_printf(setup,
                                    ", pg_temp; SET client_encoding = 'UTF8';"
+                                   " SET default_transaction_isolation = 'read committed';"
                                    " SET standard_conforming_strings = on;"
                                    " SET statement_timeout = %lld; SET lock_timeout = %d;"
                                    " SET idle_in_transaction_session_timeout = %lld;"

@@ -7,9 +7,9 @@
 #include "pg/parameters.h"
 #include "pg/sqlstate.h"
 
-/* schema.sql, by scripts/embed. */
-extern const char schema_sql_text[];
-extern const size_t schema_sql_text_size;
+/* schema.sql and ledger.sql, by scripts/embed. */
+extern const char schema_sql_text[], ledger_sql_text[];
+extern const size_t schema_sql_text_size, ledger_sql_text_size;
 
 /* --- the text ----------------------------------------------------------------------------- */
 
@@ -35,6 +35,8 @@ int schema_append_name(Buffer *sql, const char *schema) {
         return buffer_printf(sql, "\"%s\"", schema);
 }
 
+static int append_text(Buffer *sql, const char *text, size_t text_size, const char *schema);
+
 /* Adds what a placeholder stands for. */
 static int append_placeholder(Buffer *sql, const char *name, size_t size, const char *schema) {
         if (size == 6 && memcmp(name, "schema", size) == 0) {
@@ -49,16 +51,16 @@ static int append_placeholder(Buffer *sql, const char *name, size_t size, const 
         if (size == 6 && memcmp(name, "months", size) == 0) {
                 return buffer_printf(sql, "%d", SCHEMA_MONTHS_AHEAD);
         }
+        if (size == 6 && memcmp(name, "ledger", size) == 0) {
+                return append_text(sql, ledger_sql_text, ledger_sql_text_size, schema);
+        }
         return error_origin(-EINVAL);
 }
 
-int schema_sql(const char *schema, Buffer *sql) {
-        const char *at = schema_sql_text;
-        const char *end = at + schema_sql_text_size;
-        size_t before = sql->size;
-        if (!schema_name_is_valid(schema)) {
-                return SCHEMA_E_NAME;
-        }
+/* Adds the text with its placeholders filled; on failure a part of it. */
+static int append_text(Buffer *sql, const char *text, size_t text_size, const char *schema) {
+        const char *at = text;
+        const char *end = at + text_size;
         while (at < end) {
                 const char *mark = memchr(at, '@', (size_t)(end - at));
                 /* A comment names a parameter as "@ahead". */
@@ -74,12 +76,23 @@ int schema_sql(const char *schema, Buffer *sql) {
                         stop = close + 1;
                 }
                 if (r != 0) {
-                        sql->size = before;
                         return r;
                 }
                 at = stop;
         }
         return 0;
+}
+
+int schema_sql(const char *schema, Buffer *sql) {
+        size_t before = sql->size;
+        if (!schema_name_is_valid(schema)) {
+                return SCHEMA_E_NAME;
+        }
+        int r = append_text(sql, schema_sql_text, schema_sql_text_size, schema);
+        if (r != 0) {
+                sql->size = before;
+        }
+        return r;
 }
 
 /* --- init-db ------------------------------------------------------------------------------ */

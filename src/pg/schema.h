@@ -1,9 +1,10 @@
 #pragma once
 
 /*
- * The schema: one SQL text, schema.sql, embedded at build time, with the schema's name put in. It
- * is idempotent and upgrades what an older version made, so init-db runs exactly what --print
- * prints. It runs in one transaction under an advisory lock: two at once are harmless.
+ * The schema: one SQL text, schema.sql with ledger.sql inside, embedded at build time, with the
+ * schema's name put in. It is idempotent and upgrades what an older version made, so init-db runs
+ * exactly what --print prints. It runs in one transaction under an advisory lock: two at once are
+ * harmless.
  *
  * A daemon only checks (schema_check) and makes the monthly partitions of `messages` ahead
  * (schema_make_partitions): after the check, then once a day.
@@ -17,7 +18,7 @@
 #include "util/error.h"
 
 enum {
-        SCHEMA_VERSION = 1,
+        SCHEMA_VERSION = 2,      /* 2: the ledger of restarts */
         SCHEMA_MONTHS_AHEAD = 3, /* partitions of `messages` beside those of this and last month */
         SCHEMA_NAME_MAX = 63,    /* PostgreSQL's NAMEDATALEN less one */
 };

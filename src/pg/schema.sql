@@ -380,6 +380,7 @@ BEGIN
         PERFORM move_fence(fence_sources, fence_expected, fence_next);
 END $$;
 
+@ledger@
 DO $$ BEGIN PERFORM make_partitions(@months@); END $$;
 
 INSERT INTO schema_version (version) VALUES (@version@)

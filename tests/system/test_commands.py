@@ -178,7 +178,7 @@ def test_init_db_can_be_repeated_and_printed(site):
     assert "CREATE TABLE" in printed.stdout and '"ackd"' in printed.stdout
     kinds = site.database.rows("SELECT relkind, relname FROM pg_class WHERE relname = 'messages'")
     assert kinds == [("p", "messages")]
-    assert site.database.value("SELECT version FROM schema_version") == 1
+    assert site.database.value("SELECT version FROM schema_version") == 2
 
 
 def test_every_column_of_what_was_rejected_is_documented(site):

@@ -5,6 +5,7 @@
 #include "pg.h"
 
 #define DATABASE "ackd_test_schema"
+#define VERSION  "2" /* SCHEMA_VERSION */
 
 enum {
         THREADS = 8,
@@ -61,6 +62,8 @@ static void test_sql(void **state) {
         assert_null(strstr(text, "@version@"));
         assert_null(strstr(text, "@name@"));
         assert_null(strstr(text, "@months@"));
+        assert_null(strstr(text, "@ledger@"));
+        assert_non_null(strstr(text, "CREATE TABLE IF NOT EXISTS restarts"));
         assert_non_null(strstr(text, "COMMIT;"));
         buffer_deinit(&sql);
 }
@@ -79,10 +82,54 @@ static void test_twice_and_two_schemas(void **state) {
                 "5");
         assert_string_equal(pg_test_value(test.sql, "SELECT count(*) FROM \"Other\".partitions"),
                             "0");
-        assert_string_equal(pg_test_value(test.sql, "SELECT version FROM schema_version"), "1");
+        assert_string_equal(pg_test_value(test.sql, "SELECT version FROM schema_version"), VERSION);
         assert_int_equal(schema_init(test.dsn, NULL, "a-b", &error), SCHEMA_E_NAME);
         assert_non_null(strstr(error, "identifier"));
         free(error);
+}
+
+/* Version 1 had no ledger; what it saved stays. */
+static void test_upgrade(void **state) {
+        (void)state;
+        char *error = NULL;
+        static const char count[] =
+                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = "
+                "c.relnamespace WHERE nspname = 'ackd' AND relkind IN ('r', 'i')";
+        int fresh = atoi(pg_test_value(test.sql, count));
+        pg_test_exec(test.sql,
+                     "DROP FUNCTION claim, acted, finish, settle, limit_against, suppression, "
+                     "first_receipts, lock_host, holder_text, utc_text, glob_matches; DROP TABLE "
+                     "restarts, hosts, holds, fleet; UPDATE schema_version SET version = 1; "
+                     "INSERT INTO messages (source, \"offset\", payload, received_at) "
+                     "VALUES (1, 1, '{}', now())");
+        for (int i = 0; i < 2; i++) {
+                assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+                assert_string_equal(pg_test_value(test.sql, "SELECT version FROM schema_version"),
+                                    VERSION);
+                assert_int_equal(atoi(pg_test_value(test.sql, count)), fresh);
+                assert_string_equal(pg_test_value(test.sql, "SELECT count(*) FROM messages"), "1");
+                assert_string_equal(pg_test_value(test.sql, "SELECT count(*) FROM fleet"), "1");
+        }
+        /* What it brought is used: a row stays at the next init-db. */
+        pg_test_exec(test.sql, "SELECT lock_host('kept.example.com')");
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+        assert_string_equal(pg_test_value(test.sql, "SELECT host FROM hosts"), "kept.example.com");
+        pg_test_exec(test.sql, "TRUNCATE messages, hosts");
+}
+
+/* Whoever looks with psql finds an explanation of every table and of what is not plain. */
+static void test_comments(void **state) {
+        (void)state;
+        assert_string_equal(pg_test_value(test.sql,
+                                          "SELECT count(*) FROM unnest(ARRAY['restarts', 'hosts', "
+                                          "'holds', 'fleet']) t WHERE obj_description(t::regclass, "
+                                          "'pg_class') IS NULL"),
+                            "0");
+        assert_string_equal(
+                pg_test_value(test.sql, "SELECT col_description('restarts'::regclass, attnum) FROM "
+                                        "pg_attribute WHERE attrelid = 'restarts'::regclass AND "
+                                        "attname = 'held_until'"),
+                "until then nobody else may restart the host, unless it ends before");
 }
 
 static void *init_in_thread(void *user) {
@@ -125,7 +172,7 @@ static void test_refusals(void **state) {
         assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), SCHEMA_E_REFUSED);
         assert_non_null(strstr(error, "version 99"));
         free(error);
-        pg_test_exec(test.sql, "UPDATE schema_version SET version = 1");
+        pg_test_exec(test.sql, "UPDATE schema_version SET version = " VERSION);
 
         assert_int_equal(schema_init("host=/nowhere", NULL, "ackd", &error), SCHEMA_E_CONNECT);
         assert_non_null(strstr(error, "/nowhere"));
@@ -246,8 +293,13 @@ static void test_partitions_by_another_role(void **state) {
         pg_test_exec(test.sql, "SELECT adopt('c', 'g', 'role', 0, 0, 'i')");
         pg_test_exec(test.sql, "SELECT move_fence(ARRAY[id], '{0}', '{1}') FROM partitions WHERE "
                                "topic = 'role'");
+        pg_test_exec(
+                test.sql,
+                "SELECT claim('{1}', '{1}', '{1}', '{h}', '{NULL}', '{NULL}', '{now}', "
+                "'{false}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', gen_random_uuid(), 'i', "
+                "'exec', '0', '0', '0', '5 s', '5 s', 0, '0', 1, 1, '1 s')");
         pg_test_exec(test.sql, "RESET ROLE; DROP OWNED BY ackd_test_daemon; "
-                               "DROP ROLE ackd_test_daemon; TRUNCATE messages");
+                               "DROP ROLE ackd_test_daemon; TRUNCATE messages, hosts, restarts");
 }
 
 /* --- fences ------------------------------------------------------------------------------- */
@@ -371,7 +423,7 @@ static void test_check(void **state) {
         check("ackd", &answer);
         assert_int_equal(answer.end, SCHEMA_WRONG);
         assert_non_null(strstr(answer.why, "newer"));
-        pg_test_exec(test.sql, "UPDATE schema_version SET version = 1");
+        pg_test_exec(test.sql, "UPDATE schema_version SET version = " VERSION);
         assert_int_equal(schema_check(test.pool, "a-b", on_answer, &answer), SCHEMA_E_NAME);
 
         answer = (Answer){0};
@@ -392,6 +444,8 @@ int main(void) {
                 cmocka_unit_test(test_names),
                 cmocka_unit_test(test_sql),
                 cmocka_unit_test(test_twice_and_two_schemas),
+                cmocka_unit_test(test_upgrade),
+                cmocka_unit_test(test_comments),
                 cmocka_unit_test(test_many_at_once),
                 cmocka_unit_test(test_refusals),
                 cmocka_unit_test(test_right_is_missing),
