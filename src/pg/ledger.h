@@ -139,7 +139,8 @@ typedef struct LedgerFinish {
         int32_t exit_status; /* or the HTTP status; LEDGER_NO_STATUS: keeps what acted wrote */
         const char *reason;  /* a word for people ("timeout", "shutdown"); NULL: none */
         const char *output;  /* NULL: keeps what acted wrote */
-        const LedgerShared *shared; /* also in a second finish, which adds those that are missing */
+        /* Each message once. A second finish adds those that are missing. */
+        const LedgerShared *shared;
         size_t n_shared;
 } LedgerFinish;
 
