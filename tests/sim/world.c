@@ -820,12 +820,22 @@ static void say_where_it_stands(World *world) {
         }
 }
 
+static void database_is_up(World *world) {
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                if (daemon->phase == DAEMON_RUNNING && !daemon->failed) {
+                        daemon_database_up(daemon);
+                }
+        }
+}
+
 /* What stands still is given to the operator; everything must come to its end. */
 static void catch_up(World *world) {
         int64_t until = world->now + HEAL_US;
         for (int p = 0; p < BROKER_PARTITIONS; p++) {
                 until += (int64_t)world->logs[p].n * 3 * SECOND; /* a daemon may take one by one */
         }
+        int64_t renewed = world->now;
         uint64_t turns = 0;
         for (bool done = false; !done;) {
                 done = true;
@@ -865,14 +875,12 @@ static void catch_up(World *world) {
                 if (!done) {
                         advance(world, SECOND);
                 }
-        }
-}
-
-static void database_is_up(World *world) {
-        for (int i = 0; i < DAEMONS; i++) {
-                Daemon *daemon = &world->daemons[i];
-                if (daemon->phase == DAEMON_RUNNING && !daemon->failed) {
-                        daemon_database_up(daemon);
+                if (!done && world->now >= renewed + 60 * SECOND) {
+                        renewed = world->now;
+                        /* A connection is renewed now and then. Who was about to start when the
+                         * database went back has looked before, and with nothing to save it is
+                         * only then that he looks again. */
+                        database_is_up(world);
                 }
         }
 }
