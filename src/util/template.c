@@ -258,6 +258,35 @@ int template_expand(const Template *template, TemplateLookup lookup, void *user,
         return 0;
 }
 
+size_t template_count(const Template *template) {
+        return template->n_parts;
+}
+
+TemplatePiece template_piece(const Template *template, size_t index) {
+        const Part *part = &template->parts[index];
+        TemplatePiece piece = {
+                .literal = part->kind == PART_LITERAL,
+                .label = part->kind == PART_LABEL,
+                .text = template->text + part->start,
+                .size = part->size,
+                .name = part->name,
+        };
+        piece.field = part->kind == PART_ID        ? TEMPLATE_ID
+                      : part->kind == PART_MESSAGE ? TEMPLATE_MESSAGE
+                                                   : TEMPLATE_HOST;
+        return piece;
+}
+
+int template_expand_piece(const Template *template, size_t index, TemplateLookup lookup, void *user,
+                          Buffer *out) {
+        size_t before = out->size;
+        int r = expand_part(template, &template->parts[index], lookup, user, out);
+        if (r != 0) {
+                out->size = before;
+        }
+        return r;
+}
+
 const char *template_error_text(int error) {
         switch (error) {
         case TEMPLATE_E_SYNTAX:

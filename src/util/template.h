@@ -50,5 +50,25 @@ typedef int (*TemplateLookup)(void *user, TemplateField field, const char *path,
 MUST_CHECK int template_expand(const Template *template, TemplateLookup lookup, void *user,
                                Buffer *out, const char **placeholderp);
 
+/*
+ * The pieces a template is made of, in their order and without gaps, for those who write a value in
+ * another form than it has (a URL, JSON). What is pointed to is the template's.
+ */
+typedef struct TemplatePiece {
+        bool literal;
+        bool label;          /* {{host.label}} */
+        TemplateField field; /* of a placeholder */
+        const char *text;    /* the literal, or the placeholder with its braces; @size bytes */
+        size_t size;
+        const char *name; /* of a placeholder: "{{id}}", with a NUL; NULL: a literal */
+} TemplatePiece;
+
+size_t template_count(const Template *template);
+TemplatePiece template_piece(const Template *template, size_t index);
+
+/* Adds the value of one piece as it is, as template_expand() does for all of them. */
+MUST_CHECK int template_expand_piece(const Template *template, size_t index, TemplateLookup lookup,
+                                     void *user, Buffer *out);
+
 /* "there is no such value in the message", for people; static. @error is a TEMPLATE_E_*. */
 const char *template_error_text(int error);

@@ -181,6 +181,37 @@ static void test_literal(void **state) {
         template_free(template);
 }
 
+static void test_pieces(void **state) {
+        (void)state;
+        Values values = {.host = "web1.example.com", .id = "7"};
+        Template *template = NULL;
+        char *error = NULL;
+        Buffer out = BUFFER_INIT;
+        assert_int_equal(template_new(&template, "a{{host.label}}{{id}}b", &error), 0);
+        assert_int_equal(template_count(template), 4);
+        TemplatePiece piece = template_piece(template, 0);
+        assert_true(piece.literal);
+        assert_null(piece.name);
+        assert_int_equal(piece.size, 1);
+        assert_int_equal(*piece.text, 'a');
+        piece = template_piece(template, 1);
+        assert_false(piece.literal);
+        assert_true(piece.label);
+        assert_int_equal(piece.field, TEMPLATE_HOST);
+        assert_string_equal(piece.name, "{{host.label}}");
+        piece = template_piece(template, 2);
+        assert_false(piece.label);
+        assert_int_equal(piece.field, TEMPLATE_ID);
+        assert_int_equal(template_expand_piece(template, 1, look_up, &values, &out), 0);
+        assert_string_equal(buffer_string(&out), "web1");
+        values.id = NULL;
+        assert_int_equal(template_expand_piece(template, 2, look_up, &values, &out),
+                         TEMPLATE_E_MISSING);
+        assert_string_equal(buffer_string(&out), "web1");
+        buffer_deinit(&out);
+        template_free(template);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_expands),
@@ -189,6 +220,7 @@ int main(void) {
                 cmocka_unit_test(test_failures_leave_no_trace),
                 cmocka_unit_test(test_wrong_templates),
                 cmocka_unit_test(test_literal),
+                cmocka_unit_test(test_pieces),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
