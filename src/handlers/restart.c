@@ -124,7 +124,7 @@ static void on_end(void *user, const ActionResult *result) {
         list_push_front(&restart->spare, &task->link);
         log_end(restart, run, result);
         restart->ended(restart->user, run, result->outcome, result->charged, result->detail,
-                       result->duration_us);
+                       result->duration_us, result->retry_after_us);
 }
 
 int restart_start(Restart *restart, Run *run) {

@@ -21,9 +21,10 @@
 
 typedef struct Restart Restart;
 
-/* @detail: a line for people, valid during the call. The run is the engine's again. */
+/* @detail: a line for people, valid during the call. @retry_after_us: see ActionResult. The run is
+ * the engine's again. */
 typedef void (*RestartEnded)(void *user, Run *run, Outcome outcome, bool charged,
-                             const char *detail, int64_t duration_us);
+                             const char *detail, int64_t duration_us, int64_t retry_after_us);
 
 /* Takes the action over, also when it fails. */
 MUST_CHECK int restart_new(Restart **restartp, Log *log, Action *action, RestartEnded ended,

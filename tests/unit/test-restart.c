@@ -48,6 +48,7 @@ typedef struct World {
         bool charged;
         char detail[64];
         int64_t duration_us;
+        int64_t retry_after_us;
 } World;
 
 static int fake_start(Action *action, const ActionRequest *request, ActionEnd end, void *user) {
@@ -93,13 +94,14 @@ static const ActionInterface pretending_interface = {
 };
 
 static void on_ended(void *user, Run *run, Outcome outcome, bool charged, const char *detail,
-                     int64_t duration_us) {
+                     int64_t duration_us, int64_t retry_after_us) {
         World *world = user;
         world->n_ended++;
         world->ended = run;
         world->outcome = outcome;
         world->charged = charged;
         world->duration_us = duration_us;
+        world->retry_after_us = retry_after_us;
         snprintf(world->detail, sizeof(world->detail), "%s", detail);
 }
 
@@ -160,12 +162,14 @@ static void test_a_run_goes_through(void **state) {
             &(ActionResult){.outcome = OUTCOME_DONE,
                             .charged = true,
                             .detail = "exit status 0",
-                            .duration_us = 1234567});
+                            .duration_us = 1234567,
+                            .retry_after_us = 30000000});
         assert_int_equal(world->n_ended, 1);
         assert_ptr_equal(world->ended, &world->runs[1]);
         assert_int_equal(world->outcome, OUTCOME_DONE);
         assert_true(world->charged);
         assert_int_equal(world->duration_us, 1234567);
+        assert_int_equal(world->retry_after_us, 30000000);
         assert_string_equal(world->detail, "exit status 0");
         assert_int_equal(restart_running(world->restart), 0);
         assert_int_equal(captured.n, 1);

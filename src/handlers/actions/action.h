@@ -33,24 +33,31 @@ enum {
 typedef struct ActionResult {
         Outcome outcome;
         bool charged; /* false: the failure was ours (no descriptor, no process to be had) */
-        int status;   /* exit status, signal + 128, -1: none */
+        int status;   /* exit status, signal + 128; HTTP status; -1: none */
         const char *
                 detail; /* a line for people, never NULL: "exit status 3", "timed out after 60 s" */
         const uint8_t *output; /* of stdout and stderr, bounded; any bytes; NULL: none */
         size_t output_size;
         int64_t duration_us;
+        /* How long whoever was asked wants to be left alone before the next attempt (Retry-After);
+         * only with not_started. 0: nothing was said. At most ACTION_RETRY_AFTER_MAX_US. */
+        int64_t retry_after_us;
 } ActionResult;
+
+/* What asks for more than a day is broken, or means "never". */
+#define ACTION_RETRY_AFTER_MAX_US (24 * 3600 * INT64_C(1000000))
 
 /* @user is what start was given; @result is valid during the call, which may start other requests
  * but must not free the action. */
 typedef void (*ActionEnd)(void *user, const ActionResult *result);
 
 typedef struct ActionInterface {
-        const char *name; /* "exec", "dry-run" */
+        const char *name; /* "exec", "http", "dry-run" */
         bool pretends;    /* changes nothing and says itself what it would do */
         /* Positive never: what cannot be started ends with an outcome. -ENOMEM is fatal. */
         int (*start)(Action *action, const ActionRequest *request, ActionEnd end, void *user);
-        /* Asks everything that runs to end (TERM). */
+        /* Asks everything that runs to end (TERM); what cannot be asked, as a request that was
+         * sent, goes on. */
         void (*terminate)(Action *action);
         /* Ends everything that runs now (KILL); each still gives its outcome, `unknown`. */
         void (*kill)(Action *action);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/message.h"
+#include "handlers/actions/lookup.h"
 #include "util/json.h"
 
 /* Replaces @why by a sentence. */
@@ -73,31 +73,14 @@ void command_deinit(Command *command) {
         *command = (Command){0};
 }
 
-static int look_up(void *user, TemplateField field, const char *path, Buffer *out) {
-        const ActionRequest *request = user;
-        int r = TEMPLATE_E_MISSING;
-        switch (field) {
-        case TEMPLATE_HOST:
-                return buffer_append_string(out, request->host);
-        case TEMPLATE_ID:
-                return request->id != NULL ? buffer_append_string(out, request->id) : r;
-        case TEMPLATE_MESSAGE:
-                if (request->payload != NULL) {
-                        r = message_lookup(request->payload, request->payload_size, path, out);
-                }
-                return r > 0 ? TEMPLATE_E_MISSING : r;
-        }
-        return r;
-}
-
 int command_expand(Command *command, const ActionRequest *request, Buffer *why) {
         Buffer *text = &command->text;
         buffer_clear(text);
         for (size_t i = 0; i < command->n; i++) {
                 const char *placeholder = "";
                 command->starts[i] = text->size;
-                int r = template_expand(command->templates[i], look_up, (void *)request, text,
-                                        &placeholder);
+                int r = template_expand(command->templates[i], action_look_up, (void *)request,
+                                        text, &placeholder);
                 if (r > 0) {
                         r = say(why, "argv[%zu]: %s: %s", i, placeholder, template_error_text(r));
                         return r != 0 ? r : COMMAND_E_POISON;
