@@ -13,6 +13,7 @@
 #include "config/keys.h"
 #include "config/problems.h"
 #include "config/yaml.h"
+#include "handlers/actions/http.h"
 #include "kafka/consumer.h"
 #include "kafka/query.h"
 #include "pg/connection.h"
@@ -392,9 +393,10 @@ int command_version(int argc, char **argv) {
                "libev %s\n"
                "jansson %s\n"
                "libyaml %s\n"
-               "features: exec dry-run\n",
+               "libcurl %s\n"
+               "features: exec http dry-run\n",
                consumer_library_version(), pg_library_version() / 10000,
                pg_library_version() % 10000, loop_library_version(), jansson_version_str(),
-               yaml_library_version());
+               yaml_library_version(), http_library_version());
         return EXIT_OK;
 }

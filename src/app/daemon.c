@@ -290,9 +290,10 @@ static void announce(Daemon *daemon) {
                  config->instance, (int)getpid(), config->handlers.save.enabled ? " save" : "",
                  restart->enabled ? restart->action == CONFIG_ACTION_DRY_RUN
                                             ? " restart-host (dry-run: nothing is restarted)"
-                                            : " restart-host (exec)"
+                                    : restart->action == CONFIG_ACTION_HTTP ? " restart-host (http)"
+                                                                            : " restart-host (exec)"
                                   : "");
-        if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
+        if (restart->enabled && restart->action != CONFIG_ACTION_DRY_RUN) {
                 log_warning(daemon->log, "restart.no_cooldown", FIELDS(),
                             "there is no cool-down yet: a host is restarted once for every group "
                             "of requests, and again for requests that are delivered twice");

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/action.h"
 #include "app/commands.h"
-#include "handlers/actions/dry_run.h"
-#include "handlers/actions/exec.h"
 #include "util/list.h"
 
 enum {
@@ -549,17 +548,6 @@ static OnUnknown on_unknown(ConfigOnUnknown value) {
         return ON_UNKNOWN_REJECT;
 }
 
-/* Whether a template of the action names a field of the message. */
-static bool reads_payload(const ConfigRestart *restart) {
-        for (char **argument = restart->exec.argv; argument != NULL && *argument != NULL;
-             argument++) {
-                if (strstr(*argument, "{{message.") != NULL) {
-                        return true;
-                }
-        }
-        return false;
-}
-
 static void engine_configure(EngineConfig *engine, const Config *config) {
         const ConfigRestart *restart = &config->handlers.restart;
         *engine = (EngineConfig){
@@ -578,7 +566,7 @@ static void engine_configure(EngineConfig *engine, const Config *config) {
                 .in_flight_bytes = config->limits.in_flight_bytes,
                 .waiting = config->limits.waiting,
                 .ack_gap = config->limits.ack_gap,
-                .keep_payload = reads_payload(restart),
+                .keep_payload = action_reads_payload(restart),
                 .message_bytes = config->limits.message_bytes,
                 .batches = config->postgres.connections,
                 .batch_rows = config->postgres.batch_rows,
@@ -621,38 +609,17 @@ static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }
 
-static int pipeline_action(Pipeline *pipeline, char **errorp) {
-        const ConfigRestart *restart = &pipeline->config->handlers.restart;
-        const char *const *argv = (const char *const *)restart->exec.argv;
-        CLEANUP(buffer_deinit) Buffer why = BUFFER_INIT;
+static int pipeline_restart(Pipeline *pipeline, char **errorp) {
         Action *action = NULL;
-        int r;
-        if (!restart->enabled) {
+        if (!pipeline->config->handlers.restart.enabled) {
                 return 0;
         }
-        if (restart->action == CONFIG_ACTION_DRY_RUN) {
-                r = dry_run_new(&action, pipeline->loop, pipeline->log, argv, &why);
-        } else {
-                const ConfigExec *exec = &restart->exec;
-                ExecOptions options = {
-                        .argv = argv,
-                        .timeout_us = exec->timeout_us,
-                        .kill_after_us = exec->kill_after_us,
-                        .done = {exec->status.done.items, exec->status.done.n},
-                        .not_started = {exec->status.not_started.items, exec->status.not_started.n},
-                        .unknown = {exec->status.unknown.items, exec->status.unknown.n},
-                        .output_bytes = 4096,
-                };
-                r = exec_new(&action, pipeline->loop, pipeline->log, &options, &why);
+        int r = action_new(&action, pipeline->loop, pipeline->log,
+                           &pipeline->config->handlers.restart, errorp);
+        if (r != 0) {
+                return r > 0 ? PIPELINE_E_CONFIG : r;
         }
-        if (r > 0) {
-                const char *sentence = buffer_string(&why);
-                *errorp = sentence != NULL ? strdup(sentence) : NULL;
-                return PIPELINE_E_CONFIG;
-        }
-        return r < 0 ? r
-                     : restart_new(&pipeline->restart, pipeline->log, action, on_restarted,
-                                   pipeline);
+        return restart_new(&pipeline->restart, pipeline->log, action, on_restarted, pipeline);
 }
 
 int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
@@ -678,7 +645,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
                                (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
         }
         if (r == 0) {
-                r = pipeline_action(pipeline, errorp);
+                r = pipeline_restart(pipeline, errorp);
         }
         if (r == 0) {
                 r = sources_new(&pipeline->sources, parts->pool, parts->log,

@@ -34,7 +34,7 @@ static const char *task_word(const HandlerTask *task) {
 /* Whether its host was really restarted. */
 static bool was_restarted(const Report *report, const Message *message) {
         const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
-        return report->config->handlers.restart.action == CONFIG_ACTION_EXEC &&
+        return report->config->handlers.restart.action != CONFIG_ACTION_DRY_RUN &&
                restart->state == HANDLER_ENDED && restart->outcome == OUTCOME_DONE;
 }
 

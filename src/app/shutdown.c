@@ -111,7 +111,10 @@ static bool cancel_is_done(Shutdown *shutdown) {
         Pipeline *pipeline = shutdown->pipeline;
         int64_t passed = loop_now() - shutdown->step_us;
         int64_t kill_at = grace(shutdown);
-        int64_t term_at = kill_at - shutdown->config->handlers.restart.exec.kill_after_us;
+        const ConfigRestart *config = &shutdown->config->handlers.restart;
+        /* A request that was sent cannot be asked to end. */
+        bool asks = config->action == CONFIG_ACTION_EXEC;
+        int64_t term_at = kill_at - (asks ? config->exec.kill_after_us : 0);
 
         if (engine_is_quiet(pipeline->engine)) {
                 return true;
@@ -231,7 +234,8 @@ static void commit_end(Shutdown *shutdown, bool in_time) {
                     shutdown->nothing ? "nothing to commit: no partition is ours" : "confirmed");
                 if (shutdown->stranded > 0) {
                         const ConfigRestart *restart = &shutdown->config->handlers.restart;
-                        bool restarts = restart->enabled && restart->action == CONFIG_ACTION_EXEC;
+                        bool restarts =
+                                restart->enabled && restart->action != CONFIG_ACTION_DRY_RUN;
                         say(shutdown,
                             "; %zu finished behind an unfinished one: uncommitted, delivered and "
                             "handled again%s",

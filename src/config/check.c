@@ -6,44 +6,37 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config/checker.h"
 #include "config/keys.h"
 #include "config/problems.h"
 #include "config/value.h"
 #include "util/duration.h"
 
-#define RESTART "handlers.restart-host"
-
 enum {
         GRACE_MORE_US = 10000000, /* interface: the longest action with its kill_after, and 10 s */
 };
 
-typedef struct Checker {
-        Config *config;
-        const bool *bad;
-        ConfigErrors *errors;
-} Checker;
-
-static const ConfigOrigin *origin_of(const Config *config, const char *path) {
+const ConfigOrigin *checker_origin(const Config *config, const char *path) {
         return &config->origins[key_index(key_find(path))];
 }
 
-static bool is_good(const Checker *checker, const char *path) {
+bool checker_is_good(const Checker *checker, const char *path) {
         return !checker->bad[key_index(key_find(path))];
 }
 
-static bool is_given(const Checker *checker, const char *path) {
-        return !is_good(checker, path) ||
-               origin_of(checker->config, path)->kind != CONFIG_FROM_DEFAULT;
+bool checker_is_given(const Checker *checker, const char *path) {
+        return !checker_is_good(checker, path) ||
+               checker_origin(checker->config, path)->kind != CONFIG_FROM_DEFAULT;
 }
 
 /* Of two that contradict, the one that somebody wrote. */
-static const ConfigOrigin *written(const Config *config, const char *a, const char *b) {
-        const ConfigOrigin *origin = origin_of(config, a);
-        return origin->kind != CONFIG_FROM_DEFAULT ? origin : origin_of(config, b);
+const ConfigOrigin *checker_written(const Config *config, const char *a, const char *b) {
+        const ConfigOrigin *origin = checker_origin(config, a);
+        return origin->kind != CONFIG_FROM_DEFAULT ? origin : checker_origin(config, b);
 }
 
-static int require(const Checker *checker, const char *path) {
-        if (is_given(checker, path)) {
+int checker_require(const Checker *checker, const char *path) {
+        if (checker_is_given(checker, path)) {
                 return 0;
         }
         CLEANUP(buffer_deinit) Buffer expected = BUFFER_INIT;
@@ -52,7 +45,7 @@ static int require(const Checker *checker, const char *path) {
         if (r != 0 || text == NULL) {
                 return error_origin(-ENOMEM);
         }
-        problem_add(&checker->errors->errors, origin_of(checker->config, RESTART),
+        problem_add(&checker->errors->errors, checker_origin(checker->config, RESTART),
                     "%s is missing; allowed: %s", path, text);
         return 0;
 }
@@ -66,28 +59,19 @@ static bool has_status(const ConfigStatuses *statuses, int status) {
         return false;
 }
 
-/* A status that means two things means nothing. */
-static void check_statuses(const Checker *checker) {
-        const ConfigExec *exec = &checker->config->handlers.restart.exec;
-        const struct {
-                const char *path;
-                const ConfigStatuses *statuses;
-        } lists[] = {
-                {RESTART ".exec.status.done", &exec->status.done},
-                {RESTART ".exec.status.not_started", &exec->status.not_started},
-                {RESTART ".exec.status.unknown", &exec->status.unknown},
-        };
-        for (size_t i = 0; i < 3; i++) {
-                for (size_t j = i + 1; j < 3; j++) {
-                        if (!is_good(checker, lists[i].path) || !is_good(checker, lists[j].path)) {
+void checker_statuses(const Checker *checker, const CheckerStatuses *lists, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                for (size_t j = i + 1; j < n; j++) {
+                        if (!checker_is_good(checker, lists[i].path) ||
+                            !checker_is_good(checker, lists[j].path)) {
                                 continue;
                         }
                         for (size_t k = 0; k < lists[i].statuses->n; k++) {
                                 int status = lists[i].statuses->items[k];
                                 if (has_status(lists[j].statuses, status)) {
                                         problem_add(&checker->errors->errors,
-                                                    written(checker->config, lists[i].path,
-                                                            lists[j].path),
+                                                    checker_written(checker->config, lists[i].path,
+                                                                    lists[j].path),
                                                     "%s: %d is also in %s; allowed: in one of them",
                                                     lists[i].path, status, lists[j].path);
                                 }
@@ -96,12 +80,22 @@ static void check_statuses(const Checker *checker) {
         }
 }
 
+static void check_exec_statuses(const Checker *checker) {
+        const ConfigExec *exec = &checker->config->handlers.restart.exec;
+        const CheckerStatuses lists[] = {
+                {RESTART ".exec.status.done", &exec->status.done},
+                {RESTART ".exec.status.not_started", &exec->status.not_started},
+                {RESTART ".exec.status.unknown", &exec->status.unknown},
+        };
+        checker_statuses(checker, lists, 3);
+}
+
 static void warn_restart(const Checker *checker) {
         const ConfigRestart *restart = &checker->config->handlers.restart;
         ConfigProblems *warnings = &checker->errors->warnings;
         for (size_t i = 0; restart->allow != NULL && restart->allow[i] != NULL; i++) {
                 if (strspn(restart->allow[i], "*") == strlen(restart->allow[i])) {
-                        problem_add(warnings, origin_of(checker->config, RESTART ".allow"),
+                        problem_add(warnings, checker_origin(checker->config, RESTART ".allow"),
                                     "%s.allow: \"%s\" allows every host", RESTART,
                                     restart->allow[i]);
                 }
@@ -112,7 +106,7 @@ static void warn_restart(const Checker *checker) {
                 names_host = names_host || strstr(argv[i], "{{") != NULL;
         }
         if (!names_host) {
-                problem_add(warnings, origin_of(checker->config, RESTART ".exec.argv"),
+                problem_add(warnings, checker_origin(checker->config, RESTART ".exec.argv"),
                             "%s.exec.argv: no {{host}} in it, so the command is the same for every "
                             "host",
                             RESTART);
@@ -120,20 +114,23 @@ static void warn_restart(const Checker *checker) {
 }
 
 static int check_restart(const Checker *checker) {
-        static const char *const required[] = {RESTART ".action", RESTART ".allow",
-                                               RESTART ".exec.argv", NULL};
         const ConfigRestart *restart = &checker->config->handlers.restart;
-        bool exec = restart->action == CONFIG_ACTION_EXEC && is_given(checker, RESTART ".action") &&
-                    is_good(checker, RESTART ".action");
-        for (size_t i = 0; required[i] != NULL && (i < 2 || exec); i++) {
-                int r = require(checker, required[i]);
-                if (r != 0) {
-                        return r;
-                }
+        bool known = checker_is_given(checker, RESTART ".action") &&
+                     checker_is_good(checker, RESTART ".action");
+        int r = checker_require(checker, RESTART ".action");
+        r = r == 0 ? checker_require(checker, RESTART ".allow") : r;
+        if (r == 0 && known && restart->action == CONFIG_ACTION_EXEC) {
+                r = checker_require(checker, RESTART ".exec.argv");
         }
-        check_statuses(checker);
+        if (r == 0 && known && restart->action == CONFIG_ACTION_HTTP) {
+                r = checker_require(checker, RESTART ".http.url");
+        }
+        if (r != 0) {
+                return r;
+        }
+        check_exec_statuses(checker);
         warn_restart(checker);
-        return 0;
+        return check_http(checker);
 }
 
 static void check_grace(const Checker *checker) {
@@ -142,19 +139,24 @@ static void check_grace(const Checker *checker) {
         int64_t action = 0;
         if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
                 action = restart->exec.timeout_us + restart->exec.kill_after_us;
+        } else if (restart->enabled && restart->action == CONFIG_ACTION_HTTP) {
+                action = restart->http.timeout_us;
         }
         if (shutdown->grace_auto) {
                 shutdown->grace_us = action + GRACE_MORE_US;
                 return;
         }
-        if (shutdown->grace_us < action && is_good(checker, RESTART ".exec.timeout") &&
-            is_good(checker, RESTART ".exec.kill_after") && is_good(checker, "shutdown.grace")) {
+        if (shutdown->grace_us < action && checker_is_good(checker, RESTART ".exec.timeout") &&
+            checker_is_good(checker, RESTART ".exec.kill_after") &&
+            checker_is_good(checker, RESTART ".http.timeout") &&
+            checker_is_good(checker, "shutdown.grace")) {
                 char grace[DURATION_TEXT], longest[DURATION_TEXT];
                 problem_add(&checker->errors->warnings,
-                            origin_of(checker->config, "shutdown.grace"),
-                            "shutdown.grace: %s is shorter than a restart with its kill_after "
+                            checker_origin(checker->config, "shutdown.grace"),
+                            "shutdown.grace: %s is shorter than a restart%s "
                             "(%s): a shutdown kills restarts, and their outcome is unknown",
                             duration_format(shutdown->grace_us, grace),
+                            restart->action == CONFIG_ACTION_EXEC ? " with its kill_after" : "",
                             duration_format(action, longest));
         }
 }
@@ -164,17 +166,19 @@ static void check_limits(const Checker *checker) {
         ConfigProblems *errors = &checker->errors->errors;
         char a[DURATION_TEXT], b[DURATION_TEXT];
         if (config->limits.message_bytes > config->limits.in_flight_bytes &&
-            is_good(checker, "limits.message_bytes") &&
-            is_good(checker, "limits.in_flight_bytes")) {
+            checker_is_good(checker, "limits.message_bytes") &&
+            checker_is_good(checker, "limits.in_flight_bytes")) {
                 problem_add(errors,
-                            written(config, "limits.message_bytes", "limits.in_flight_bytes"),
+                            checker_written(config, "limits.message_bytes",
+                                            "limits.in_flight_bytes"),
                             "limits.message_bytes: %s is more than limits.in_flight_bytes, %s",
                             size_format(config->limits.message_bytes, a),
                             size_format(config->limits.in_flight_bytes, b));
         }
         if (config->retry.backoff_us > config->retry.backoff_max_us &&
-            is_good(checker, "retry.backoff") && is_good(checker, "retry.backoff_max")) {
-                problem_add(errors, written(config, "retry.backoff", "retry.backoff_max"),
+            checker_is_good(checker, "retry.backoff") &&
+            checker_is_good(checker, "retry.backoff_max")) {
+                problem_add(errors, checker_written(config, "retry.backoff", "retry.backoff_max"),
                             "retry.backoff: %s is more than retry.backoff_max, %s",
                             duration_format(config->retry.backoff_us, a),
                             duration_format(config->retry.backoff_max_us, b));
@@ -190,7 +194,8 @@ static int check_dsn(const Checker *checker) {
                 return error_origin(-ENOMEM);
         }
         if (strcmp(text, postgres->dsn) != 0) {
-                problem_add(&checker->errors->warnings, origin_of(checker->config, "postgres.dsn"),
+                problem_add(&checker->errors->warnings,
+                            checker_origin(checker->config, "postgres.dsn"),
                             "postgres.dsn: holds a password; in postgres.password_file it is out "
                             "of sight, and can be changed without a restart");
         }
@@ -238,12 +243,11 @@ static int name_instance(Config *config) {
         return 0;
 }
 
-/* Of @what at @path: why it cannot be used so, or nothing. */
-static void warn_access(const Config *config, ConfigErrors *errors, const char *key,
-                        const char *path, int mode, const char *follows) {
+void checker_warn_access(const Config *config, ConfigErrors *errors, const char *key,
+                         const char *path, int mode, const char *follows) {
         if (access(path, mode) != 0) {
-                problem_add(&errors->warnings, origin_of(config, key), "%s: %s: %s; %s", key, path,
-                            strerror(errno), follows);
+                problem_add(&errors->warnings, checker_origin(config, key), "%s: %s: %s; %s", key,
+                            path, strerror(errno), follows);
         }
 }
 
@@ -255,25 +259,30 @@ void config_check_machine(const Config *config, ConfigErrors *errors) {
         if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
                 const char *program = restart->exec.argv[0];
                 if (stat(program, &stat_buffer) == 0 && S_ISDIR(stat_buffer.st_mode)) {
-                        problem_add(&errors->warnings, origin_of(config, RESTART ".exec.argv"),
+                        problem_add(&errors->warnings, checker_origin(config, RESTART ".exec.argv"),
                                     "%s.exec.argv: %s: %s; no host can be restarted", RESTART,
                                     program, strerror(EISDIR));
                 } else {
-                        warn_access(config, errors, RESTART ".exec.argv", program, X_OK,
-                                    "no host can be restarted");
+                        checker_warn_access(config, errors, RESTART ".exec.argv", program, X_OK,
+                                            "no host can be restarted");
                 }
         }
+        if (restart->enabled && restart->action == CONFIG_ACTION_HTTP) {
+                check_http_machine(config, errors);
+        }
         if (config->postgres.password_file[0] != '\0') {
-                warn_access(config, errors, "postgres.password_file",
-                            config->postgres.password_file, R_OK, "PostgreSQL cannot be reached");
+                checker_warn_access(config, errors, "postgres.password_file",
+                                    config->postgres.password_file, R_OK,
+                                    "PostgreSQL cannot be reached");
         }
         const char *slash = strrchr(textfile, '/');
         char *folder = slash == NULL       ? NULL
                        : slash == textfile ? strdup("/")
                                            : strndup(textfile, (size_t)(slash - textfile));
         if (textfile[0] != '\0') {
-                warn_access(config, errors, "metrics.textfile", folder != NULL ? folder : ".",
-                            W_OK | X_OK, "no metrics can be written");
+                checker_warn_access(config, errors, "metrics.textfile",
+                                    folder != NULL ? folder : ".", W_OK | X_OK,
+                                    "no metrics can be written");
         }
         free(folder);
 }

@@ -25,6 +25,7 @@ typedef enum ConfigStart {
 
 typedef enum ConfigAction {
         CONFIG_ACTION_EXEC,
+        CONFIG_ACTION_HTTP,
         CONFIG_ACTION_DRY_RUN,
 } ConfigAction;
 
@@ -72,7 +73,16 @@ typedef struct ConfigSettings {
         size_t n;
 } ConfigSettings;
 
-/* Exit statuses, 0 to 255. */
+typedef struct ConfigHeader {
+        char *name, *value; /* the value is a template, and may be a secret */
+} ConfigHeader;
+
+typedef struct ConfigHeaders {
+        ConfigHeader *items; /* in the order of the file */
+        size_t n;
+} ConfigHeaders;
+
+/* Exit statuses, 0 to 255, or HTTP statuses, 200 to 599. */
 typedef struct ConfigStatuses {
         int *items;
         size_t n;
@@ -98,6 +108,24 @@ typedef struct ConfigExec {
         } status;
 } ConfigExec;
 
+typedef struct ConfigHttp {
+        char *url;    /* a template, as are the headers and the body */
+        char *method; /* "POST" */
+        ConfigHeaders headers;
+        char *body; /* "": none */
+        int64_t timeout_us;
+        int64_t connect_timeout_us;
+        struct {
+                ConfigStatuses done, failed, not_started, unknown;
+        } status;
+        struct {
+                char *ca_file, *cert_file, *key_file; /* "": none */
+        } tls;
+        struct {
+                char *user, *password_file, *bearer_file; /* "": none */
+        } auth;
+} ConfigHttp;
+
 typedef struct ConfigSave {
         bool enabled;
 } ConfigSave;
@@ -107,7 +135,8 @@ typedef struct ConfigRestart {
         ConfigAction action;
         char **allow; /* globs on canonical names */
         char **deny;
-        ConfigExec exec; /* argv is NULL when the action is another and it was not given */
+        ConfigExec exec; /* argv is NULL when the action is another and it was not given; */
+        ConfigHttp http; /* so is url */
         ConfigOnUnknown on_unknown;
         size_t concurrency;
 } ConfigRestart;

@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "util/duration.h"
+#include "util/http_template.h"
 #include "util/template.h"
 
 #define MS         INT64_C(1000)
@@ -130,6 +131,51 @@ static int check_argument(const char *text, size_t index, Buffer *why) {
         return literal ? 0 : unfit(why, "must not have a placeholder: it is the program");
 }
 
+static int check_url(const char *text, size_t index, Buffer *why) {
+        UrlTemplate *template = NULL;
+        (void)index;
+        int r = url_template_new(&template, text, why);
+        url_template_free(template);
+        return r;
+}
+
+/* What it is to be depends on its type, and is checked with that. */
+static int check_template(const char *text, size_t index, Buffer *why) {
+        Template *template = NULL;
+        char *error = NULL;
+        (void)index;
+        int r = template_new(&template, text, &error);
+        if (r == TEMPLATE_E_SYNTAX) {
+                r = buffer_printf(why, "has %s", error);
+                free(error);
+                return r != 0 ? r : KEY_E_UNFIT;
+        }
+        template_free(template);
+        return r;
+}
+
+static int check_method(const char *text, size_t index, Buffer *why) {
+        static const char *const methods[] = {"DELETE", "GET", "PATCH", "POST", "PUT"};
+        (void)index;
+        for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+                if (strcmp(text, methods[i]) == 0) {
+                        return 0;
+                }
+        }
+        return unfit(why, "is no method for this");
+}
+
+/* RFC 7617: the colon ends it. */
+static int check_user(const char *text, size_t index, Buffer *why) {
+        (void)index;
+        for (const char *p = text; *p != '\0'; p++) {
+                if ((unsigned char)*p < ' ' || *p == 0x7f || *p == ':') {
+                        return unfit(why, "holds a colon or a control character");
+                }
+        }
+        return 0;
+}
+
 static int check_schema(const char *text, size_t index, Buffer *why) {
         (void)index;
         if (*text == '\0' || strlen(text) > 63 || isdigit((unsigned char)*text) ||
@@ -173,6 +219,11 @@ static int check_schema(const char *text, size_t index, Buffer *why) {
                 .path = name, .type = KEY_STATUSES, FIELD(field), .text = default_, .max = 255,    \
                 .help = help_                                                                      \
         }
+#define HTTP_STATUSES(name, field, default_, help_)                                                \
+        {                                                                                          \
+                .path = name, .type = KEY_STATUSES, FIELD(field), .text = default_, .min = 200,    \
+                .max = 599, .help = help_                                                          \
+        }
 #define SPECIAL(type_, name, field, default_, max_, help_)                                         \
         { .path = name, .type = type_, FIELD(field), .text = default_, .max = max_, .help = help_ }
 
@@ -193,7 +244,7 @@ const Key keys[] = {
                  "A callback of the loop that takes longer is logged; 0: none is."),
         SPECIAL(KEY_HANDLER, RESTART, handlers.restart.enabled, NULL, 0,
                 "Restarts the host that a message names."),
-        CHOICE(RESTART ".action", handlers.restart.action, NULL, "exec dry-run",
+        CHOICE(RESTART ".action", handlers.restart.action, NULL, "exec http dry-run",
                "Required: how a host is restarted; dry-run only says what it would do."),
         LIST(RESTART ".allow", handlers.restart.allow, NULL, 1, check_glob, GLOBS,
              "Required: globs on canonical host names; all others are rejected."),
@@ -216,6 +267,46 @@ const Key keys[] = {
                  "down)."),
         DURATION(RESTART ".exec.timeout", handlers.restart.exec.timeout_us, "60s", 10 * MS, DAY,
                  "Time after which the command gets TERM and its outcome is unknown."),
+        TEXT(RESTART ".http.auth.bearer_file", handlers.restart.http.auth.bearer_file, "\"\"",
+             check_file, FILE_, "File with a bearer token, read at each request; empty: none."),
+        TEXT(RESTART ".http.auth.password_file", handlers.restart.http.auth.password_file, "\"\"",
+             check_file, FILE_, "File with the password of user, read at each request."),
+        TEXT(RESTART ".http.auth.user", handlers.restart.http.auth.user, "\"\"", check_user,
+             "a name without a colon", "User of basic authentication; empty: none."),
+        TEXT(RESTART ".http.body", handlers.restart.http.body, "\"\"", check_template,
+             "text with placeholders: " TEMPLATE_KNOWN,
+             "What is sent. In JSON a placeholder stands between quotes, and is escaped."),
+        DURATION(RESTART ".http.connect_timeout", handlers.restart.http.connect_timeout_us, "10s",
+                 10 * MS, HOUR,
+                 "Time for name, connection and TLS; after it surely nothing was sent."),
+        SPECIAL(KEY_HEADERS, RESTART ".http.headers", handlers.restart.http.headers, "{}", 0,
+                "Headers of the request. A JSON body without a Content-Type gets "
+                "application/json."),
+        TEXT(RESTART ".http.method", handlers.restart.http.method, "POST", check_method,
+             "DELETE | GET | PATCH | POST | PUT", "Method of the request."),
+        HTTP_STATUSES(RESTART ".http.status.done", handlers.restart.http.status.done,
+                      "[200, 202, 204]", "HTTP statuses that mean: restarted."),
+        HTTP_STATUSES(RESTART ".http.status.failed", handlers.restart.http.status.failed, "[]",
+                      "HTTP statuses from 500 on that mean: refused, and without effect. Below 500 "
+                      "all that are in no list do."),
+        HTTP_STATUSES(RESTART ".http.status.not_started", handlers.restart.http.status.not_started,
+                      "[429, 503]",
+                      "HTTP statuses that mean: surely without effect; try again later."),
+        HTTP_STATUSES(RESTART ".http.status.unknown", handlers.restart.http.status.unknown, "[]",
+                      "HTTP statuses that mean: perhaps restarted, as do all from 500 on that are "
+                      "in no list."),
+        DURATION(RESTART ".http.timeout", handlers.restart.http.timeout_us, "30s", 10 * MS, DAY,
+                 "Time for all of it; after it the outcome is unknown when it was sent."),
+        TEXT(RESTART ".http.tls.ca_file", handlers.restart.http.tls.ca_file, "\"\"", check_file,
+             FILE_, "PEM file of the authorities to trust; empty: the system's."),
+        TEXT(RESTART ".http.tls.cert_file", handlers.restart.http.tls.cert_file, "\"\"", check_file,
+             FILE_, "PEM file with a client certificate; empty: none."),
+        TEXT(RESTART ".http.tls.key_file", handlers.restart.http.tls.key_file, "\"\"", check_file,
+             FILE_, "PEM file with its key, without a passphrase; empty: it is in cert_file."),
+        TEXT(RESTART ".http.url", handlers.restart.http.url, NULL, check_url,
+             "an http or https URL, such as "
+             "https://{{host.label}}-bmc.example.com/reset",
+             "Where to send the request. Placeholders: " TEMPLATE_KNOWN "."),
         CHOICE(RESTART ".on_unknown", handlers.restart.on_unknown, "reject", "reject retry done",
                "What becomes of a restart of which nobody knows whether it had an effect."),
         SPECIAL(KEY_HANDLER, "handlers.save", handlers.save.enabled, NULL, 0,
@@ -446,8 +537,12 @@ int key_expected(const Key *key, Buffer *out) {
                 return buffer_printf(out, "auto, or a duration up to %s",
                                      duration_format(key->max, max));
         case KEY_STATUSES:
-                return buffer_append_string(out, "a list of exit statuses from 0 to 255, such as "
-                                                 "[0]");
+                return buffer_printf(out, "a list of %s statuses from %lld to %lld, such as [%lld]",
+                                     key->min > 0 ? "HTTP" : "exit", (long long)key->min,
+                                     (long long)key->max, (long long)key->min);
+        case KEY_HEADERS:
+                return buffer_append_string(out, "a section of names and texts, such as "
+                                                 "{Accept: application/json}");
         }
         return error_origin(-EINVAL);
 }

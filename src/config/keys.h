@@ -26,6 +26,7 @@ typedef enum KeyType {
         KEY_GRACE,    /* ConfigShutdown: a duration or `auto` */
         KEY_LIST,     /* char **, ends with NULL */
         KEY_STATUSES, /* ConfigStatuses */
+        KEY_HEADERS,  /* ConfigHeaders */
 } KeyType;
 
 /* Whether a text, or the @index-th of a list, is fit: 0; positive, and @why got a sentence part

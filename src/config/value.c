@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "util/duration.h"
+#include "util/http_template.h"
 
 DEFINE_CLEANUP(char **, value_free_list)
 
@@ -179,6 +180,7 @@ static int parse_number(const Key *key, const YamlNode *node, int64_t *number, c
         case KEY_TEXT:
         case KEY_CHOICE:
         case KEY_LIST:
+        case KEY_HEADERS:
                 break;
         }
         return error_origin(-EINVAL);
@@ -272,7 +274,7 @@ static int set_statuses(Config *config, const Key *key, const Source *source,
                 return refuse(key, source, node,
                               node->type == YAML_NONE ? "has no value" : "is not a list");
         }
-        if (node->n > (size_t)key->max + 1) {
+        if (node->n > (size_t)(key->max - key->min) + 1) {
                 return refuse(key, source, node, "has more items than there are statuses");
         }
         int *items = calloc(node->n + 1, sizeof(*items));
@@ -293,6 +295,64 @@ static int set_statuses(Config *config, const Key *key, const Source *source,
         ConfigStatuses *slot = field(config, key);
         free(slot->items);
         *slot = (ConfigStatuses){.items = items, .n = node->n};
+        return 0;
+}
+
+static void free_headers(ConfigHeaders *headers) {
+        for (size_t i = 0; i < headers->n; i++) {
+                free(headers->items[i].name);
+                free(headers->items[i].value);
+        }
+        free(headers->items);
+        *headers = (ConfigHeaders){0};
+}
+
+/* A finding is at the value, and names the header. */
+static int check_header(const Key *key, const Source *source, const YamlPair *pair) {
+        CLEANUP(buffer_deinit) Buffer why = BUFFER_INIT;
+        char shown[PROBLEM_VALUE];
+        int r = buffer_printf(&why, "%s ", problem_value(pair->key->text, shown));
+        if (r == 0 && pair->value->type != YAML_TEXT) {
+                r = buffer_append_string(&why, describe(pair->value));
+                r = r == 0 ? HTTP_TEMPLATE_E_INVALID : r;
+        } else if (r == 0) {
+                r = http_header_check(pair->key->text, pair->value->text, &why);
+        }
+        if (r <= 0) {
+                return r;
+        }
+        const char *reason = buffer_string(&why);
+        return reason != NULL ? refuse(key, source, pair->value, reason) : error_origin(-ENOMEM);
+}
+
+static int set_headers(Config *config, const Key *key, const Source *source, const YamlNode *node) {
+        bool empty = node->type == YAML_NONE;
+        if (node->type != YAML_MAP && !empty) {
+                return refuse(key, source, node, describe(node));
+        }
+        size_t n = empty ? 0 : node->n;
+        ConfigHeaders headers = {.items = calloc(n + 1, sizeof(*headers.items))};
+        int result = headers.items == NULL ? error_origin(-ENOMEM) : 0;
+        for (size_t i = 0; i < n && result >= 0; i++) {
+                const YamlPair *pair = &node->pairs[i];
+                int r = check_header(key, source, pair);
+                result = r != 0 ? r : result;
+                if (r == 0) {
+                        ConfigHeader *header = &headers.items[headers.n++];
+                        header->name = strdup(pair->key->text);
+                        header->value = strdup(pair->value->text);
+                        result = header->name == NULL || header->value == NULL
+                                         ? error_origin(-ENOMEM)
+                                         : result;
+                }
+        }
+        if (result != 0) {
+                free_headers(&headers);
+                return result;
+        }
+        ConfigHeaders *slot = field(config, key);
+        free_headers(slot);
+        *slot = headers;
         return 0;
 }
 
@@ -318,6 +378,9 @@ int value_set(Config *config, const Key *key, const Source *source, const YamlNo
                 break;
         case KEY_STATUSES:
                 r = set_statuses(config, key, source, node);
+                break;
+        case KEY_HEADERS:
+                r = set_headers(config, key, source, node);
                 break;
         case KEY_HANDLER:
         case KEY_KAFKA:
@@ -517,6 +580,21 @@ static int print_statuses(const ConfigStatuses *statuses, Buffer *out) {
         return r == 0 ? buffer_append_char(out, ']') : r;
 }
 
+static int print_headers(const ConfigHeaders *headers, Buffer *out) {
+        int r = buffer_append_char(out, '{');
+        for (size_t i = 0; i < headers->n && r == 0; i++) {
+                const ConfigHeader *header = &headers->items[i];
+                r = i > 0 ? buffer_append_string(out, ", ") : 0;
+                r = r == 0 ? value_print_text(header->name, out) : r;
+                r = r == 0 ? buffer_append_string(out, ": ") : r;
+                r = r == 0 ? value_print_text(http_header_is_secret(header->name) ? "******"
+                                                                                  : header->value,
+                                              out)
+                           : r;
+        }
+        return r == 0 ? buffer_append_char(out, '}') : r;
+}
+
 static int print_dsn(const char *dsn, Buffer *out) {
         CLEANUP(buffer_deinit) Buffer masked = BUFFER_INIT;
         int r = config_mask_dsn(dsn, &masked);
@@ -550,6 +628,8 @@ int value_print(const Config *config, const Key *key, Buffer *out) {
                 return print_list(*(char *const *const *)value, out);
         case KEY_STATUSES:
                 return print_statuses(value, out);
+        case KEY_HEADERS:
+                return print_headers(value, out);
         case KEY_HANDLER:
         case KEY_KAFKA:
                 break;
@@ -568,6 +648,9 @@ void value_free(Config *config, const Key *key) {
                 break;
         case KEY_STATUSES:
                 free(((ConfigStatuses *)value)->items);
+                break;
+        case KEY_HEADERS:
+                free_headers(value);
                 break;
         case KEY_KAFKA:
                 while (config->kafka.n > 0) {

@@ -7,7 +7,7 @@ static void test_missing(void **state) {
                 "[\"*.prod.example.com\"]\n";
         char both[400];
         snprintf(both, sizeof(both),
-                 "t.yaml:2:3: %s.action is missing; allowed: exec | dry-run\n%s", R, globs);
+                 "t.yaml:2:3: %s.action is missing; allowed: exec | http | dry-run\n%s", R, globs);
         const Wrong table[] = {
                 {"", "t.yaml: no handlers: nothing would be done with a message; allowed: at least "
                      "one, such as handlers: {save: {}}\n"},
@@ -20,8 +20,12 @@ static void test_missing(void **state) {
                 {"handlers:\n  restart-host: {action: exec, allow: [a]}\n",
                  "t.yaml:2:3: " R ".exec.argv is missing" ARGV},
                 /* What was refused is not also missing. */
+                {"handlers:\n  restart-host: {action: magic, allow: [a]}\n",
+                 "t.yaml:2:26: " R ".action: \"magic\" is unknown; allowed: exec | http | "
+                 "dry-run\n"},
                 {"handlers:\n  restart-host: {action: http, allow: [a]}\n",
-                 "t.yaml:2:26: " R ".action: \"http\" is unknown; allowed: exec | dry-run\n"},
+                 "t.yaml:2:3: " R ".http.url is missing; allowed: an http or https URL, such as "
+                 "https://{{host.label}}-bmc.example.com/reset\n"},
         };
         CHECK(table);
 }

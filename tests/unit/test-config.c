@@ -125,7 +125,7 @@ static void test_all_at_once(void **state) {
                          "t.yaml:2:14: log.level: \"x\" is unknown; allowed: debug | info | "
                          "warning | error\n"
                          "t.yaml:3:1: \"log\" is here twice; first in line 2\n"
-                         "t.yaml:5:3: " R ".action is missing; allowed: exec | dry-run\n"
+                         "t.yaml:5:3: " R ".action is missing; allowed: exec | http | dry-run\n"
                          "t.yaml:5:25: " R ".allow: is empty; allowed: a list of globs, such as "
                          "[\"*.prod.example.com\"]\n"
                          "t.yaml:6:1: unknown key \"nonsense\"; " TOP

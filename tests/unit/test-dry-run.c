@@ -73,7 +73,7 @@ static void run(World *world, size_t wanted) {
 }
 
 static void make(World *world, const char *const *argv) {
-        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, argv, NULL), 0);
+        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, argv, NULL, NULL), 0);
         assert_true(world->action->interface->pretends);
 }
 
@@ -109,6 +109,42 @@ static void test_shows_the_command(void **state) {
                             "would restart web1 with /usr/bin/ssh -- web1 \"x\\n\\\"$(y)\"");
 }
 
+static const HttpHeader headers[] = {{"X-Auth-Token", "hunter2"}, {"X-Id", "{{id}}"}};
+static const HttpOptions http = {
+        .request = {.method = "POST",
+                    .url = "https://{{host.label}}-bmc.example.com/reset",
+                    .headers = headers,
+                    .n_headers = 2,
+                    .body = "{\"ResetType\": \"GracefulRestart\"}"},
+        .user = "admin",
+        .password_file = "/nonexistent", /* is not needed to say what would be done */
+        .bearer_file = "",
+};
+
+static void test_shows_the_request(void **state) {
+        World *world = *state;
+        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, NULL, &http, NULL), 0);
+        start(world, &plain);
+        run(world, 1);
+        assert_int_equal(world->outcome, OUTCOME_DONE);
+        assert_string_equal(captured.lines[0].text,
+                            "would restart web1.example.com with POST "
+                            "https://web1-bmc.example.com/reset with X-Auth-Token: ******, "
+                            "X-Id: a b, Content-Type: application/json, "
+                            "Authorization: Basic ******, the body "
+                            "{\"ResetType\": \"GracefulRestart\"}");
+}
+
+static void test_poison_as_http_would(void **state) {
+        World *world = *state;
+        const ActionRequest address = {.host = "10.0.0.1", .id = "7", .attempt = 1};
+        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, NULL, &http, NULL), 0);
+        start(world, &address);
+        run(world, 1);
+        assert_int_equal(world->outcome, OUTCOME_POISON);
+        assert_non_null(strstr(world->detail, "url: {{host.label}}: "));
+}
+
 static void test_poison_as_exec_would(void **state) {
         World *world = *state;
         const ActionRequest address = {.host = "10.0.0.1", .attempt = 1};
@@ -127,7 +163,7 @@ static void test_templates_are_checked(void **state) {
         World *world = *state;
         const char *const argv[] = {"/bin/echo", "{{hots}}", NULL};
         Buffer why = BUFFER_INIT;
-        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, argv, &why),
+        assert_int_equal(dry_run_new(&world->action, &world->loop, NULL, argv, NULL, &why),
                          DRY_RUN_E_TEMPLATE);
         assert_null(world->action);
         assert_non_null(strstr(buffer_string(&why), "{{hots}}"));
@@ -181,6 +217,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_says_it_and_does_nothing),
                 TEST(test_shows_the_command),
+                TEST(test_shows_the_request),
+                TEST(test_poison_as_http_would),
                 TEST(test_poison_as_exec_would),
                 TEST(test_templates_are_checked),
                 TEST(test_all_of_a_turn_end_together),

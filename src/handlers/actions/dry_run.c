@@ -10,14 +10,18 @@
 #include <string.h>
 
 #include "handlers/actions/command.h"
+#include "handlers/actions/lookup.h"
 
 typedef struct DryRun {
         Action action;
         Log *log;
         Command command;
         bool has_command;
-        Buffer text;  /* of the line for the log, or of why there is none */
-        List started; /* DryRunItem.link */
+        HttpTemplate request;
+        bool has_request;
+        const char *authorization; /* of the request; NULL: none */
+        Buffer text;               /* of the line for the log, or of why there is none */
+        List started;              /* DryRunItem.link */
         List spare;
         LoopSoon soon;
 } DryRun;
@@ -48,6 +52,7 @@ static void dry_run_free(Action *action) {
         list_free(&dry_run->started);
         list_free(&dry_run->spare);
         command_deinit(&dry_run->command);
+        http_template_deinit(&dry_run->request);
         buffer_deinit(&dry_run->text);
         free(dry_run);
 }
@@ -80,20 +85,38 @@ static void on_soon(LoopSoon *soon) {
         }
 }
 
-/* 0, COMMAND_E_POISON with the reason in DryRun.text, -ENOMEM. */
+enum {
+        DRY_RUN_E_POISON = 1, /* the reason is in DryRun.text */
+};
+
+/* 0, DRY_RUN_E_POISON, -ENOMEM. */
+static int dry_run_expand(DryRun *dry_run, const ActionRequest *request) {
+        int r = dry_run->has_command ? command_expand(&dry_run->command, request, &dry_run->text)
+                                     : http_template_expand(&dry_run->request, action_look_up,
+                                                            (void *)request, &dry_run->text);
+        return r > 0 ? DRY_RUN_E_POISON : r;
+}
+
+static int dry_run_print(DryRun *dry_run) {
+        buffer_clear(&dry_run->text);
+        return dry_run->has_command ? command_print(&dry_run->command, &dry_run->text)
+                                    : http_template_print(&dry_run->request, dry_run->authorization,
+                                                          &dry_run->text);
+}
+
+/* As dry_run_expand(). */
 static int dry_run_say(DryRun *dry_run, const ActionRequest *request) {
         const LogFields *fields = FIELDS(.host = request->host, .attempt = request->attempt);
-        if (!dry_run->has_command) {
+        if (!dry_run->has_command && !dry_run->has_request) {
                 log_info(dry_run->log, "restart.dry_run", fields, "would restart %s",
                          request->host);
                 return 0;
         }
-        int r = command_expand(&dry_run->command, request, &dry_run->text);
+        int r = dry_run_expand(dry_run, request);
         if (r != 0 || !log_wants(dry_run->log, LOG_INFO)) {
                 return r;
         }
-        buffer_clear(&dry_run->text);
-        r = command_print(&dry_run->command, &dry_run->text);
+        r = dry_run_print(dry_run);
         if (r == 0) {
                 log_info(dry_run->log, "restart.dry_run", fields, "would restart %s with %.*s",
                          request->host, (int)dry_run->text.size, (const char *)dry_run->text.data);
@@ -116,7 +139,7 @@ static int dry_run_start(Action *action, const ActionRequest *request, ActionEnd
         if (r < 0) {
                 return r;
         }
-        if (r == COMMAND_E_POISON) {
+        if (r == DRY_RUN_E_POISON) {
                 const char *why = buffer_string(&dry_run->text);
                 item->poison = why != NULL ? strdup(why) : NULL;
                 if (item->poison == NULL) {
@@ -147,7 +170,23 @@ static const ActionInterface dry_run_interface = {
         .free = dry_run_free,
 };
 
-int dry_run_new(Action **actionp, Loop *loop, Log *log, const char *const *argv, Buffer *why) {
+static int dry_run_init(DryRun *dry_run, const char *const *argv, const HttpOptions *http,
+                        Buffer *why) {
+        HttpPart part;
+        int r = 0;
+        if (argv != NULL) {
+                r = command_init(&dry_run->command, argv, why);
+                dry_run->has_command = r == 0;
+        } else if (http != NULL) {
+                r = http_template_init(&dry_run->request, &http->request, &part, why);
+                dry_run->has_request = r == 0;
+                dry_run->authorization = http_authorization(http);
+        }
+        return r > 0 ? DRY_RUN_E_TEMPLATE : r;
+}
+
+int dry_run_new(Action **actionp, Loop *loop, Log *log, const char *const *argv,
+                const HttpOptions *http, Buffer *why) {
         DryRun *dry_run = calloc(1, sizeof(*dry_run));
         if (dry_run == NULL) {
                 return error_origin(-ENOMEM);
@@ -157,13 +196,10 @@ int dry_run_new(Action **actionp, Loop *loop, Log *log, const char *const *argv,
         list_init(&dry_run->started);
         list_init(&dry_run->spare);
         loop_soon_init(&dry_run->soon, loop, "dry_run.ended", on_soon);
-        if (argv != NULL) {
-                int r = command_init(&dry_run->command, argv, why);
-                if (r != 0) {
-                        dry_run_free(&dry_run->action);
-                        return r > 0 ? DRY_RUN_E_TEMPLATE : r;
-                }
-                dry_run->has_command = true;
+        int r = dry_run_init(dry_run, argv, http, why);
+        if (r != 0) {
+                dry_run_free(&dry_run->action);
+                return r;
         }
         *actionp = &dry_run->action;
         return 0;

@@ -1,0 +1,17 @@
+#pragma once
+
+/* The action that the configuration asks for. */
+
+#include "config/config.h"
+#include "handlers/actions/action.h"
+
+enum {
+        ACTION_E_CONFIG = 1, /* it cannot be made so; *@errorp: a malloc'd sentence, or NULL */
+};
+
+/* The caller owns *@actionp (ActionInterface.free). 0, ACTION_E_CONFIG, negative errno. */
+MUST_CHECK int action_new(Action **actionp, Loop *loop, Log *log, const ConfigRestart *restart,
+                          char **errorp);
+
+/* Whether a template of an action names a field of the message, which must then stay in memory. */
+bool action_reads_payload(const ConfigRestart *restart);
