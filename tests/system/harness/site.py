@@ -179,6 +179,45 @@ class Site:
         self._daemons.append(daemon)
         return daemon
 
+    def start_file(self, path, changes):
+        """A daemon with a configuration file as it is; {key: value as text} is told by variables, and
+        so is everything that is this test's own."""
+        if not self.database.has_schema():
+            self.init_db()
+        number = len(self._daemons) + 1
+        textfile = self.folder / "metrics.prom"
+        keys = {
+            "instance": "test",
+            "kafka.bootstrap_servers": self.kafka.servers,
+            "kafka.group_id": self.group,
+            "consume.topics": json.dumps([self.topic]),
+            "consume.commit_interval": "200ms",
+            "postgres.dsn": json.dumps(self.database.dsn),
+            "retry.backoff": "100ms",
+            "retry.backoff_max": "1s",
+            "log.level": "debug",
+            "log.format": "json",
+            "metrics.textfile": textfile,
+            "metrics.interval": "200ms",
+            **{
+                # A list is YAML already; what is text stays text, whatever is in it.
+                key: value if str(value).startswith("[") else json.dumps(str(value))
+                for key, value in changes.items()
+            },
+        }
+        variables = {
+            "ACKD__" + key.replace(".", "__").replace("-", "_").upper(): str(value)
+            for key, value in keys.items()
+        }
+        daemon = Ackd(
+            path,
+            self.folder / f"ackd-{number}.log",
+            textfile,
+            {**taped(self.folder), **variables},
+        )
+        self._daemons.append(daemon)
+        return daemon
+
     def decide(self, partition, *options, why="a test"):
         """ackd partition; the finished process"""
         place = f"{self.topic}/{partition}"
