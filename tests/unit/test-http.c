@@ -28,7 +28,7 @@ static void test_statuses(void **state) {
                 {502, OUTCOME_UNKNOWN}, {503, OUTCOME_NOT_STARTED}, {504, OUTCOME_UNKNOWN},
                 {599, OUTCOME_UNKNOWN}, {999, OUTCOME_UNKNOWN},
         };
-        char text[128], detail[32];
+        char text[128] = "", detail[32];
         begin(world, serve_answer, text);
         for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
                 int status = table[i].status;
@@ -56,7 +56,7 @@ static void test_listed_statuses(void **state) {
         } table[] = {{409, OUTCOME_DONE},   {500, OUTCOME_DONE},        {404, OUTCOME_UNKNOWN},
                      {501, OUTCOME_FAILED}, {423, OUTCOME_NOT_STARTED}, {503, OUTCOME_FAILED},
                      {200, OUTCOME_FAILED}, {502, OUTCOME_UNKNOWN}};
-        char text[128];
+        char text[128] = "";
         world->options.done = (HttpStatuses){done, 2};
         world->options.unknown = (HttpStatuses){unknown, 1};
         world->options.failed = (HttpStatuses){failed, 2};
@@ -88,7 +88,7 @@ static void test_retry_after(void **state) {
                 {"HTTP/1.1 500 X\r\nRetry-After: 30\r\n", 0},
                 {"HTTP/1.1 200 X\r\nRetry-After: 30\r\n", 0},
         };
-        char text[256];
+        char text[256] = "";
         begin(world, serve_answer, text);
         for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
                 snprintf(text, sizeof(text), "%sContent-Length: 0\r\n\r\n", table[i].text);
@@ -544,6 +544,53 @@ static void test_free_while_it_runs(void **state) {
         world_free_action(world);
 }
 
+static void ask_for(World *world, const char *host) {
+        const ActionRequest request = {.host = host, .attempt = 1};
+        size_t n = world->n;
+        world->wanted = n + 1;
+        world_start(world, &request);
+        world_run(world, n + 1);
+}
+
+static void test_endpoint_is_out(void **state) {
+        World *world = *state;
+        static const char busy[] = "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n";
+        begin(world, serve_answer, busy);
+        ask_for(world, "a");
+        ask_for(world, "a"); /* again and again, the same host says nothing of the others */
+        ask_for(world, "a");
+        ask_for(world, "b");
+        world_expect(world, OUTCOME_NOT_STARTED, true, 503, "HTTP 503");
+        assert_int_equal(captured.n, 0);
+        ask_for(world, "c");
+        world_expect(world, OUTCOME_NOT_STARTED, false, 503, "HTTP 503");
+        ask_for(world, "a");
+        world_expect(world, OUTCOME_NOT_STARTED, false, 503, "HTTP 503");
+        assert_int_equal(captured.n, 1); /* once a minute */
+        assert_string_equal(captured.lines[0].event, "http.endpoint_out");
+        world->server.answer = OK;
+        ask_for(world, "a");
+        assert_int_equal(captured.n, 2);
+        assert_string_equal(captured.lines[1].event, "http.endpoint_back");
+        world->server.answer = busy;
+        ask_for(world, "d");
+        world_expect(world, OUTCOME_NOT_STARTED, true, 503, "HTTP 503");
+}
+
+/* What is wrong here says nothing of the endpoint, and neither does our own stop. */
+static void test_endpoint_is_not_to_blame(void **state) {
+        World *world = *state;
+        world->options.bearer_file = "/nonexistent";
+        begin(world, serve_answer, "HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n");
+        for (int i = 0; i < 5; i++) {
+                char host[] = {(char)('a' + i), '\0'};
+                ask_for(world, host);
+                world_expect(world, OUTCOME_NOT_STARTED, false, -1, "/nonexistent");
+        }
+        assert_int_equal(captured.n, 1);
+        assert_string_equal(captured.lines[0].event, "http.not_started");
+}
+
 static void test_no_descriptor_left(void **state) {
         World *world = *state;
         begin(world, serve_answer, OK);
@@ -589,6 +636,8 @@ int main(void) {
                 TEST(test_kill),
                 TEST(test_kill_behind_the_answer),
                 TEST(test_free_while_it_runs),
+                TEST(test_endpoint_is_out),
+                TEST(test_endpoint_is_not_to_blame),
                 TEST(test_no_descriptor_left),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

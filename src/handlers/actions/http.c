@@ -229,6 +229,7 @@ static void http_say_ours(Http *http, const char *what) {
 static void transfer_refuse(HttpTransfer *transfer) {
         transfer->outcome = OUTCOME_NOT_STARTED;
         transfer->charged = false;
+        transfer->ours = true;
         http_say_ours(transfer->http, transfer->detail);
 }
 
@@ -294,8 +295,32 @@ static void transfer_judge(HttpTransfer *transfer, HttpCause cause, CURLcode cod
                           what);
 }
 
+/* Many hosts that could not be restarted at one endpoint are its trouble: nobody is charged. */
+static void transfer_blame(HttpTransfer *transfer) {
+        Http *http = transfer->http;
+        EndpointState state = endpoints_ended(&http->endpoints, transfer->endpoint, transfer->host,
+                                              transfer->outcome == OUTCOME_NOT_STARTED);
+        if (state == ENDPOINT_BACK) {
+                log_info(http->log, "http.endpoint_back", FIELDS(), "%s answers again",
+                         transfer->endpoint);
+        }
+        if (state != ENDPOINT_OUT) {
+                return;
+        }
+        transfer->charged = false;
+        if (reminder_is_due(&http->said, transfer->endpoint, loop_now())) {
+                log_warning(http->log, "http.endpoint_out", FIELDS(.error = transfer->detail),
+                            "%s: no host can be restarted there: %s; all are tried again, and none "
+                            "is charged an attempt",
+                            transfer->endpoint, transfer->detail);
+        }
+}
+
 static void transfer_end(HttpTransfer *transfer, HttpCause cause, CURLcode code) {
         transfer_judge(transfer, cause, code);
+        if (!transfer->ours && cause != CAUSE_STOP) {
+                transfer_blame(transfer);
+        }
         transfer_finish(transfer);
 }
 
@@ -392,6 +417,7 @@ static int http_start(Action *action, const ActionRequest *request, ActionEnd en
         if (transfer == NULL) {
                 return error_origin(-ENOMEM);
         }
+        snprintf(transfer->host, sizeof(transfer->host), "%s", request->host);
         int r = http_template_expand(&http->template, action_look_up, (void *)request, &http->why);
         bool poison = r == HTTP_TEMPLATE_E_POISON;
         if (poison) {
@@ -399,6 +425,7 @@ static int http_start(Action *action, const ActionRequest *request, ActionEnd en
                 http_transfer_say(transfer, "%.*s", (int)http->why.size,
                                   (const char *)http->why.data);
         } else if (r == 0) {
+                endpoint_name((const char *)http->template.url.data, transfer->endpoint);
                 r = http_transfer_set_up(transfer);
         }
         if (r < 0) {

@@ -50,6 +50,9 @@ enum {
 };
 
 /*
+ * When several hosts in a row are not_started at one endpoint (see endpoints.h), that is the
+ * endpoint's trouble: none of them is charged, and it is logged once a minute.
+ *
  * @why gets a sentence for people with HTTP_E_TEMPLATE; NULL: not wanted. SIGPIPE is ignored in the
  * process from then on when it had its default action: TLS writes to connections that may be gone.
  * Negative errno.

@@ -8,6 +8,8 @@
 #include <curl/curl.h>
 #include <openssl/ssl.h>
 
+#include "core/host.h"
+#include "handlers/actions/endpoints.h"
 #include "handlers/actions/http.h"
 #include "handlers/actions/output.h"
 #include "util/reminder.h"
@@ -37,7 +39,8 @@ typedef struct Http {
         LoopTimer timer; /* libcurl's */
         List sockets;    /* HttpSocket.link */
         List transfers;  /* HttpTransfer.link, in the order of their start */
-        Reminder said;   /* about what is wrong here */
+        Endpoints endpoints;
+        Reminder said; /* about what is wrong here */
         Buffer why;
         Buffer secret;
         Buffer output; /* of the one that is just being reported */
@@ -71,6 +74,9 @@ typedef struct HttpTransfer {
         int64_t retry_after_us;
         LoopTimer deadline;
         LoopSoon soon;
+        bool ours; /* it was not sent for a reason that lies here */
+        char host[HOST_SIZE];
+        char endpoint[ENDPOINT_NAME_SIZE];
         char error[CURL_ERROR_SIZE];
         char detail[ACTION_DETAIL_MAX];
         Output written;
