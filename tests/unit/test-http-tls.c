@@ -147,6 +147,29 @@ static void test_trusted(void **state) {
         world_expect(world, OUTCOME_DONE, true, 200, "HTTP 200");
 }
 
+static int choose_protocol(SSL *tls, const unsigned char **chosen, unsigned char *size,
+                           const unsigned char *offered, unsigned int offered_size, void *user) {
+        static const unsigned char http2[] = "\x02h2";
+        bool *found = user;
+        (void)tls;
+        (void)chosen;
+        (void)size;
+        *found = memmem(offered, offered_size, http2, 3) != NULL;
+        return SSL_TLSEXT_ERR_NOACK;
+}
+
+/* Which repeats requests by itself. */
+static void test_no_http2(void **state) {
+        World *world = *state;
+        bool found = true;
+        SSL_CTX *context = context_new(&server, false, TLS1_3_VERSION);
+        SSL_CTX_set_alpn_select_cb(context, choose_protocol, &found);
+        world->options.ca_file = ca_file;
+        ask(world, context, serve_answer);
+        world_expect(world, OUTCOME_DONE, true, 200, "HTTP 200");
+        assert_false(found);
+}
+
 static void test_not_trusted(void **state) {
         World *world = *state;
         world->options.ca_file = ca_file;
@@ -317,11 +340,17 @@ static void test_fifty_at_once(void **state) {
 int main(void) {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, world_setup, world_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_trusted),      TEST(test_not_trusted),
-                TEST(test_no_tls_there), TEST(test_speaks_plain),
-                TEST(test_old_tls),      TEST(test_client_certificates),
-                TEST(test_late_demand),  TEST(test_breaks_behind_the_handshake),
-                TEST(test_our_files),    TEST(test_fifty_at_once),
+                TEST(test_trusted),
+                TEST(test_no_http2),
+                TEST(test_not_trusted),
+                TEST(test_no_tls_there),
+                TEST(test_speaks_plain),
+                TEST(test_old_tls),
+                TEST(test_client_certificates),
+                TEST(test_late_demand),
+                TEST(test_breaks_behind_the_handshake),
+                TEST(test_our_files),
+                TEST(test_fifty_at_once),
         };
         signal(SIGPIPE, SIG_IGN); /* of the endpoint's own writes */
         return cmocka_run_group_tests(tests, make_identities, drop_identities);
