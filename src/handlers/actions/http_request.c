@@ -125,7 +125,7 @@ static int transfer_authorize(HttpTransfer *transfer) {
                 r = text != NULL ? transfer_add_line(transfer, text) : error_origin(-ENOMEM);
         }
         if (r > 0) {
-                http_transfer_say(transfer, "auth.%s: %s %s",
+                http_transfer_say(transfer, "auth.%s: %s: %s",
                                   bearer ? "bearer_file" : "password_file", file, why);
         }
         secret_wipe(&http->secret);

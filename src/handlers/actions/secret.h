@@ -12,10 +12,10 @@ enum {
 };
 
 /*
- * Appends what the file holds, one line end at its end left out. *@why: a sentence part, "cannot be
- * read: Permission denied"; static or strerror's. Refused: what is no regular file (a pipe would
- * hold up the loop), empty, over SECRET_BYTES_MAX, or has a control character (which a header must
- * not have). 0, SECRET_E_UNFIT, -ENOMEM; @out is then as it was.
+ * Appends what the file holds, one line end at its end left out. *@why: what
+ * stands behind "FILE: ", such as "Permission denied" or "is empty"; static. Refused: what is no
+ * regular file (a pipe would hold up the loop), empty, over SECRET_BYTES_MAX, or has a control
+ * character (which a header must not have). 0, SECRET_E_UNFIT, -ENOMEM; @out is then as it was.
  */
 MUST_CHECK int secret_read(const char *path, Buffer *out, const char **why);
 
