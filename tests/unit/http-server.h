@@ -178,6 +178,12 @@ static inline void *connection_thread(void *user) {
         }
         if (ready) {
                 server->serve(connection);
+        } else {
+                /* What is closed unread is reset, and an alert may be lost with that. */
+                char data[4096];
+                shutdown(connection->fd, SHUT_WR);
+                while (recv(connection->fd, data, sizeof(data), 0) > 0) {
+                }
         }
         if (connection->tls != NULL) {
                 SSL_shutdown(connection->tls);

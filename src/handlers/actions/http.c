@@ -23,7 +23,8 @@
  *    was done: it answers our Certificate message (RFC 8446, 4.4.2.4, 6.2), the only one we send is
  *    that of the handshake (post-handshake authentication and renegotiation are switched off), and
  *    a server reads no request before the handshake's end. Without this, a client certificate that
- *    expires would make every request `unknown`.
+ *    expires would make every request `unknown`. An alert that is lost, since a reset came first,
+ *    proves nothing: unknown.
  *
  * No proxy, whatever the environment says: between the connection and the endpoint it would answer
  * in the endpoint's name, and "refused" would come as a 502 after the request was sent.
