@@ -189,6 +189,24 @@ bool host_is_address(const char *host) {
         return strchr(host, ':') != NULL || ends_in_number(host, strlen(host));
 }
 
+bool host_is_loopback(const char *host) {
+        static const char *const names[] = {"localhost",     "localhost.localdomain",
+                                            "localhost4",    "localhost6",
+                                            "ip6-localhost", "ip6-loopback",
+                                            "::1",           "::"};
+        static const char below[] = ".localhost";
+        size_t size = strlen(host);
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+                if (strcmp(names[i], host) == 0) {
+                        return true;
+                }
+        }
+        if (is_ipv4(host, size)) {
+                return strncmp(host, "127.", 4) == 0 || strncmp(host, "0.", 2) == 0;
+        }
+        return size >= sizeof(below) && strcmp(host + size - (sizeof(below) - 1), below) == 0;
+}
+
 bool host_matches(const char *pattern, const char *host) {
         /* When a byte doesn't fit, the newest star takes one more and everything behind it is tried
          * again. Older stars need no second try: whatever they could take more, the newest one can

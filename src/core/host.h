@@ -33,6 +33,11 @@ MUST_CHECK int host_canonical(const char *text, size_t size, char out[HOST_SIZE]
 /* Whether a canonical name is an IP address (which has no first label). */
 bool host_is_address(const char *host);
 
+/* Whether every machine is itself under this canonical name: localhost and what lies below it (RFC
+ * 6761), Debian's names of ::1, loopback addresses, and the unspecified ones, which connect to it
+ * as well. */
+bool host_is_loopback(const char *host);
+
 /*
  * Globs on canonical names: `*` any run of bytes, dots included, `?` one byte; everything else
  * itself, letters compared without case. At worst the product of both lengths in steps, and a host

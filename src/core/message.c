@@ -208,15 +208,60 @@ static int find(Token object, const char *path, size_t size, Token *found) {
         return 0;
 }
 
-int message_lookup(const uint8_t *payload, size_t size, const char *path, Buffer *out) {
+/* As find(), in a whole message. */
+static int find_in(const uint8_t *payload, size_t size, const char *path, Token *found) {
         const char *end = (const char *)payload + size;
         Token object = {.data = skip_space((const char *)payload, end)};
         if (object.data == end || *object.data != '{') {
-                return MESSAGE_E_POISON;
+                return 0;
         }
         object.size = (size_t)(end - object.data);
+        return find(object, path, strlen(path), found);
+}
+
+/* 1: it is equal, 0: it is not, -ENOMEM. */
+static int token_is(Token token, const MessageCondition *condition) {
+        size_t size = strlen(condition->text != NULL ? condition->text : "");
+        char first = token.data[0];
+        switch (condition->type) {
+        case MESSAGE_NULL:
+                return first == 'n';
+        case MESSAGE_FALSE:
+                return first == 'f';
+        case MESSAGE_TRUE:
+                return first == 't';
+        case MESSAGE_NUMBER:
+                return token.size == size && memcmp(token.data, condition->text, size) == 0;
+        case MESSAGE_TEXT:
+                break;
+        }
+        if (first != '"') {
+                return 0;
+        }
+        CLEANUP(text_deinit) Text text = {0};
+        int r = text_init(&text, token);
+        return r < 0 ? r
+                     : r == 0 && text.size == size && memcmp(text.data, condition->text, size) == 0;
+}
+
+int message_matches(const uint8_t *payload, size_t size, const MessageCondition *conditions,
+                    size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                Token token;
+                int r = find_in(payload, size, conditions[i].path, &token);
+                r = r > 0    ? token_is(token, &conditions[i])
+                    : r == 0 ? conditions[i].type == MESSAGE_NULL
+                             : r;
+                if (r <= 0) {
+                        return r;
+                }
+        }
+        return 1;
+}
+
+int message_lookup(const uint8_t *payload, size_t size, const char *path, Buffer *out) {
         Token token;
-        int r = find(object, path, strlen(path), &token);
+        int r = find_in(payload, size, path, &token);
         if (r < 0) {
                 return r;
         }

@@ -37,6 +37,22 @@ typedef struct MessageFormat {
         const char *requested_at;
 } MessageFormat;
 
+/* What a field of a message is compared with. */
+typedef enum MessageType {
+        MESSAGE_NULL, /* also: there is no such field */
+        MESSAGE_FALSE,
+        MESSAGE_TRUE,
+        MESSAGE_NUMBER, /* equal when it is written alike: 1 is not 1.0 */
+        MESSAGE_TEXT,
+} MessageType;
+
+/* Borrowed for its life. */
+typedef struct MessageCondition {
+        const char *path; /* as in MessageFormat */
+        MessageType type;
+        const char *text; /* of a number, as written; of a text, its content; otherwise unused */
+} MessageCondition;
+
 typedef struct Request {
         char host[HOST_SIZE];        /* canonical, NUL-terminated */
         char id[MESSAGE_ID_MAX + 1]; /* as written; a number keeps its digits */
@@ -87,3 +103,8 @@ MUST_CHECK int message_decode(const MessageFormat *format, const uint8_t *value,
  * nothing, but they do no harm.
  */
 MUST_CHECK int message_lookup(const uint8_t *payload, size_t size, const char *path, Buffer *out);
+
+/* Whether all of @n conditions hold for @payload, which message_decode() has taken: 1 or 0, or
+ * -ENOMEM. Without conditions: 1. */
+MUST_CHECK int message_matches(const uint8_t *payload, size_t size,
+                               const MessageCondition *conditions, size_t n);

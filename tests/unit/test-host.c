@@ -311,6 +311,38 @@ static void test_no_glob_is_slow(void **state) {
         }
 }
 
+static void test_loopback(void **state) {
+        (void)state;
+        static const char *const yes[] = {"localhost",
+                                          "localhost.localdomain",
+                                          "a.localhost",
+                                          "127.0.0.1",
+                                          "127.255.0.7",
+                                          "::1",
+                                          "::",
+                                          "0.0.0.0",
+                                          "ip6-localhost",
+                                          "ip6-loopback",
+                                          "localhost4",
+                                          "localhost6"};
+        static const char *const no[] = {"localhos",        "localhost.example.com",
+                                         "xlocalhost",      "128.0.0.1",
+                                         "12.7.0.0",        "127.example.com",
+                                         "0.example.com",   "::2",
+                                         "10.0.0.1",        "1::",
+                                         "127-0-0-1.local", "a"};
+        for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++) {
+                if (!host_is_loopback(yes[i])) {
+                        fail_msg("%s", yes[i]);
+                }
+        }
+        for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++) {
+                if (host_is_loopback(no[i])) {
+                        fail_msg("%s", no[i]);
+                }
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_canonical_forms),
@@ -320,6 +352,7 @@ int main(void) {
                 cmocka_unit_test(test_lengths),
                 cmocka_unit_test(test_addresses_against_the_library),
                 cmocka_unit_test(test_is_address),
+                cmocka_unit_test(test_loopback),
                 cmocka_unit_test(test_globs),
                 cmocka_unit_test(test_globs_against_the_definition),
                 cmocka_unit_test(test_no_glob_is_slow),

@@ -352,6 +352,66 @@ static void test_lookup(void **state) {
         buffer_deinit(&out);
 }
 
+static bool holds(const char *path, MessageType type, const char *value) {
+        static const char text[] =
+                "{\"s\":\"restart\",\"esc\":\"re\\u0073tart\",\"n\":1,\"f\":1.0,\"t\":true,"
+                "\"no\":false,\"z\":null,\"o\":{\"p\":\"deep\"},\"a\":[1],\"e\":\"\",\"o.q\":"
+                "\"dots\","
+                "\"one\":\"1\",\"word\":\"true\"}";
+        const MessageCondition condition = {path, type, value};
+        int r = message_matches((const uint8_t *)text, sizeof(text) - 1, &condition, 1);
+        assert_in_range(r, 0, 1);
+        return r == 1;
+}
+
+static void test_conditions(void **state) {
+        (void)state;
+        assert_true(holds("s", MESSAGE_TEXT, "restart"));
+        assert_true(holds("esc", MESSAGE_TEXT, "restart"));
+        assert_false(holds("s", MESSAGE_TEXT, "Restart"));
+        assert_false(holds("s", MESSAGE_TEXT, "restart "));
+        assert_false(holds("s", MESSAGE_TEXT, ""));
+        assert_true(holds("e", MESSAGE_TEXT, ""));
+        assert_true(holds("o.p", MESSAGE_TEXT, "deep"));
+        assert_true(holds("o.q", MESSAGE_TEXT, "dots"));
+        assert_false(holds("o.r", MESSAGE_TEXT, "deep"));
+        /* Numbers as they are written, and never as text. */
+        assert_true(holds("n", MESSAGE_NUMBER, "1"));
+        assert_false(holds("n", MESSAGE_NUMBER, "1.0"));
+        assert_true(holds("f", MESSAGE_NUMBER, "1.0"));
+        assert_false(holds("n", MESSAGE_TEXT, "1"));
+        assert_false(holds("one", MESSAGE_NUMBER, "1"));
+        assert_true(holds("one", MESSAGE_TEXT, "1"));
+        assert_true(holds("t", MESSAGE_TRUE, NULL));
+        assert_false(holds("t", MESSAGE_FALSE, NULL));
+        assert_true(holds("no", MESSAGE_FALSE, NULL));
+        assert_false(holds("word", MESSAGE_TRUE, NULL));
+        assert_true(holds("word", MESSAGE_TEXT, "true"));
+        /* What is null and what is not there is the same, as for id and requested_at. */
+        assert_true(holds("z", MESSAGE_NULL, NULL));
+        assert_true(holds("missing", MESSAGE_NULL, NULL));
+        assert_true(holds("o.p.q", MESSAGE_NULL, NULL));
+        assert_false(holds("e", MESSAGE_NULL, NULL));
+        assert_false(holds("o", MESSAGE_NULL, NULL));
+        assert_false(holds("z", MESSAGE_TEXT, "null"));
+        assert_false(holds("missing", MESSAGE_TEXT, ""));
+        /* An object or an array equals nothing. */
+        assert_false(holds("o", MESSAGE_TEXT, "{"));
+        assert_false(holds("a", MESSAGE_NUMBER, "1"));
+}
+
+static void test_all_conditions_have_to_hold(void **state) {
+        (void)state;
+        static const char text[] = "{\"a\":\"x\",\"b\":2}";
+        const MessageCondition conditions[] = {{"a", MESSAGE_TEXT, "x"},
+                                               {"b", MESSAGE_NUMBER, "2"},
+                                               {"c", MESSAGE_TRUE, NULL}};
+        const uint8_t *payload = (const uint8_t *)text;
+        assert_int_equal(message_matches(payload, sizeof(text) - 1, conditions, 3), 0);
+        assert_int_equal(message_matches(payload, sizeof(text) - 1, conditions, 2), 1);
+        assert_int_equal(message_matches(payload, sizeof(text) - 1, NULL, 0), 1);
+}
+
 /* Bytes that were never checked do no harm: the sanitizer watches. */
 static void test_lookup_in_broken_text(void **state) {
         (void)state;
@@ -369,6 +429,9 @@ static void test_lookup_in_broken_text(void **state) {
                         assert_true(r == 0 || r == MESSAGE_E_POISON);
                         r = message_lookup(copy, size, "a\"b.x", &out);
                         assert_true(r == 0 || r == MESSAGE_E_POISON);
+                        const MessageCondition condition = {"k", MESSAGE_TEXT, "v\\"};
+                        r = message_matches(copy, size, &condition, 1);
+                        assert_in_range(r, 0, MESSAGE_E_POISON);
                         buffer_deinit(&out);
                         free(copy);
                 }
@@ -429,6 +492,8 @@ int main(void) {
                 cmocka_unit_test(test_depth),
                 cmocka_unit_test(test_paths),
                 cmocka_unit_test(test_lookup),
+                cmocka_unit_test(test_conditions),
+                cmocka_unit_test(test_all_conditions_have_to_hold),
                 cmocka_unit_test(test_lookup_in_broken_text),
                 cmocka_unit_test(test_what_strings_hold_changes_nothing),
                 cmocka_unit_test(test_a_long_message_leaves_nothing_behind),
