@@ -141,6 +141,16 @@ static void page_work(Report *report, MetricsPage *page) {
                                (double)report->restarts[o]);
         }
         metrics_sample_histogram(page, METRICS_RESTART_DURATION, NULL, &report->restart_duration);
+        for (int i = 0; restart->enabled && i < SUPPRESS_REASONS; i++) {
+                metrics_sample(page, METRICS_RESTARTS_SUPPRESSED,
+                               LABELS(suppress_reason_name((SuppressReason)i)),
+                               (double)totals->suppressed[i]);
+        }
+        for (int i = WAIT_NONE + 1; restart->enabled && i < WAIT_REASONS; i++) {
+                metrics_sample(page, METRICS_RESTARTS_WAITING,
+                               LABELS(restart_wait_name((RestartWait)i)),
+                               (double)engine_waits(report->engine, (RestartWait)i));
+        }
         metrics_sample(page, METRICS_DRY_RUN, NULL,
                        restart->enabled && restart->action == CONFIG_ACTION_DRY_RUN);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "util/list.h"
 
@@ -29,6 +30,31 @@ static const char *task_word(const HandlerTask *task) {
                 return outcome_name(task->outcome);
         }
         return "?";
+}
+
+/* The restart's, with the reason: "waiting (window)", "suppressed (not_selected)". */
+static const char *restart_word(const Message *message, char out[64]) {
+        const HandlerTask *task = &message->handlers[HANDLER_RESTART];
+        RestartWait wait = message_waits_for(message);
+        if (wait != WAIT_NONE) {
+                snprintf(out, 64, "waiting (%s)", restart_wait_name(wait));
+        } else if (task->state == HANDLER_ENDED && task->reason != NULL) {
+                snprintf(out, 64, "%s (%s)", task_word(task), task->reason);
+        } else {
+                return task_word(task);
+        }
+        return out;
+}
+
+/* "2026-11-26T22:00:00Z"; "never" for INT64_MAX. */
+static const char *instant_text(int64_t wall_us, char out[32]) {
+        struct tm tm;
+        time_t seconds = (time_t)(wall_us / 1000000);
+        if (wall_us == INT64_MAX || gmtime_r(&seconds, &tm) == NULL ||
+            strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0) {
+                snprintf(out, 32, "never");
+        }
+        return out;
 }
 
 /* Whether its host was really restarted. */
@@ -76,11 +102,11 @@ void report_finished(Report *report, const Message *message, Finish finish) {
         if (!log_wants(report->log, LOG_DEBUG)) {
                 return;
         }
-        char outcomes[128];
+        char outcomes[192], restart[64];
         snprintf(outcomes, sizeof(outcomes), "%s=%s %s=%s", handler_name(HANDLER_SAVE),
                  report->config->handlers.save.enabled ? task_word(&message->handlers[HANDLER_SAVE])
                                                        : "off",
-                 handler_name(HANDLER_RESTART), task_word(&message->handlers[HANDLER_RESTART]));
+                 handler_name(HANDLER_RESTART), restart_word(message, restart));
         log_write(report->log, LOG_DEBUG,
                   finish == FINISH_RELEASED ? "message.nacked" : "message.acked",
                   FIELDS(.topic = partition->topic, .partition = partition->partition,
@@ -298,6 +324,22 @@ static void note_look_up(Report *report, const EngineAction *action) {
                     partition->topic, what);
 }
 
+static void note_windows(const Report *report, const EngineAction *action) {
+        char until[32];
+        LogFields *fields = FIELDS(.handler = handler_name(HANDLER_RESTART));
+        if (action->note == NOTE_WINDOWS_OPEN) {
+                log_info(report->log, "windows.open", fields,
+                         "a window is open: restarts start again, %lld requests have waited",
+                         (long long)action->offset);
+                return;
+        }
+        log_info(report->log, "windows.shut", fields,
+                 "no window is open: no restart starts before %s, %lld requests wait; saving goes "
+                 "on",
+                 instant_text(engine_windows(report->engine).until_us, until),
+                 (long long)action->offset);
+}
+
 void report_note(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const Message *message = action->message;
@@ -363,6 +405,10 @@ void report_note(Report *report, const EngineAction *action) {
                                         outcome_name(message->handlers[action->handler].outcome)),
                          "trying again in %.3f s", delay);
                 return;
+        case NOTE_WINDOWS_SHUT:
+        case NOTE_WINDOWS_OPEN:
+                note_windows(report, action);
+                return;
         case NOTE_DRAIN_TIMEOUT:
                 log_warning(report->log, "partition.drain_timeout",
                             FIELDS(.topic = partition->topic, .partition = partition->partition),
@@ -422,6 +468,24 @@ void report_revoked(const Report *report, Partition *const *partitions, size_t n
                   under_way);
 }
 
+/* What restarts wait for, and until when. */
+static void state_waits(const Report *report) {
+        const Engine *engine = report->engine;
+        WindowsState windows = engine_windows(engine);
+        bool shut = !windows.open;
+        char opens[32];
+        if (!report->config->handlers.restart.enabled) {
+                return;
+        }
+        log_info(report->log, "state.waiting", FIELDS(.handler = handler_name(HANDLER_RESTART)),
+                 "restarts wait: %zu for a window, %zu for a slot, %zu for another restart of "
+                 "their host, %zu for their next attempt%s%s",
+                 engine_waits(engine, WAIT_WINDOW), engine_waits(engine, WAIT_SLOT),
+                 engine_waits(engine, WAIT_HOST), engine_waits(engine, WAIT_RETRY),
+                 shut ? "; no window is open, the next one opens at " : "",
+                 shut ? instant_text(windows.until_us, opens) : "");
+}
+
 void report_state(const Report *report) {
         const Engine *engine = report->engine;
         const char *limit = engine_paused_by(engine);
@@ -437,6 +501,7 @@ void report_state(const Report *report) {
                  : engine_is_reading(engine) ? "reading"
                                              : "stopping",
                  limit != NULL ? limit : "");
+        state_waits(report);
         list_for_each(link, engine_partitions(engine)) {
                 const Partition *partition = container_of(link, Partition, link);
                 const Message *oldest =
@@ -457,13 +522,14 @@ void report_state(const Report *report) {
                          (long long)partition->fence, offsets_gap(&partition->offsets),
                          oldest == NULL ? "" : "; the oldest in flight:");
                 if (oldest != NULL) {
+                        char restart[64];
                         log_info(report->log, "state.oldest",
                                  FIELDS(.topic = partition->topic,
                                         .partition = partition->partition, .offset = oldest->offset,
                                         .host = oldest->host),
                                  "save %s, restart-host %s, for %.1f s",
                                  task_word(&oldest->handlers[HANDLER_SAVE]),
-                                 task_word(&oldest->handlers[HANDLER_RESTART]),
+                                 restart_word(oldest, restart),
                                  (double)(now - oldest->received_us) / 1e6);
                 }
         }

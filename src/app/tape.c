@@ -79,7 +79,8 @@ const TapeLimit tape_limits[] = {
         LIMIT(batch_rows),      LIMIT(batch_bytes),
         LIMIT(attempts),        LIMIT(backoff_us),
         LIMIT(backoff_max_us),  LIMIT(commit_interval_us),
-        LIMIT(drain_us),        {0},
+        LIMIT(drain_us),        LIMIT(n_when),
+        LIMIT(max_wait_us),     {0},
 };
 
 int64_t tape_limit_get(const TapeLimit *limit, const EngineConfig *config) {

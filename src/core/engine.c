@@ -62,6 +62,7 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->partitions);
         list_init(&engine->gone);
         list_init(&engine->rejects);
+        list_init(&engine->received);
         list_init(&engine->batches);
         list_init(&engine->fresh);
         list_init(&engine->again);
@@ -107,6 +108,7 @@ void engine_free(Engine *engine) {
                         Message *message = container_of(message_link, Message, link);
                         list_unlink(&message->link);
                         list_unlink(&message->lane_link);
+                        list_unlink(&message->wait_link);
                         heap_remove(&engine->retries, &message->retry);
                         hosts_remove(message);
                         message_free(message);
@@ -240,6 +242,10 @@ static int action_take(Engine *engine, EngineAction *action, bool *taken) {
                         }
                         continue;
                 }
+                if (action->type == ENGINE_RESTART && !windows_are_open(engine)) {
+                        run_put_back(engine, action->run); /* the window has shut meanwhile */
+                        continue;
+                }
                 *taken = true;
                 return 0;
         }
@@ -281,6 +287,7 @@ int64_t engine_deadline(const Engine *engine) {
         if (first != NULL && !engine->stopping) {
                 due = first->key;
         }
+        due = engine->stopping ? due : sooner(due, waits_deadline(engine));
         list_for_each(link, &engine->batches) {
                 int64_t retry = container_of(link, Batch, link)->retry_us;
                 due = retry > engine->now ? sooner(due, retry) : due; /* or it waits for its turn */

@@ -35,6 +35,7 @@
 #include "core/observation.h"
 #include "core/offsets.h"
 #include "core/outcome.h"
+#include "core/windows.h"
 #include "util/error.h"
 #include "util/heap.h"
 #include "util/list.h"
@@ -64,11 +65,18 @@ typedef struct EngineConfig {
         bool restart;             /* hosts are restarted */
         const char *const *allow; /* globs on canonical names, NULL-terminated */
         const char *const *deny;
+        const char *const *self; /* canonical names and addresses of this machine, which is never
+                                    restarted; NULL-terminated; NULL: it may be */
+        const MessageCondition *when; /* all have to hold, or the restart is suppressed */
+        size_t n_when;
+        const Window *windows; /* restarts start in one of these; none: always */
+        size_t n_windows;
+        int64_t max_wait_us; /* from the receipt; what waits then is rejected; 0: never */
         OnUnknown on_unknown;
         size_t concurrency; /* restarts at once; 0: no limit */
         size_t in_flight;   /* messages worked on */
         size_t in_flight_bytes;
-        size_t waiting;       /* messages that are saved and wait: for a slot, a retry */
+        size_t waiting;       /* messages that are saved and wait: for a window, a slot, a retry */
         size_t ack_gap;       /* messages of a partition beyond its watermark */
         bool keep_payload;    /* a template reads it: what waits may not let go of it */
         size_t message_bytes; /* a value over it is rejected, its first 64 KiB kept */
@@ -99,7 +107,7 @@ struct MessageBody {
 
 typedef enum HandlerState {
         HANDLER_OFF,     /* not configured, or its work is known to be done: counts as done */
-        HANDLER_QUEUED,  /* waits for a batch, a slot, or another restart of its host */
+        HANDLER_QUEUED,  /* waits for a batch; a restart: see message_waits_for() */
         HANDLER_RUNNING, /* in a batch at the database, or in a run */
         HANDLER_WAITING, /* for its next attempt */
         HANDLER_ENDED,   /* has an outcome */
@@ -107,11 +115,33 @@ typedef enum HandlerState {
 
 typedef struct HandlerTask {
         HandlerState state;
-        Outcome outcome;  /* of the newest attempt */
-        int charged;      /* attempts charged so far */
-        int attempts;     /* attempts made so far */
-        int64_t ended_us; /* of the newest attempt, as @now */
+        Outcome outcome;    /* of the newest attempt */
+        int charged;        /* attempts charged so far */
+        int attempts;       /* attempts made so far */
+        int64_t ended_us;   /* of the newest attempt, as @now */
+        const char *reason; /* why it was suppressed, or what it waited for when it was cancelled;
+                               static; NULL: neither */
 } HandlerTask;
+
+/* What a restart that has not started waits for. */
+typedef enum RestartWait {
+        WAIT_NONE,   /* it does not: it runs, has ended, or is none */
+        WAIT_WINDOW, /* restarts may not start now */
+        WAIT_SLOT,   /* `concurrency` */
+        WAIT_HOST,   /* another restart of its host is under way */
+        WAIT_RETRY,  /* it failed: its next attempt */
+        WAIT_REASONS,
+} RestartWait;
+
+const char *restart_wait_name(RestartWait wait); /* "window", … as in the metrics */
+
+/* Why a restart was suppressed, by a guard that finds that there is nothing to do. */
+typedef enum SuppressReason {
+        SUPPRESS_NOT_SELECTED, /* `when` does not hold */
+        SUPPRESS_REASONS,
+} SuppressReason;
+
+const char *suppress_reason_name(SuppressReason reason); /* "not_selected", … */
 
 /* What of a message goes into the database when the fence moves over it. */
 typedef enum MessageRecord {
@@ -148,6 +178,7 @@ struct Message {
         List link;        /* Partition.messages, in offset order */
         List lane_link;   /* Partition.lane, Batch.messages or Engine.rejects */
         List host_link;   /* Host.waiting or Run.messages */
+        List wait_link;   /* Engine.received, while `max_wait` may end its wait */
         const char *id;   /* as written; NULL: none */
         const char *host; /* canonical; NULL: it could not be read */
         char text[];      /* both */
@@ -299,6 +330,8 @@ typedef enum EngineNote {
         NOTE_RETRIES_CROWD,     /* offset: messages that are retried; nothing fresh starts */
         NOTE_RETRIES_THIN,      /* the same; it does again */
         NOTE_DRAIN_TIMEOUT,     /* partition: revoked with a batch still at the database */
+        NOTE_WINDOWS_SHUT,      /* offset: requests that wait; until when: engine_windows() */
+        NOTE_WINDOWS_OPEN,      /* offset: requests that have waited */
 } EngineNote;
 
 typedef enum Finish {
@@ -353,6 +386,7 @@ typedef struct EngineTotals {
         uint64_t outcomes[HANDLER_COUNT][OUTCOME_COUNT];
         uint64_t saved_rows;
         uint64_t commits, commits_failed;
+        uint64_t suppressed[SUPPRESS_REASONS];
         uint64_t runs;
         uint64_t rebalances;
 } EngineTotals;
@@ -369,6 +403,11 @@ void engine_free(Engine *engine);
  * note's partition and message until the next call.
  */
 MUST_CHECK int engine_next_action(Engine *engine, EngineAction *action, bool *takenp);
+
+/* What the wall clock says, in µs since 1970. To be told before the actions of a turn are taken,
+ * for the windows: without it they are shut. It may go back. It is no observation: nothing else
+ * depends on it. */
+void engine_clock(Engine *engine, int64_t wall, int64_t now);
 
 /* When engine_tick() is due; INT64_MAX: not at all. */
 int64_t engine_deadline(const Engine *engine);
@@ -484,6 +523,11 @@ size_t engine_in_flight(const Engine *engine);
 size_t engine_waiting(const Engine *engine);
 size_t engine_in_flight_bytes(const Engine *engine);
 size_t engine_running(const Engine *engine); /* runs under way */
+/* Requests for a restart that wait for this. */
+size_t engine_waits(const Engine *engine, RestartWait wait);
+RestartWait message_waits_for(const Message *message);
+/* Whether restarts may start, as it was when actions were taken last; see windows_at(). */
+WindowsState engine_windows(const Engine *engine);
 bool engine_is_reading(const Engine *engine);
 /* Why the partition is not read: "starting", "stopped", Partition.held_for, or the limit that has
  * stopped the intake; NULL: it is read. Static. */

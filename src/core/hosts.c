@@ -136,6 +136,20 @@ static void host_settle(Engine *engine, Host *host) {
         free(host);
 }
 
+/* The last place of those that wait for the host; before all others when it was there already. */
+static void host_wait(Engine *engine, Host *host, Message *message, bool first) {
+        message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
+        message->target = host;
+        if (first) {
+                list_push_front(&host->waiting, &message->host_link);
+        } else {
+                list_push_back(&host->waiting, &message->host_link);
+        }
+        host->n_waiting++;
+        engine->n_hosted++;
+        engine->n_behind += host->run != NULL;
+}
+
 int hosts_add(Message *message) {
         Engine *engine = message->partition->engine;
         Host *host = NULL;
@@ -143,9 +157,7 @@ int hosts_add(Message *message) {
         if (r != 0) {
                 return r;
         }
-        message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
-        message->target = host;
-        list_push_back(&host->waiting, &message->host_link);
+        host_wait(engine, host, message, false);
         if (message->handlers[HANDLER_RESTART].attempts > 0 && !host->again) {
                 host->again = true;
                 list_unlink(&host->link);
@@ -155,12 +167,19 @@ int hosts_add(Message *message) {
 }
 
 void hosts_remove(Message *message) {
+        Engine *engine = message->partition->engine;
         Host *host = message->target;
         list_unlink(&message->host_link);
         message->target = NULL;
-        if (host != NULL) {
-                host_settle(message->partition->engine, host);
+        if (host == NULL) {
+                return;
         }
+        if (message->handlers[HANDLER_RESTART].state == HANDLER_QUEUED) {
+                host->n_waiting--;
+                engine->n_hosted--;
+                engine->n_behind -= host->run != NULL;
+        }
+        host_settle(engine, host);
 }
 
 static int host_run(Engine *engine, Host *host) {
@@ -176,6 +195,8 @@ static int host_run(Engine *engine, Host *host) {
         list_init(&run->messages);
         list_splice_back(&run->messages, &host->waiting);
         list_unlink(&host->link);
+        engine->n_hosted -= host->n_waiting;
+        host->n_waiting = 0;
         list_for_each(link, &run->messages) {
                 Message *message = container_of(link, Message, host_link);
                 const HandlerTask *task = &message->handlers[HANDLER_RESTART];
@@ -262,7 +283,7 @@ static void run_account(Engine *engine, const Run *run) {
 }
 
 int hosts_dispatch(Engine *engine) {
-        int r = 0;
+        int r = waits_dispatch(engine);
         while (r == 0 && !engine->stopping) {
                 HeapNode *first = heap_first(&engine->retries);
                 if (first == NULL || first->key > engine->now) {
@@ -272,11 +293,13 @@ int hosts_dispatch(Engine *engine) {
                 r = hosts_add(container_of(first, Message, retry));
         }
         size_t limit = engine->config->concurrency;
-        if (list_is_empty(&engine->fresh)) {
-                engine->no_fresh_us = engine->now;
+        bool open = true;
+        r = r == 0 && !engine->stopping ? windows_dispatch(engine, &open) : r;
+        if (!open || list_is_empty(&engine->fresh)) {
+                engine->no_fresh_us = engine->now; /* no run keeps anybody waiting */
         }
-        r = r == 0 && !engine->stopping ? crowd_dispatch(engine) : r;
-        while (r == 0 && !engine->stopping && (limit == 0 || engine->n_runs < limit)) {
+        r = r == 0 && open && !engine->stopping ? crowd_dispatch(engine) : r;
+        while (r == 0 && open && !engine->stopping && (limit == 0 || engine->n_runs < limit)) {
                 Host *host = next_host(engine);
                 if (host == NULL) {
                         break;
@@ -290,11 +313,25 @@ int hosts_dispatch(Engine *engine) {
 static void run_free(Engine *engine, Run *run) {
         Host *host = run->host;
         host->run = NULL;
+        engine->n_behind -= host->n_waiting;
         list_unlink(&run->link);
         engine->n_runs--;
         engine->n_runs_again -= run->again;
         free(run);
         host_settle(engine, host);
+}
+
+void run_put_back(Engine *engine, Run *run) {
+        Host *host = run->host;
+        while (!list_is_empty(&run->messages)) {
+                Message *message = container_of(run->messages.prev, Message, host_link);
+                list_unlink(&message->host_link);
+                message->shares = false;
+                host_wait(engine, host, message, true); /* whoever came meanwhile, came later */
+        }
+        host->again = host->again || run->again;
+        engine->totals.runs--;
+        run_free(engine, run);
 }
 
 const char *run_host(const Run *run) {

@@ -4,6 +4,7 @@
  * What the engine's files share; nobody else includes it.
  *
  *   engine.c     events, the queue of actions, what is due
+ *   guards.c     what keeps a restart from starting: who may, when, for how long it waits
  *   task.c       a message: admitted, its handlers' outcomes, its verdict, its end
  *   partition.c  an assignment: looked up, started, stopped, drained
  *   commits.c    what is committed, and when
@@ -20,7 +21,8 @@ struct Host {
         Run *run;          /* the restart under way, or NULL */
         List waiting;      /* Message.host_link */
         List link;         /* Engine.fresh or .again, while it has waiting messages and no run */
-        bool again;        /* one of those that wait has failed before */
+        size_t n_waiting;
+        bool again; /* one of those that wait has failed before */
         size_t hash;
         char name[];
 };
@@ -50,6 +52,15 @@ struct Engine {
         Host **buckets;
         size_t n_buckets, mask; /* mask + 1: a power of two, for so many is room */
         size_t n_hosts;
+        size_t n_hosted; /* messages in all Host.waiting */
+        size_t n_behind; /* of them, those whose host has a run */
+        List received;   /* Message.wait_link: in the order in which they came; with `max_wait` */
+        bool clock_known;
+        int64_t wall_ahead_us;   /* the wall clock, less @now */
+        WindowsState windows;    /* as they were when the wall clock said */
+        int64_t windows_from_us; /* this */
+        int64_t windows_ask_us;  /* when they are to be asked again while they are shut */
+        bool shut;               /* no restart starts: no window is open */
         List fresh; /* Host.link: to be restarted, in the order in which they became ready */
         List again; /* Host.link: the same, but restarting failed before */
         List runs;  /* Run.link */
@@ -93,6 +104,11 @@ MUST_CHECK int message_admit(Partition *partition, const Record *record, int64_t
 
 /* The same for an offset that no message stands for: only the fence and the watermark pass it. */
 MUST_CHECK int message_admit_gap(Partition *partition, int64_t offset, int64_t wall);
+
+/* The fault becomes the message's, unless it has one: the first is the cause. @reason is static,
+ * @detail is copied. */
+MUST_CHECK int message_blame(Message *message, HandlerId handler, const char *reason,
+                             const char *detail);
 
 /* The one place that changes a handler's state. */
 void message_set_state(Message *message, HandlerId handler, HandlerState state);
@@ -165,6 +181,24 @@ void batch_free(Batch *batch);
 /* Takes the partition's part out of a batch that is not under way (it waits to be tried again). */
 MUST_CHECK int lane_abandon_retry(Partition *partition);
 
+/* --- guards.c --- */
+
+/* Why no restart of this canonical host may ever start here, with *@detail a line for people, both
+ * static; NULL: it may. */
+const char *guard_host(const EngineConfig *config, const char *host, const char **detail);
+/* Whether a restart may start now, by the wall clock. */
+bool windows_are_open(Engine *engine);
+/* The same, and it is told when it has changed. */
+MUST_CHECK int windows_dispatch(Engine *engine, bool *openp);
+/* Whether `max_wait` is over for the message. */
+bool wait_is_over(const Message *message);
+/* Its restart has waited too long: it is rejected. The message may be gone afterwards. */
+MUST_CHECK int wait_end(Message *message);
+/* Ends the waits that are over. */
+MUST_CHECK int waits_dispatch(Engine *engine);
+/* When one is over, or the windows are to be asked again; INT64_MAX: nothing waits so. */
+int64_t waits_deadline(const Engine *engine);
+
 /* --- hosts.c --- */
 
 MUST_CHECK int hosts_init(Engine *engine);
@@ -176,4 +210,6 @@ MUST_CHECK int hosts_dispatch(Engine *engine);
 void retries_count(Message *message, bool retries);
 /* Whether somebody still waits for its outcome. */
 bool run_is_wanted(const Run *run);
+/* It may not start after all: its messages wait again, as if they had never been in it. */
+void run_put_back(Engine *engine, Run *run);
 void hosts_free(Engine *engine);

@@ -103,9 +103,7 @@ void message_set_state(Message *message, HandlerId handler, HandlerState state) 
         message_set_waits(message, waits);
 }
 
-/* The fault becomes the message's, unless it has one: the first is the cause. */
-static int message_blame(Message *message, HandlerId handler, const char *reason,
-                         const char *detail) {
+int message_blame(Message *message, HandlerId handler, const char *reason, const char *detail) {
         if (message->fault != NULL) {
                 return 0;
         }
@@ -172,6 +170,7 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         list_init(&message->link);
         list_init(&message->lane_link);
         list_init(&message->host_link);
+        list_init(&message->wait_link);
         message->body = body_new(record, config->message_bytes);
         int r = message->body == NULL ? error_origin(-ENOMEM) : 0;
         if (r == 0 && fault.reason != NULL) {
@@ -189,38 +188,32 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         return 0;
 }
 
-static bool matches_any(const char *const *patterns, const char *host) {
-        for (; patterns != NULL && *patterns != NULL; patterns++) {
-                if (host_matches(*patterns, host)) {
-                        return true;
-                }
-        }
-        return false;
+/* Nothing is to be done for the message's host: that counts as success. */
+static int message_suppress(Message *message, SuppressReason reason) {
+        message->partition->engine->totals.suppressed[reason]++;
+        message->handlers[HANDLER_RESTART].reason = suppress_reason_name(reason);
+        return message_outcome(message, HANDLER_RESTART, OUTCOME_SUPPRESSED, false, NULL);
 }
 
-/* Why no restart of this host may ever start here; NULL: it may. */
-static const char *message_guard(const EngineConfig *config, const Message *message,
-                                 const char **detail) {
-        if (!matches_any(config->allow, message->host)) {
-                *detail = "no pattern of handlers.restart-host.allow matches the host";
-                return "not_allowed";
-        }
-        if (matches_any(config->deny, message->host)) {
-                *detail = "a pattern of handlers.restart-host.deny matches the host";
-                return "denied";
-        }
-        return NULL;
-}
-
-static int message_start_restart(Message *message) {
-        const EngineConfig *config = message->partition->engine->config;
+/* @record still has what may be let go of later. */
+static int message_start_restart(Message *message, const Record *record) {
+        Engine *engine = message->partition->engine;
+        const EngineConfig *config = engine->config;
         const char *detail = NULL;
-        const char *reason = message_guard(config, message, &detail);
+        const char *reason = guard_host(config, message->host, &detail);
         if (reason != NULL) {
                 int r = message_blame(message, HANDLER_RESTART, reason, detail);
                 return r != 0 ? r
                               : message_outcome(message, HANDLER_RESTART, OUTCOME_POISON, false,
                                                 detail);
+        }
+        int selected =
+                message_matches(record->value, record->value_size, config->when, config->n_when);
+        if (selected <= 0) {
+                return selected < 0 ? selected : message_suppress(message, SUPPRESS_NOT_SELECTED);
+        }
+        if (config->max_wait_us > 0) {
+                list_push_back(&engine->received, &message->wait_link);
         }
         return hosts_add(message);
 }
@@ -260,7 +253,7 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
         if (engine->config->restart && message->record != MESSAGE_FAULTY && record->value != NULL) {
                 message_set_state(message, HANDLER_RESTART,
                                   HANDLER_QUEUED); /* not off, should this fail */
-                r = message_start_restart(message);
+                r = message_start_restart(message, record);
                 if (r != 0) {
                         return r;
                 }
@@ -289,7 +282,9 @@ int message_outcome(Message *message, HandlerId handler, Outcome outcome, bool c
 
         task->outcome = outcome;
         task->ended_us = engine->now;
-        if (outcome != OUTCOME_CANCELLED) {
+        /* A restart that a guard refused, or that waited too long, was no attempt. */
+        if (outcome != OUTCOME_CANCELLED &&
+            (handler != HANDLER_RESTART || task->state == HANDLER_RUNNING)) {
                 task->attempts++;
         }
         if (charged && outcome_is_charged(outcome)) {
@@ -359,9 +354,10 @@ int message_settle(Message *message) {
                                       message->tombstone ? FINISH_TOMBSTONE : FINISH_ACCEPTED);
         case VERDICT_RETRY:
                 /* Whoever owns it next tries again. */
-                return engine->stopping || message->partition->state == PARTITION_DRAINING
-                               ? message_finish(message, FINISH_RELEASED)
-                               : message_retry(message);
+                if (engine->stopping || message->partition->state == PARTITION_DRAINING) {
+                        return message_finish(message, FINISH_RELEASED);
+                }
+                return wait_is_over(message) ? wait_end(message) : message_retry(message);
         case VERDICT_REJECT:
                 if (message->fault_kept) {
                         return message_finish(message, FINISH_REJECTED);
@@ -399,6 +395,8 @@ int message_cancel(Message *message, unsigned reach) {
         }
         if (r == 0 && (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
                        (restart->state == HANDLER_RUNNING && (reach & CANCEL_RUN) != 0))) {
+                RestartWait wait = message_waits_for(message);
+                restart->reason = wait != WAIT_NONE ? restart_wait_name(wait) : NULL;
                 hosts_remove(message);
                 heap_remove(&message->partition->engine->retries, &message->retry);
                 r = message_outcome(message, HANDLER_RESTART, OUTCOME_CANCELLED, false, NULL);
@@ -413,6 +411,7 @@ int message_finish(Message *message, Finish finish) {
         hosts_remove(message);
         heap_remove(&engine->retries, &message->retry);
         list_unlink(&message->lane_link);
+        list_unlink(&message->wait_link);
         list_unlink(&message->link);
         retries_count(message, false);
         if (message->waits) {

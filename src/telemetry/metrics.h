@@ -34,9 +34,11 @@ typedef enum MetricsFamily {
         METRICS_COMMITS,           /* result */
         METRICS_REBALANCES,
         METRICS_SAVED_ROWS,
-        METRICS_SAVE_BATCH_ROWS,  /* a histogram of rows */
-        METRICS_RESTARTS,         /* result */
-        METRICS_RESTART_DURATION, /* a histogram of seconds */
+        METRICS_SAVE_BATCH_ROWS,     /* a histogram of rows */
+        METRICS_RESTARTS,            /* result */
+        METRICS_RESTART_DURATION,    /* a histogram of seconds */
+        METRICS_RESTARTS_SUPPRESSED, /* reason */
+        METRICS_RESTARTS_WAITING,    /* reason */
         METRICS_DRY_RUN,
         METRICS_KAFKA_UP,
         METRICS_POSTGRES_UP,

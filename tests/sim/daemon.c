@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/backoff.h"
+#include "guards.h"
 #include "memory.h"
 #include "messages.h"
 #include "world.h"
@@ -25,6 +26,7 @@ enum {
         LEAVE_US = 1500 * MS,
         BIG_BYTES_MAX = 64 * 1024 + 1, /* more than is kept of a message that is too large */
         LONG_PATH = 1501,
+        MINUTE_US = 60 * SECOND,
 };
 
 static const char *const allow[] = {"nobody*x", "h?",  "h??", "h???", "S*e", "*eb*",
@@ -648,6 +650,10 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         case GOOD_SAME:
                 snprintf(value, sizeof(value), "{\"host\":\"same\"}");
                 break;
+        case UNWANTED:
+                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"unwanted\":%s}", record->host,
+                         (const char *const[]){"true", "0", "\"\""}[record->offset % 3]);
+                break;
         case DENIED:
                 snprintf(value, sizeof(value), "{\"host\":\"%s%dx\"}",
                          record->host < 6 ? "bad-x.y.z" : "zz", record->host);
@@ -947,6 +953,10 @@ static bool seek(Daemon *daemon, Part *part, int64_t offset) {
         return ok;
 }
 
+static bool has_host(RecordKind kind) {
+        return kind == GOOD || kind == GOOD_SAME || kind == ODD_GOOD || kind == UNWANTED;
+}
+
 static void check_finished(Daemon *daemon, const Message *message, Finish finish) {
         World *world = daemon->world;
         int number = message->partition->partition;
@@ -955,6 +965,17 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
         if (finish == FINISH_RELEASED || fate == NULL || world->logs[number].remade ||
             source == NULL || fate->excused || fate->lost) {
                 return;
+        }
+        const char *reason = message->fault != NULL ? message->fault->reason : "";
+        if (strcmp(reason, "waited_too_long") == 0 &&
+            world->now < message->received_us + daemon->config.max_wait_us) {
+                broken(world, 17, "%" PRId64 " waited for %" PRId64 " us and is rejected for that",
+                       fate->offset, world->now - message->received_us);
+        }
+        if ((strcmp(reason, "self") == 0) != (world->restart && guards_is_self(world, fate)) &&
+            (strcmp(reason, "self") == 0 ||
+             (finish == FINISH_REJECTED && fate->kind != POISON && has_host(fate->kind)))) {
+                broken(world, 8, "%" PRId64 " is rejected: \"%s\"", fate->offset, reason);
         }
         if (finish == FINISH_REJECTED && store_rejected(source, fate->offset) == NULL) {
                 broken(world, 1, "partition %d, %" PRId64 " is rejected without its row", number,
@@ -1029,10 +1050,11 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
                                "%" PRId64 " was skipped by the operator, and is restarted",
                                fate->offset);
                 }
-                snprintf(host, sizeof(host), "h%d", fate->host);
-                const char *meant = fate->kind == ODD_GOOD ? odd_message((size_t)fate->host)->host
-                                    : fate->kind == GOOD_SAME ? "same"
-                                                              : host;
+                const char *meant = guards_meant(fate, host);
+                if (!guards_may_restart(daemon->world, fate)) {
+                        broken(daemon->world, 8, "%s is restarted for %" PRId64 ", against a guard",
+                               meant, fate->offset);
+                }
                 if (strcmp(meant, run_host(run)) != 0) {
                         broken(daemon->world, 8, "%s is restarted for a message that means %s",
                                run_host(run), meant);
@@ -1098,6 +1120,10 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
                 pending = pending_add(daemon, PENDING_RUN);
                 pending->run = action->run;
                 check_hosts(daemon, action->run);
+                if (!guards_are_open(daemon)) {
+                        broken(world, 8, "%s is restarted outside of a window",
+                               run_host(action->run));
+                }
                 trace(world, "  %d    run %" PRIu64 " of %s, attempt %d", daemon->slot,
                       action->run->id, run_host(action->run), action->run->attempt);
                 return;
@@ -1112,9 +1138,10 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
                 unassign(daemon);
                 return;
         case ENGINE_FINISHED:
-                trace(world, "  %d    finished %d/%" PRId64 ": %s", daemon->slot,
+                trace(world, "  %d    finished %d/%" PRId64 ": %s %s", daemon->slot,
                       action->message->partition->partition, action->message->offset,
-                      finish_name(action->finish));
+                      finish_name(action->finish),
+                      action->message->fault != NULL ? action->message->fault->reason : "");
                 if (!daemon->failed) {
                         check_finished(daemon, action->message, action->finish);
                 }
@@ -1155,6 +1182,50 @@ static void check_told(const Daemon *daemon, const Partition *partition) {
         }
 }
 
+/* What waits for something is counted there, waits no longer than it may, and for no window that
+ * is open. */
+static void check_waits(const Daemon *daemon) {
+        World *world = daemon->world;
+        size_t counts[WAIT_REASONS] = {0};
+        bool due = engine_deadline(daemon->engine) <= world->now;
+        if (daemon->failed || daemon->phase != DAEMON_RUNNING) {
+                return;
+        }
+        if (engine_waits(daemon->engine, WAIT_WINDOW) > 0) {
+                int64_t opens = guards_open_in(daemon, MINUTE_US);
+                if (opens == 0) {
+                        broken(world, 14, "a window is open, and a restart waits for one");
+                }
+                if (engine_deadline(daemon->engine) > world->now + opens) {
+                        broken(world, 19,
+                               "a window opens in %" PRId64 " us, or may, and nobody is told",
+                               opens);
+                }
+        }
+        list_for_each(link, engine_partitions(daemon->engine)) {
+                const Partition *partition = container_of(link, Partition, link);
+                list_for_each(message_link, &partition->messages) {
+                        const Message *message = container_of(message_link, Message, link);
+                        RestartWait wait = message_waits_for(message);
+                        int64_t waited = world->now - message->received_us;
+                        counts[wait]++;
+                        if (wait != WAIT_NONE && daemon->config.max_wait_us > 0 && !due &&
+                            waited >= daemon->config.max_wait_us) {
+                                broken(world, 19,
+                                       "%" PRId64 " waits for a %s, since %" PRId64 " us",
+                                       message->offset, restart_wait_name(wait), waited);
+                        }
+                }
+        }
+        for (int i = WAIT_NONE + 1; i < WAIT_REASONS; i++) {
+                if (engine_waits(daemon->engine, (RestartWait)i) != counts[i]) {
+                        broken(world, 18, "%zu wait for a %s, and %zu are counted", counts[i],
+                               restart_wait_name((RestartWait)i),
+                               engine_waits(daemon->engine, (RestartWait)i));
+                }
+        }
+}
+
 void daemon_turn(Daemon *daemon) {
         World *world = daemon->world;
         EngineAction action;
@@ -1162,6 +1233,7 @@ void daemon_turn(Daemon *daemon) {
         uint64_t n = 0;
         /* A turn may be too long: the rest is for the next. */
         uint64_t limit = chance(world, 25) ? 1 + below(world, 8) : UINT64_MAX;
+        engine_clock(daemon->engine, world->now + daemon->wall_skew, world->now);
         while (taken && n < limit) {
                 taken = false;
                 ENGINE(daemon, engine_next_action(daemon->engine, &action, &taken));
@@ -1180,6 +1252,12 @@ void daemon_turn(Daemon *daemon) {
         }
         daemon->n_look_ups = 0;
         daemon->partial = taken;
+        if (!taken && world->events % 8 == 0) { /* it looks at every message */
+                check_waits(daemon);
+        }
+        if (taken && daemon->windows.n > 0 && fault(world, 10)) {
+                guards_set_clock(daemon); /* what is ordered already may not begin any more */
+        }
         list_for_each(link, engine_partitions(daemon->engine)) {
                 check_told(daemon, container_of(link, Partition, link));
         }
@@ -1234,6 +1312,7 @@ void daemon_begin(Daemon *daemon) {
         daemon->wall_skew =
                 chance(world, 20) ? (int64_t)below(world, 2 * DAY) * SECOND - (int64_t)DAY * SECOND
                                   : 0;
+        guards_make_windows(daemon);
         daemon->config =
                 (EngineConfig){.format = {"host", "meta.id", "requested_at"},
                                .start_latest = world->start_latest,
@@ -1241,6 +1320,10 @@ void daemon_begin(Daemon *daemon) {
                                .restart = world->restart,
                                .allow = allow,
                                .deny = deny,
+                               .self = world->spares ? guards_self : NULL,
+                               .when = guards_when,
+                               .n_when = world->selects,
+                               .max_wait_us = chance(world, 30) ? guards_max_wait(world) : 0,
                                .on_unknown = world->on_unknown,
                                .concurrency = below(world, 4),
                                .in_flight = world->big ? 4000 : counts[below(world, 4)],
@@ -1261,6 +1344,8 @@ void daemon_begin(Daemon *daemon) {
                                .observe = chance(world, 95) ? on_observed : NULL,
                                .observer = daemon};
         const EngineConfig *config = &daemon->config;
+        daemon->config.windows = daemon->windows.all;
+        daemon->config.n_windows = daemon->windows.n;
         const JudgeLimits limits = judge_limits(config);
         daemon->judge = judge_new(&limits, on_broken, daemon);
         uint64_t seed = below(world, UINT64_MAX);
@@ -1297,6 +1382,7 @@ static void life_end(Daemon *daemon) {
                 pending_free(&pending);
         }
         engine_free(daemon->engine);
+        guards_free_windows(daemon);
         judge_free(daemon->judge);
         daemon->engine = NULL;
         daemon->judge = NULL;

@@ -17,10 +17,12 @@ typedef struct Known {
         bool gap;       /* no message stands there: the end of the log is behind it */
         bool restarted; /* a run with it ended well, or so that it counts as well */
         int charged;    /* attempts, by the judge's own count */
-        int64_t ended_us; /* of the newest run with it; -1: none */
-        int64_t due_us;   /* of its retry; -1: none */
-        uint64_t in_run;  /* 0: none */
-        Outcome outcome;  /* of the newest run with it */
+        int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which
+                                                 is not told, was received later */
+        int64_t ended_us;                    /* of the newest run with it; -1: none */
+        int64_t due_us;                      /* of its retry; -1: none */
+        uint64_t in_run;                     /* 0: none */
+        Outcome outcome;                     /* of the newest run with it */
 } Known;
 
 typedef enum Phase {
@@ -95,6 +97,7 @@ struct Judge {
         uint64_t *committed;                /* its epochs */
         size_t n_committed, committed_capacity;
         bool stopped, stopped_quiet, released, reading, revoking, flushed;
+        bool shut;                    /* it was told that no window is open */
         int64_t revoked_us, hurry_us; /* the revoke came, its bound was over; -1: not */
         bool revoke_failed;           /* a commit failed since then */
         bool flush_failed;
@@ -147,6 +150,8 @@ JudgeLimits judge_limits(const EngineConfig *config) {
                              .attempts = config->attempts,
                              .backoff_max_us = config->backoff_max_us,
                              .drain_us = config->drain_us,
+                             .max_wait_us = config->max_wait_us,
+                             .selects = config->n_when > 0,
                              .save = config->save,
                              .restart = config->restart,
                              .on_unknown = config->on_unknown};
@@ -448,6 +453,9 @@ static void invariant_8_starts_are_wanted(Judge *judge, const Observation *seen)
         if (judge->stopped) {
                 broken(judge, 8, "%s is restarted after the stop", seen->text);
         }
+        if (judge->shut) {
+                broken(judge, 8, "%s is restarted, and no window is open", seen->text);
+        }
         if (!judge->limits.restart) {
                 broken(judge, 8, "%s is restarted without a handler for it", seen->text);
         }
@@ -483,9 +491,22 @@ static void invariant_9_unknown_is_not_repeated(Judge *judge, const Observation 
         }
 }
 
+/* Whether what waits since then has waited as long as it may, at @now. */
+static bool has_waited(const Judge *judge, int64_t since, int64_t now) {
+        return judge->limits.max_wait_us > 0 && now - since >= judge->limits.max_wait_us;
+}
+
 static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->type != OBSERVED_ACTION) {
                 return;
+        }
+        if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Known *known = epoch != NULL ? find_known(epoch, seen->c) : NULL;
+                if (known != NULL && has_waited(judge, known->fetched_last_us, known->ended_us)) {
+                        broken(judge, 10, "%" PRId64 " is to be tried again after its max_wait",
+                               known->offset);
+                }
         }
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY &&
             (seen->b < BACKOFF_MIN_US || seen->b > judge->limits.backoff_max_us)) {
@@ -604,7 +625,11 @@ static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen)
                 broken(judge, 12, "%" PRId64 " is accepted with a handler that is not done",
                        seen->offset);
         }
-        if (seen->a == FINISH_ACCEPTED && judge->limits.restart && !known->restarted) {
+        /* `when` is asked first: what it suppresses was in no restart. */
+        bool suppressed = judge->limits.selects && seen->numbers[2] == HANDLER_ENDED &&
+                          seen->numbers[3] == OUTCOME_SUPPRESSED && known->ended_us < 0;
+        if (seen->a == FINISH_ACCEPTED && judge->limits.restart && !known->restarted &&
+            !suppressed) {
                 broken(judge, 12, "%" PRId64 " is accepted, and no restart of it ended well",
                        seen->offset);
         }
@@ -919,9 +944,10 @@ const JudgeRule judge_rules[] = {
         {5, "one commit in flight, after a look, of what is owned"},
         {6, "rows rise between their fences"},
         {7, "no two restarts of a host at once"},
-        {8, "only what is wanted and not done is restarted, and nothing after the stop"},
+        {8,
+         "only what is wanted and not done is restarted, in a window, and nothing after the stop"},
         {9, "an unknown end is not repeated unless on_unknown says so"},
-        {10, "attempts wait as long as they should"},
+        {10, "attempts wait as long as they should, and no longer than max_wait"},
         {11, "attempts are bounded, and charged as they should be"},
         {12, "accepted means done: the fence has moved, the restart ended well"},
         {13, "the limits hold"},
@@ -941,7 +967,12 @@ static void book_fetched(Judge *judge, const Observation *seen) {
         Epoch *epoch = the_epoch(judge, seen);
         int64_t offset = seen->type == OBSERVED_ENDED ? seen->offset - 1 : seen->offset;
         if (!epoch->active || epoch->phase != PHASE_ASSIGNED || offset < epoch->start ||
-            judge->stopped || find_known(epoch, offset) != NULL) {
+            judge->stopped) {
+                return;
+        }
+        Known *known = find_known(epoch, offset);
+        if (known != NULL) {
+                known->fetched_last_us = seen->now;
                 return;
         }
         epoch->known = grow(epoch->known, epoch->n, &epoch->capacity, sizeof(Known));
@@ -951,6 +982,8 @@ static void book_fetched(Judge *judge, const Observation *seen) {
         }
         epoch->known[at] = (Known){.offset = offset,
                                    .gap = seen->type == OBSERVED_ENDED,
+                                   .fetched_us = seen->now,
+                                   .fetched_last_us = seen->now,
                                    .ended_us = -1,
                                    .due_us = -1,
                                    .passed = is_passed(epoch, offset) && offset < epoch->fence};
@@ -1034,6 +1067,9 @@ static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen
                 return;
         }
         known->due_us = known->ended_us + seen->b;
+        if (has_waited(judge, known->fetched_us, seen->now + seen->b)) {
+                return; /* it is rejected before that, or in that moment */
+        }
         judge->retries = grow(judge->retries, judge->n_retries, &judge->retries_capacity,
                               sizeof(*judge->retries));
         judge->retries[judge->n_retries].epoch = epoch->epoch;
@@ -1229,6 +1265,8 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_NOTE:
                 if (seen->a == NOTE_RETRY && epoch != NULL) {
                         book_retry(judge, epoch, seen);
+                } else if (seen->a == NOTE_WINDOWS_SHUT || seen->a == NOTE_WINDOWS_OPEN) {
+                        judge->shut = seen->a == NOTE_WINDOWS_SHUT;
                 } else if (seen->a == NOTE_PARTITION_STOPPED && epoch != NULL) {
                         epoch->active = epoch->out_of_range = epoch->doubted = false;
                 }

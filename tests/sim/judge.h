@@ -21,7 +21,8 @@ typedef struct JudgeLimits {
         size_t concurrency; /* 0: none */
         size_t in_flight, in_flight_bytes, waiting, ack_gap, message_bytes, batches, batch_rows;
         int attempts;
-        int64_t backoff_max_us, drain_us;
+        int64_t backoff_max_us, drain_us, max_wait_us;
+        bool selects; /* some restarts are suppressed */
         bool save, restart;
         OnUnknown on_unknown;
 } JudgeLimits;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/backoff.h"
+#include "guards.h"
 #include "messages.h"
 
 enum {
@@ -86,8 +87,8 @@ Fate *world_fate(World *world, int partition, int64_t offset) {
 
 /* Whether its row in `messages` belongs there. */
 static bool has_row(const World *world, RecordKind kind) {
-        return world->save &&
-               (kind == GOOD || kind == GOOD_SAME || kind == DENIED || kind == ODD_GOOD);
+        return world->save && (kind == GOOD || kind == GOOD_SAME || kind == DENIED ||
+                               kind == ODD_GOOD || kind == UNWANTED);
 }
 
 bool world_is_resolved(const World *world, int partition, const Fate *fate) {
@@ -108,6 +109,10 @@ bool world_is_resolved(const World *world, int partition, const Fate *fate) {
         case GOOD:
         case GOOD_SAME:
         case ODD_GOOD:
+        case UNWANTED:
+                if (world->restart && !guards_may_restart(world, fate)) {
+                        return rejected || (saved && !guards_is_self(world, fate));
+                }
                 return rejected || (saved && (!world->restart || fate->restarts > 0));
         case RECORD_KINDS:
                 break;
@@ -306,7 +311,8 @@ static void produce(World *world, int partition) {
         }
         for (size_t n = 1 + below(world, world->big ? 800 : 8); n > 0; n--) {
                 unsigned dice = (unsigned)below(world, 100);
-                RecordKind kind = dice < 50   ? GOOD
+                RecordKind kind = dice < 46   ? GOOD
+                                  : dice < 50 ? UNWANTED
                                   : dice < 58 ? ODD_GOOD
                                   : dice < 66 ? ODD_BAD
                                   : dice < 78 ? GOOD_SAME
@@ -658,7 +664,7 @@ static void advance(World *world, int64_t at_most) {
 }
 
 static void trouble(World *world, Daemon *daemon, int partition) {
-        switch (below(world, 14)) {
+        switch (below(world, 15)) {
         case 0:
                 world->kafka_back = a_while(world);
                 trace(world, "KAFKA is away");
@@ -718,6 +724,9 @@ static void trouble(World *world, Daemon *daemon, int partition) {
                 if (chance(world, 3)) {
                         lose_database(world);
                 }
+                break;
+        case 14:
+                guards_set_clock(daemon);
                 break;
         }
 }
@@ -984,6 +993,9 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.start_latest = chance(&world, 15);
         world.on_unknown = (OnUnknown)below(&world, 3);
         world.sluggish = chance(&world, 10);
+        world.spares = chance(&world, 40);
+        world.selects = chance(&world, 40);
+        world.windows = chance(&world, 30);
         static const unsigned scarcities[] = {10, 50, 400, 4000};
         world.scarcity = scarcities[below(&world, 4)];
         bool wide = below(&world, 50) == 0;

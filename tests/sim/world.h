@@ -41,6 +41,7 @@ typedef enum RecordKind {
         POISON,   /* PostgreSQL refuses it */
         ODD_GOOD, /* `host` is its number, see messages.h */
         ODD_BAD,
+        UNWANTED, /* a field says so: no restart, where the world selects */
         RECORD_KINDS,
 } RecordKind;
 
@@ -126,6 +127,19 @@ typedef enum DaemonPhase {
 
 typedef struct World World;
 
+enum {
+        SIM_WINDOWS = 24,
+};
+
+/* Of a daemon, in a zone whose offset changes once; see guards.h. */
+typedef struct SimWindows {
+        Window all[SIM_WINDOWS];
+        size_t n; /* 0: always open */
+        Zone *zone;
+        int64_t change; /* seconds since 1970 */
+        int32_t before, after;
+} SimWindows;
+
 typedef struct Daemon {
         World *world;
         int slot;
@@ -139,7 +153,8 @@ typedef struct Daemon {
         bool revoking;
         bool partial; /* its turn was cut short */
         bool looking, committing;
-        int64_t wall_skew;               /* of its clock */
+        int64_t wall_skew; /* of its clock */
+        SimWindows windows;
         int64_t frozen_until, cut_until; /* SIGSTOP; off from Kafka */
         uint64_t member;
         Part *parts[BROKER_PARTITIONS];
@@ -188,6 +203,9 @@ struct World {
         int32_t locked;     /* somebody has a lock on this source's row, until then */
         int64_t locked_until;
         OnUnknown on_unknown;
+        bool spares;  /* the machine itself is not restarted */
+        bool selects; /* `when` */
+        bool windows; /* restarts may start at certain times only */
         uint64_t events;
 };
 

@@ -1,0 +1,219 @@
+/*
+ * What may keep a restart from starting and needs no database: guards that say no for ever, those
+ * that find that there is nothing to do, and those that let it wait.
+ *
+ * In this order, and the first one decides: `allow`, `deny`, self (rejected), `when` (suppressed:
+ * counts as success), the windows (it waits). The host's grammar and its canonical form come before
+ * them, when the message is read.
+ *
+ * A window is asked when a run is to start and once more when its action is taken, by the wall
+ * clock of that moment; nothing is remembered of a message. So 100,000 of them that wait cost
+ * nothing when a window opens, and a clock that was set needs no repair.
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/state.h"
+#include "util/duration.h"
+
+enum {
+        /* The wall clock may be set meanwhile, and no timer of ours would notice. */
+        ASK_AGAIN_US = 60 * 1000000,
+        /* Messages whose wait ends between two looks at anything else. */
+        EXPIRE_PIECE = 1000,
+};
+
+const char *restart_wait_name(RestartWait wait) {
+        switch (wait) {
+        case WAIT_WINDOW:
+                return "window";
+        case WAIT_SLOT:
+                return "slot";
+        case WAIT_HOST:
+                return "host";
+        case WAIT_RETRY:
+                return "retry";
+        case WAIT_NONE:
+        case WAIT_REASONS:
+                break;
+        }
+        return "none";
+}
+
+const char *suppress_reason_name(SuppressReason reason) {
+        switch (reason) {
+        case SUPPRESS_NOT_SELECTED:
+                return "not_selected";
+        case SUPPRESS_REASONS:
+                break;
+        }
+        return "?";
+}
+
+static bool matches_any(const char *const *patterns, const char *host) {
+        for (; patterns != NULL && *patterns != NULL; patterns++) {
+                if (host_matches(*patterns, host)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool is_self(const char *const *self, const char *host) {
+        for (const char *const *name = self; name != NULL && *name != NULL; name++) {
+                if (strcmp(*name, host) == 0) {
+                        return true;
+                }
+        }
+        return self != NULL && host_is_loopback(host);
+}
+
+const char *guard_host(const EngineConfig *config, const char *host, const char **detail) {
+        if (!matches_any(config->allow, host)) {
+                *detail = "no pattern of handlers.restart-host.allow matches the host";
+                return "not_allowed";
+        }
+        if (matches_any(config->deny, host)) {
+                *detail = "a pattern of handlers.restart-host.deny matches the host";
+                return "denied";
+        }
+        if (is_self(config->self, host)) {
+                *detail =
+                        "the host is the machine that ackd runs on, and a restart of it would end "
+                        "ackd in the middle of its work; handlers.restart-host.allow_self: true "
+                        "allows it";
+                return "self";
+        }
+        return NULL;
+}
+
+/* --- windows ------------------------------------------------------------------------------ */
+
+void engine_clock(Engine *engine, int64_t wall, int64_t now) {
+        engine->now = now;
+        engine->wall_ahead_us = wall - now;
+        engine->clock_known = true;
+}
+
+bool windows_are_open(Engine *engine) {
+        const EngineConfig *config = engine->config;
+        if (config->n_windows == 0) {
+                return true;
+        }
+        if (!engine->clock_known) {
+                return false;
+        }
+        int64_t wall = engine->now + engine->wall_ahead_us;
+        if (wall < engine->windows_from_us || wall >= engine->windows.until_us) {
+                engine->windows = windows_at(config->windows, config->n_windows, wall);
+                engine->windows_from_us = wall;
+        }
+        int64_t until = engine->windows.until_us;
+        bool soon = until < wall + ASK_AGAIN_US;
+        engine->windows_ask_us = engine->now + (soon ? until - wall : ASK_AGAIN_US);
+        return engine->windows.open;
+}
+
+int windows_dispatch(Engine *engine, bool *openp) {
+        *openp = windows_are_open(engine);
+        if (*openp != engine->shut || (!*openp && !engine->clock_known)) {
+                return 0;
+        }
+        engine->shut = !*openp;
+        return engine_act(engine,
+                          &(EngineAction){.type = ENGINE_NOTE,
+                                          .note = *openp ? NOTE_WINDOWS_OPEN : NOTE_WINDOWS_SHUT,
+                                          .offset =
+                                                  (int64_t)(engine->n_hosted - engine->n_behind)});
+}
+
+WindowsState engine_windows(const Engine *engine) {
+        return (WindowsState){.open = !engine->shut, .until_us = engine->windows.until_us};
+}
+
+/* --- waiting ------------------------------------------------------------------------------ */
+
+RestartWait message_waits_for(const Message *message) {
+        const Engine *engine = message->partition->engine;
+        HandlerState state = message->handlers[HANDLER_RESTART].state;
+        if (state == HANDLER_WAITING) {
+                return WAIT_RETRY;
+        }
+        if (state != HANDLER_QUEUED || message->target == NULL) {
+                return WAIT_NONE;
+        }
+        return message->target->run != NULL ? WAIT_HOST : engine->shut ? WAIT_WINDOW : WAIT_SLOT;
+}
+
+size_t engine_waits(const Engine *engine, RestartWait wait) {
+        size_t ready = engine->n_hosted - engine->n_behind;
+        switch (wait) {
+        case WAIT_WINDOW:
+                return engine->shut ? ready : 0;
+        case WAIT_SLOT:
+                return engine->shut ? 0 : ready;
+        case WAIT_HOST:
+                return engine->n_behind;
+        case WAIT_RETRY:
+                return engine->retries.size;
+        case WAIT_NONE:
+        case WAIT_REASONS:
+                break;
+        }
+        return 0;
+}
+
+bool wait_is_over(const Message *message) {
+        const Engine *engine = message->partition->engine;
+        int64_t max_wait = engine->config->max_wait_us;
+        return max_wait > 0 && engine->now - message->received_us >= max_wait;
+}
+
+int wait_end(Message *message) {
+        static const char *const words[] = {[WAIT_NONE] = "its next attempt",
+                                            [WAIT_WINDOW] = "a window to open",
+                                            [WAIT_SLOT] = "a free slot (concurrency)",
+                                            [WAIT_HOST] = "another restart of its host",
+                                            [WAIT_RETRY] = "its next attempt"};
+        Engine *engine = message->partition->engine;
+        char detail[MESSAGE_DETAIL_MAX], limit[DURATION_TEXT];
+        snprintf(detail, sizeof(detail),
+                 "it was received %s ago (handlers.restart-host.max_wait) and still waited for %s",
+                 duration_format(engine->config->max_wait_us, limit),
+                 words[message_waits_for(message)]);
+        hosts_remove(message);
+        heap_remove(&engine->retries, &message->retry);
+        int r = message_blame(message, HANDLER_RESTART, "waited_too_long", detail);
+        r = r == 0 ? message_outcome(message, HANDLER_RESTART, OUTCOME_POISON, false, detail) : r;
+        return r == 0 ? message_settle(message) : r;
+}
+
+int waits_dispatch(Engine *engine) {
+        int r = 0;
+        for (int i = 0; r == 0 && !engine->stopping && i < EXPIRE_PIECE; i++) {
+                Message *first = list_first(&engine->received, Message, wait_link);
+                if (first == NULL || !wait_is_over(first)) {
+                        break;
+                }
+                HandlerState state = first->handlers[HANDLER_RESTART].state;
+                list_unlink(&first->wait_link);
+                /* What runs waits for nothing; should it fail, it is not tried again. */
+                if (state == HANDLER_QUEUED || state == HANDLER_WAITING) {
+                        r = wait_end(first);
+                }
+        }
+        return r;
+}
+
+int64_t waits_deadline(const Engine *engine) {
+        const Message *first = list_first(&engine->received, Message, wait_link);
+        int64_t due = INT64_MAX;
+        if (first != NULL) {
+                due = first->received_us + engine->config->max_wait_us;
+        }
+        if (engine->shut && engine->n_hosted > engine->n_behind && engine->windows_ask_us < due) {
+                due = engine->windows_ask_us;
+        }
+        return due;
+}
