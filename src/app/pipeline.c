@@ -499,6 +499,7 @@ static void on_soon(LoopSoon *soon) {
         bool taken = true;
         int r = 0;
         unsigned n = 0;
+        engine_clock(pipeline->engine, loop_time_wall(pipeline->loop), loop_time(pipeline->loop));
         while (r >= 0 && taken) {
                 r = engine_next_action(pipeline->engine, &action, &taken);
                 if (r == 0 && taken) {
@@ -536,59 +537,16 @@ static void on_timer(LoopTimer *timer) {
 
 /* --- life --------------------------------------------------------------------------------- */
 
-static OnUnknown on_unknown(ConfigOnUnknown value) {
-        switch (value) {
-        case CONFIG_ON_UNKNOWN_REJECT:
-                return ON_UNKNOWN_REJECT;
-        case CONFIG_ON_UNKNOWN_RETRY:
-                return ON_UNKNOWN_RETRY;
-        case CONFIG_ON_UNKNOWN_DONE:
-                return ON_UNKNOWN_DONE;
-        }
-        return ON_UNKNOWN_REJECT;
-}
-
-static void engine_configure(EngineConfig *engine, const Config *config) {
-        const ConfigRestart *restart = &config->handlers.restart;
-        *engine = (EngineConfig){
-                .format = {.host = config->message.host,
-                           .id = config->message.id,
-                           .requested_at = config->message.requested_at},
-                .start_latest = config->consume.start == CONFIG_START_LATEST,
-                .save = config->handlers.save.enabled,
-                .restart = restart->enabled,
-                .allow = (const char *const *)restart->allow,
-                .deny = (const char *const *)restart->deny,
-                .on_unknown = on_unknown(restart->on_unknown),
-                /* A dry run takes no time: a slot would only slow it down. */
-                .concurrency = restart->action == CONFIG_ACTION_DRY_RUN ? 0 : restart->concurrency,
-                .in_flight = config->limits.in_flight,
-                .in_flight_bytes = config->limits.in_flight_bytes,
-                .waiting = config->limits.waiting,
-                .ack_gap = config->limits.ack_gap,
-                .keep_payload = action_reads_payload(restart),
-                .message_bytes = config->limits.message_bytes,
-                .batches = config->postgres.connections,
-                .batch_rows = config->postgres.batch_rows,
-                .batch_bytes = config->postgres.batch_bytes,
-                .attempts = (int)config->retry.attempts,
-                .backoff_us = config->retry.backoff_us,
-                .backoff_max_us = config->retry.backoff_max_us,
-                .commit_interval_us = config->consume.commit_interval_us,
-                .drain_us = 5 * 1000000, /* of max.poll.interval.ms, which a revoke may take */
-        };
-}
-
 /* For tests and reports of bugs: see app/tape.h. */
 static int pipeline_tape(Pipeline *pipeline, char **errorp) {
         const char *name = getenv("ACKD_TAPE");
         if (name == NULL || name[0] == '\0') {
                 return 0;
         }
-        int r = tape_new(&pipeline->tape, name, &pipeline->engine_config, errorp);
+        int r = tape_new(&pipeline->tape, name, &pipeline->settings.engine, errorp);
         if (r == 0) {
-                pipeline->engine_config.observe = tape_observe;
-                pipeline->engine_config.observer = pipeline->tape;
+                pipeline->settings.engine.observe = tape_observe;
+                pipeline->settings.engine.observer = pipeline->tape;
         }
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }
@@ -636,12 +594,14 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
                                .pool = parts->pool,
                                .events = *events,
                                .user = user};
-        engine_configure(&pipeline->engine_config, config);
         loop_soon_init(&pipeline->soon, parts->loop, "pipeline", on_soon);
         loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
-        int r = pipeline_tape(pipeline, errorp);
+        int r = engine_settings_init(&pipeline->settings, config, parts->log);
         if (r == 0) {
-                r = engine_new(&pipeline->engine, &pipeline->engine_config,
+                r = pipeline_tape(pipeline, errorp);
+        }
+        if (r == 0) {
+                r = engine_new(&pipeline->engine, &pipeline->settings.engine,
                                (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
         }
         if (r == 0) {
@@ -677,6 +637,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         save_free(pipeline->save);
         sources_free(pipeline->sources);
         engine_free(pipeline->engine);
+        engine_settings_deinit(&pipeline->settings);
         int error = tape_free(pipeline->tape);
         if (error != 0) {
                 log_warning(pipeline->log, "daemon.tape", FIELDS(.error = strerror(error)),

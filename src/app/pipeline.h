@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "app/engine_settings.h"
 #include "app/report.h"
 #include "app/tape.h"
 #include "config/config.h"
@@ -37,7 +38,7 @@ typedef struct Pipeline {
         Loop *loop;
         Log *log;
         const Config *config;
-        EngineConfig engine_config;
+        EngineSettings settings;
         Engine *engine;
         Tape *tape; /* NULL: ACKD_TAPE is not set */
         Report *report;

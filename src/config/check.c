@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config/checker.h"
+#include "config/guards.h"
 #include "config/keys.h"
 #include "config/problems.h"
 #include "config/value.h"
@@ -113,6 +114,22 @@ static void warn_restart(const Checker *checker) {
         }
 }
 
+/* Who comes too early before a window opens never sees it open. */
+static void warn_windows(const Checker *checker) {
+        const ConfigRestart *restart = &checker->config->handlers.restart;
+        char wait[DURATION_TEXT], shut[DURATION_TEXT];
+        int64_t longest = guards_longest_shut(&restart->windows);
+        if (longest <= restart->max_wait_us || !is_good(checker, RESTART ".max_wait") ||
+            !is_good(checker, RESTART ".windows")) {
+                return;
+        }
+        problem_add(&checker->errors->warnings, origin_of(checker->config, RESTART ".windows"),
+                    "%s.windows: no window is open for up to %s, and after max_wait (%s) a request "
+                    "is rejected, \"waited_too_long\"; a longer max_wait lets all of them wait",
+                    RESTART, duration_format(longest, shut),
+                    duration_format(restart->max_wait_us, wait));
+}
+
 static int check_restart(const Checker *checker) {
         const ConfigRestart *restart = &checker->config->handlers.restart;
         bool known = checker_is_given(checker, RESTART ".action") &&
@@ -130,6 +147,7 @@ static int check_restart(const Checker *checker) {
         }
         check_exec_statuses(checker);
         warn_restart(checker);
+        warn_windows(checker);
         return check_http(checker);
 }
 

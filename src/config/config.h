@@ -15,6 +15,7 @@
 
 #include "util/buffer.h"
 #include "util/error.h"
+#include "util/zone.h"
 
 #define CONFIG_FILE "/etc/ackd/ackd.yaml"
 
@@ -34,6 +35,11 @@ typedef enum ConfigOnUnknown {
         CONFIG_ON_UNKNOWN_RETRY,
         CONFIG_ON_UNKNOWN_DONE,
 } ConfigOnUnknown;
+
+typedef enum ConfigBool {
+        CONFIG_FALSE,
+        CONFIG_TRUE,
+} ConfigBool;
 
 typedef enum ConfigLogLevel {
         CONFIG_LOG_DEBUG,
@@ -88,6 +94,38 @@ typedef struct ConfigStatuses {
         size_t n;
 } ConfigStatuses;
 
+/* What a field of a message is compared with. */
+typedef enum ConfigWhenType {
+        CONFIG_WHEN_NULL, /* also: there is no such field */
+        CONFIG_WHEN_FALSE,
+        CONFIG_WHEN_TRUE,
+        CONFIG_WHEN_NUMBER, /* as it is written */
+        CONFIG_WHEN_TEXT,
+} ConfigWhenType;
+
+typedef struct ConfigCondition {
+        char *path; /* dotted */
+        char *text; /* "": null */
+        ConfigWhenType type;
+} ConfigCondition;
+
+typedef struct ConfigWhen {
+        ConfigCondition *items; /* all of them have to hold */
+        size_t n;
+} ConfigWhen;
+
+typedef struct ConfigWindow {
+        unsigned days;        /* bit 0: it opens on Mondays, … bit 6: on Sundays */
+        int32_t from_s, to_s; /* seconds of the day; `to` up to 24:00, before `from`: of the next */
+        char *zone;
+        Zone *data; /* of that zone's file, as it was when it was loaded */
+} ConfigWindow;
+
+typedef struct ConfigWindows {
+        ConfigWindow *items;
+        size_t n; /* 0: restarts may start at any time */
+} ConfigWindows;
+
 typedef struct ConfigConsume {
         char **topics; /* lists of strings end with NULL */
         ConfigStart start;
@@ -135,8 +173,12 @@ typedef struct ConfigRestart {
         ConfigAction action;
         char **allow; /* globs on canonical names */
         char **deny;
-        ConfigExec exec; /* argv is NULL when the action is another and it was not given; */
-        ConfigHttp http; /* so is url */
+        ConfigBool allow_self; /* whether it may restart the machine that it runs on */
+        ConfigWhen when;
+        ConfigWindows windows;
+        int64_t max_wait_us; /* from the first receipt */
+        ConfigExec exec;     /* argv is NULL when the action is another and it was not given; */
+        ConfigHttp http;     /* so is url */
         ConfigOnUnknown on_unknown;
         size_t concurrency;
 } ConfigRestart;
@@ -240,7 +282,8 @@ enum {
         CONFIG_E_INVALID = 1, /* every error is in ConfigErrors: exit status 78 */
 };
 
-/* Reads one file, no other I/O; before any thread is started. */
+/* Reads one file and those of the zones that it names, no other I/O; before any thread is started.
+ */
 MUST_CHECK int config_load(Config **configp, const ConfigSources *sources, ConfigErrors *errors);
 void config_free(Config *config); /* NULL is allowed */
 

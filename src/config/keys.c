@@ -248,6 +248,8 @@ const Key keys[] = {
                "Required: how a host is restarted; dry-run only says what it would do."),
         LIST(RESTART ".allow", handlers.restart.allow, NULL, 1, check_glob, GLOBS,
              "Required: globs on canonical host names; all others are rejected."),
+        CHOICE(RESTART ".allow_self", handlers.restart.allow_self, "false", "false true",
+               "Whether it may restart the machine that ackd runs on."),
         COUNT(RESTART ".concurrency", handlers.restart.concurrency, "16", 1, 10000,
               "Restarts at once, of this instance."),
         LIST(RESTART ".deny", handlers.restart.deny, "[]", 0, check_glob, GLOBS,
@@ -307,8 +309,16 @@ const Key keys[] = {
              "an http or https URL, such as "
              "https://{{host.label}}-bmc.example.com/reset",
              "Where to send the request. Placeholders: " TEMPLATE_KNOWN "."),
+        DURATION(RESTART ".max_wait", handlers.restart.max_wait_us, "4h", SECOND, 366 * DAY,
+                 "A request that waited this long since it was received is rejected."),
         CHOICE(RESTART ".on_unknown", handlers.restart.on_unknown, "reject", "reject retry done",
                "What becomes of a restart of which nobody knows whether it had an effect."),
+        SPECIAL(KEY_WHEN, RESTART ".when", handlers.restart.when, "{}", 0,
+                "Fields that a message must have for its host to be restarted; others are saved, "
+                "and that is all."),
+        SPECIAL(KEY_WINDOWS, RESTART ".windows", handlers.restart.windows, "[]", 0,
+                "Times of the week in which restarts may start; none: always. A window belongs to "
+                "the day on which it opens."),
         SPECIAL(KEY_HANDLER, "handlers.save", handlers.save.enabled, NULL, 0,
                 "Saves every message in PostgreSQL."),
         TEXT("instance", instance, "\"\"", check_instance, "a name",
@@ -326,7 +336,7 @@ const Key keys[] = {
         SIZE("limits.message_bytes", limits.message_bytes, "1MiB", KIB, 256 * MIB,
              "A larger message is rejected, its first 64 KiB kept."),
         COUNT("limits.waiting", limits.waiting, "100000", 1, 100000000,
-              "Messages that are saved and wait for a slot or a retry."),
+              "Messages that are saved and wait: for a window, a slot or a retry."),
         CHOICE("log.format", log.format, "auto", "auto text json",
                "auto is text on a terminal, JSON otherwise."),
         CHOICE("log.level", log.level, "info", "debug info warning error",
@@ -543,6 +553,13 @@ int key_expected(const Key *key, Buffer *out) {
         case KEY_HEADERS:
                 return buffer_append_string(out, "a section of names and texts, such as "
                                                  "{Accept: application/json}");
+        case KEY_WHEN:
+                return buffer_append_string(out, "fields of a message and their values, such as "
+                                                 "{type: restart}");
+        case KEY_WINDOWS:
+                return buffer_append_string(out, "a list of windows, such as [{days: mon-fri, "
+                                                 "from: \"22:00\", to: \"05:00\", zone: "
+                                                 "Europe/Berlin}]");
         }
         return error_origin(-EINVAL);
 }

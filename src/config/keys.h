@@ -27,6 +27,8 @@ typedef enum KeyType {
         KEY_LIST,     /* char **, ends with NULL */
         KEY_STATUSES, /* ConfigStatuses */
         KEY_HEADERS,  /* ConfigHeaders */
+        KEY_WHEN,     /* ConfigWhen */
+        KEY_WINDOWS,  /* ConfigWindows */
 } KeyType;
 
 /* Whether a text, or the @index-th of a list, is fit: 0; positive, and @why got a sentence part

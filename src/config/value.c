@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/guards.h"
 #include "util/duration.h"
 #include "util/http_template.h"
 
@@ -181,6 +182,8 @@ static int parse_number(const Key *key, const YamlNode *node, int64_t *number, c
         case KEY_CHOICE:
         case KEY_LIST:
         case KEY_HEADERS:
+        case KEY_WHEN:
+        case KEY_WINDOWS:
                 break;
         }
         return error_origin(-EINVAL);
@@ -381,6 +384,12 @@ int value_set(Config *config, const Key *key, const Source *source, const YamlNo
                 break;
         case KEY_HEADERS:
                 r = set_headers(config, key, source, node);
+                break;
+        case KEY_WHEN:
+                r = guards_set_when(field(config, key), key, source, node);
+                break;
+        case KEY_WINDOWS:
+                r = guards_set_windows(field(config, key), key, source, node);
                 break;
         case KEY_HANDLER:
         case KEY_KAFKA:
@@ -630,6 +639,10 @@ int value_print(const Config *config, const Key *key, Buffer *out) {
                 return print_statuses(value, out);
         case KEY_HEADERS:
                 return print_headers(value, out);
+        case KEY_WHEN:
+                return guards_print_when(value, out);
+        case KEY_WINDOWS:
+                return guards_print_windows(value, out);
         case KEY_HANDLER:
         case KEY_KAFKA:
                 break;
@@ -651,6 +664,12 @@ void value_free(Config *config, const Key *key) {
                 break;
         case KEY_HEADERS:
                 free_headers(value);
+                break;
+        case KEY_WHEN:
+                guards_free_when(value);
+                break;
+        case KEY_WINDOWS:
+                guards_free_windows(value);
                 break;
         case KEY_KAFKA:
                 while (config->kafka.n > 0) {

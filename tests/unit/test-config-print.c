@@ -72,6 +72,7 @@ static void test_prints(void **state) {
                                   "  restart-host:  # t.yaml:7\n"
                                   "    action: exec  # t.yaml:8\n"
                                   "    allow: [\"*.example.com\"]  # t.yaml:9\n"
+                                  "    allow_self: false  # default\n"
                                   "    concurrency: 16  # default\n"
                                   "    deny: []  # default\n"
                                   "    exec:\n"
@@ -101,7 +102,10 @@ static void test_prints(void **state) {
                                   "        ca_file: \"\"  # default\n"
                                   "        cert_file: \"\"  # default\n"
                                   "        key_file: \"\"  # default\n"
+                                  "    max_wait: 4h  # default\n"
                                   "    on_unknown: reject  # default\n"
+                                  "    when: {}  # default\n"
+                                  "    windows: []  # default\n"
                                   "instance: i  # t.yaml:5\n"
                                   "kafka:\n"
                                   "  bootstrap.servers: localhost:9092  # default\n"
@@ -161,6 +165,9 @@ static void test_print_can_be_fed_back(void **state) {
         static const char *const texts[] = {
                 SAVE,
                 RESTART,
+                RESTART "    when: {a.b: 'x y', c: 'true', d: true, e: ~, f: '1', g: 1.0, h: ''}\n"
+                        "    windows: [{days: sun-tue, from: 22:00, to: 05:00, zone: "
+                        "Asia/Kolkata}]\n",
                 "handlers:\n  save:\n" /* everything that quoting could get wrong */
                 "  restart-host:\n    action: exec\n    allow: [a, '*.b']\n    deny: ['::1', no]\n"
                 "    exec:\n      argv: [/bin/x, '', ' ', 'a b', '{{host}}', 'it''s', '\"', "

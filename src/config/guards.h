@@ -1,0 +1,32 @@
+#pragma once
+
+/*
+ * The two keys of restart-host that are tables of their own: `when` and `windows`. From YAML, back
+ * to YAML, and away; value.h calls them for its keys.
+ */
+
+#include "config/config.h"
+#include "config/keys.h"
+#include "config/problems.h"
+#include "config/yaml.h"
+
+enum {
+        GUARDS_E_UNFIT = 1, /* said, as errors of the source */
+};
+
+/* Each replaces what was there, or leaves it and says why: GUARDS_E_UNFIT, or -ENOMEM. */
+MUST_CHECK int guards_set_when(ConfigWhen *when, const Key *key, const Source *source,
+                               const YamlNode *node);
+MUST_CHECK int guards_set_windows(ConfigWindows *windows, const Key *key, const Source *source,
+                                  const YamlNode *node);
+
+/* On one line. */
+MUST_CHECK int guards_print_when(const ConfigWhen *when, Buffer *out);
+MUST_CHECK int guards_print_windows(const ConfigWindows *windows, Buffer *out);
+
+void guards_free_when(ConfigWhen *when);
+void guards_free_windows(ConfigWindows *windows);
+
+/* The longest time of a week in which no window is open, in µs; what the clocks of their zones do
+ * at a change is not counted. -1: they have several zones, nobody can say. 0: without windows. */
+int64_t guards_longest_shut(const ConfigWindows *windows);
