@@ -119,11 +119,11 @@ static void warn_windows(const Checker *checker) {
         const ConfigRestart *restart = &checker->config->handlers.restart;
         char wait[DURATION_TEXT], shut[DURATION_TEXT];
         int64_t longest = guards_longest_shut(&restart->windows);
-        if (longest <= restart->max_wait_us || !is_good(checker, RESTART ".max_wait") ||
-            !is_good(checker, RESTART ".windows")) {
+        if (longest <= restart->max_wait_us || !checker_is_good(checker, RESTART ".max_wait") ||
+            !checker_is_good(checker, RESTART ".windows")) {
                 return;
         }
-        problem_add(&checker->errors->warnings, origin_of(checker->config, RESTART ".windows"),
+        problem_add(&checker->errors->warnings, checker_origin(checker->config, RESTART ".windows"),
                     "%s.windows: no window is open for up to %s, and after max_wait (%s) a request "
                     "is rejected, \"waited_too_long\"; a longer max_wait lets all of them wait",
                     RESTART, duration_format(longest, shut),
