@@ -32,6 +32,7 @@ static void test_when(void **state) {
                 {BEGIN "    wehn: {}\n",
                  "t.yaml:5:5: unknown key \"handlers.restart-host.wehn\"; did you mean \"when\"? "
                  "known in handlers.restart-host: action allow allow_self concurrency deny exec "
+                 "http "
                  "max_wait on_unknown when windows\n"},
         };
         CHECK(table);
