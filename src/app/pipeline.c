@@ -260,12 +260,10 @@ static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
                        "reading the fences");
 }
 
-/* The engine has no place for @retry_after_us yet: its own backoff decides when it is tried again.
- */
 static void on_restarted(void *user, Run *run, Outcome outcome, bool charged, const char *detail,
                          int64_t duration_us, int64_t retry_after_us) {
         Pipeline *pipeline = user;
-        (void)retry_after_us;
+        run->retry_after_us = retry_after_us;
         report_restart(pipeline->report, outcome, duration_us);
         pipeline_after(pipeline,
                        engine_restarted(pipeline->engine, run, outcome, charged, detail,

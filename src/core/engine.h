@@ -115,10 +115,11 @@ typedef enum HandlerState {
 
 typedef struct HandlerTask {
         HandlerState state;
-        Outcome outcome;    /* of the newest attempt */
-        int charged;        /* attempts charged so far */
-        int attempts;       /* attempts made so far */
-        int64_t ended_us;   /* of the newest attempt, as @now */
+        Outcome outcome;       /* of the newest attempt */
+        int charged;           /* attempts charged so far */
+        int attempts;          /* attempts made so far */
+        int64_t ended_us;      /* of the newest attempt, as @now */
+        int64_t not_before_us; /* the next attempt, as @now; 0: its backoff decides */
         const char *reason; /* why it was suppressed, or what it waited for when it was cancelled;
                                static; NULL: neither */
 } HandlerTask;
@@ -280,7 +281,10 @@ struct Run {
         int64_t started_us;
         List messages; /* Message.host_link; the first lends its id and payload to the templates */
         void *handle;  /* the driver's */
-        List link;     /* Engine.runs */
+        /* The driver's, for engine_restarted(): what the endpoint asked for (Retry-After). The next
+         * attempt of its messages begins no earlier; 0: nothing was said. */
+        int64_t retry_after_us;
+        List link; /* Engine.runs */
 };
 
 const char *run_host(const Run *run);

@@ -359,7 +359,8 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
                                                     .partition = -1,
                                                     .id = run->id,
                                                     .kind = outcome,
-                                                    .ok = charged});
+                                                    .ok = charged,
+                                                    .a = run->retry_after_us});
         }
         list_init(&messages);
         list_splice_back(&messages, &run->messages);
@@ -370,6 +371,8 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
                 list_unlink(&message->host_link);
                 message->target = NULL;
                 message->shares = false;
+                message->handlers[HANDLER_RESTART].not_before_us =
+                        run->retry_after_us > 0 ? now + run->retry_after_us : 0;
                 int one = message_outcome(message, HANDLER_RESTART, outcome, charged, detail);
                 one = one == 0 ? message_settle(message) : one;
                 r = r == 0 ? one : r; /* none may stay in this list */

@@ -31,7 +31,7 @@ typedef enum ObservationType {
         OBSERVED_DATABASE_UP,    /* */
         OBSERVED_FENCES_READ,    /* id: batch, ok; items: parts, offset: the fence */
         OBSERVED_SAVED_EACH,     /* id: batch, kind: BatchEnd; items: refused rows, a: source */
-        OBSERVED_RESTARTED,      /* id: run, kind: Outcome, ok: charged */
+        OBSERVED_RESTARTED,      /* id: run, kind: Outcome, ok: charged, a: Run.retry_after_us */
         OBSERVED_COMMITTED_SEEN, /* ok; items: entries, offset: what Kafka has, a: ok */
         OBSERVED_COMMITTED,      /* the same */
         OBSERVED_REVOKED,        /* ok: not lost; items */

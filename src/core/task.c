@@ -311,6 +311,9 @@ static int message_retry(Message *message) {
                         (unsigned)task->attempts - 1; /* what was cancelled is not retried */
                 int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
                                               &engine->random);
+                if (task->not_before_us > engine->now + delay) {
+                        delay = task->not_before_us - engine->now;
+                }
                 message_set_state(message, (HandlerId)i, HANDLER_WAITING);
                 retries_count(message, true);
                 int r = heap_insert(&engine->retries, &message->retry, engine->now + delay);

@@ -373,6 +373,9 @@ static void answer_run(Daemon *daemon, const Pending *pending) {
                         fate->restarts++;
                 }
         }
+        if (outcome == OUTCOME_NOT_STARTED && chance(world, 30)) {
+                pending->run->retry_after_us = (int64_t)below(world, 60 * SECOND);
+        }
         ENGINE(daemon, engine_restarted(daemon->engine, pending->run, outcome, chance(world, 80),
                                         chance(world, 90) ? "detail" : NULL, world->now));
 }

@@ -20,6 +20,7 @@ typedef struct Known {
         int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which
                                                  is not told, was received later */
         int64_t ended_us;                    /* of the newest run with it; -1: none */
+        int64_t after_us;                    /* from then on to its next attempt, at least */
         int64_t due_us;                      /* of its retry; -1: none */
         uint64_t in_run;                     /* 0: none */
         Outcome outcome;                     /* of the newest run with it */
@@ -508,9 +509,16 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
                                known->offset);
                 }
         }
-        if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY &&
-            (seen->b < BACKOFF_MIN_US || seen->b > judge->limits.backoff_max_us)) {
-                broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
+        if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
+                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Known *known = epoch != NULL ? find_known(epoch, seen->c) : NULL;
+                int64_t most = judge->limits.backoff_max_us;
+                if (known != NULL && known->after_us > most) {
+                        most = known->after_us;
+                }
+                if (seen->b < BACKOFF_MIN_US || seen->b > most) {
+                        broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
+                }
         }
         bool batch = seen->kind == ENGINE_SAVE || seen->kind == ENGINE_REJECT ||
                      seen->kind == ENGINE_READ_FENCES;
@@ -523,8 +531,9 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         }
         for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
                 const Known *known = known_of(judge, &seen->items[i]);
-                if (known != NULL && known->ended_us >= 0 &&
-                    judge->now < known->ended_us + BACKOFF_MIN_US) {
+                int64_t least = known != NULL && known->after_us > BACKOFF_MIN_US ? known->after_us
+                                                                                  : BACKOFF_MIN_US;
+                if (known != NULL && known->ended_us >= 0 && judge->now < known->ended_us + least) {
                         broken(judge, 10, "%s: an attempt %" PRId64 " us after the one before",
                                seen->text, judge->now - known->ended_us);
                 }
@@ -1141,6 +1150,7 @@ static void book_run_end(Judge *judge, const Observation *seen) {
                 }
                 known->in_run = 0;
                 known->ended_us = seen->now;
+                known->after_us = seen->a;
                 known->outcome = outcome;
                 known->restarted =
                         outcome_is_success(outcome) ||

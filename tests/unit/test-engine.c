@@ -247,6 +247,27 @@ static void test_a_failure_is_retried_alone_and_then_rejected(void **state) {
         assert_string_equal(world->finished, "J");
 }
 
+/* Also beyond backoff_max, which is 60 s here; the attempt after it is the backoff's again. */
+static void test_what_an_endpoint_asked_for_is_waited_out(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        run->retry_after_us = 300 * SECOND;
+        restarted(world, run, OUTCOME_NOT_STARTED);
+        assert_int_equal(only(world, ENGINE_NOTE)->delay_us, 300 * SECOND);
+        tick(world, 300 * SECOND - 1);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        tick(world, 1);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(run->retry_after_us, 0);
+        restarted(world, run, OUTCOME_NOT_STARTED);
+        tick(world, 70 * SECOND);
+        assert_int_equal(count(world, ENGINE_RESTART), 1);
+}
+
 /* The only restart among the actions taken last, or NULL. */
 static Run *started(World *world) {
         return count(world, ENGINE_RESTART) > 0 ? only(world, ENGINE_RESTART)->run : NULL;
@@ -2574,6 +2595,7 @@ int main(void) {
                 TEST(test_accepts_when_both_are_done),
                 TEST(test_nothing_unfinished_is_below_a_commit),
                 TEST(test_a_failure_is_retried_alone_and_then_rejected),
+                TEST(test_what_an_endpoint_asked_for_is_waited_out),
                 TEST(test_retries_have_one_part_in_64_of_the_slots),
                 TEST(test_retries_have_one_part_in_64_of_the_time),
                 TEST(test_retries_fill_half_of_what_may_wait),
