@@ -497,6 +497,23 @@ static bool has_waited(const Judge *judge, int64_t since, int64_t now) {
         return judge->limits.max_wait_us > 0 && now - since >= judge->limits.max_wait_us;
 }
 
+/* What ended: of this epoch, or of the newest before, when the partition began anew meanwhile. */
+static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
+        Known *found = NULL;
+        for (size_t i = 0; i < judge->n_epochs; i++) {
+                Epoch *epoch = &judge->epochs[i];
+                bool fits =
+                        epoch->epoch <= seen->epoch && is_of(epoch, seen->partition, seen->text);
+                Known *known = fits ? find_known(epoch, seen->offset) : NULL;
+                if (known != NULL && !known->resolved && !known->released &&
+                    (found == NULL || epoch->epoch > (*of)->epoch)) {
+                        found = known;
+                        *of = epoch;
+                }
+        }
+        return found;
+}
+
 static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->type != OBSERVED_ACTION) {
                 return;
@@ -510,8 +527,13 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
                 }
         }
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
-                const Known *known = epoch != NULL ? find_known(epoch, seen->c) : NULL;
+                /* It may have been said before its partition began anew. */
+                Observation of = {.partition = seen->partition,
+                                  .epoch = seen->epoch,
+                                  .text = seen->text,
+                                  .offset = seen->c};
+                Epoch *epoch = NULL;
+                const Known *known = find_ended(judge, &of, &epoch);
                 int64_t most = judge->limits.backoff_max_us;
                 if (known != NULL && known->after_us > most) {
                         most = known->after_us;
@@ -563,23 +585,6 @@ static bool claims_done(int64_t state, int64_t outcome, OnUnknown on_unknown) {
                (state == HANDLER_ENDED &&
                 (outcome_is_success((Outcome)outcome) ||
                  (outcome == OUTCOME_UNKNOWN && on_unknown == ON_UNKNOWN_DONE)));
-}
-
-/* What ended: of this epoch, or of the newest before, when the partition began anew meanwhile. */
-static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
-        Known *found = NULL;
-        for (size_t i = 0; i < judge->n_epochs; i++) {
-                Epoch *epoch = &judge->epochs[i];
-                bool fits =
-                        epoch->epoch <= seen->epoch && is_of(epoch, seen->partition, seen->text);
-                Known *known = fits ? find_known(epoch, seen->offset) : NULL;
-                if (known != NULL && !known->resolved && !known->released &&
-                    (found == NULL || epoch->epoch > (*of)->epoch)) {
-                        found = known;
-                        *of = epoch;
-                }
-        }
-        return found;
 }
 
 /* A message that ended: its attempts are those that the judge counted, and it is rejected for a
