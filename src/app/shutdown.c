@@ -80,20 +80,25 @@ static void count_open(Shutdown *shutdown, const Message *message) {
         }
 }
 
-static void cancel_begin(Shutdown *shutdown) {
-        Engine *engine = shutdown->pipeline->engine;
+/* What is given back counts from here: an error stops the engine before the step "cancel". */
+static void count_begin(Shutdown *shutdown) {
+        const Engine *engine = shutdown->pipeline->engine;
         shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
         shutdown->released_before = engine_totals(engine)->finished[FINISH_RELEASED];
         shutdown->restarted_before = shutdown->report->released_restarted;
         buffer_clear(&shutdown->report->released_hosts);
         shutdown->report->n_released_hosts = 0;
-        size_t running = engine_running(engine);
         list_for_each(partition_link, engine_partitions(engine)) {
                 const Partition *partition = container_of(partition_link, Partition, link);
                 list_for_each(link, &partition->messages) {
                         count_open(shutdown, container_of(link, Message, link));
                 }
         }
+}
+
+static void cancel_begin(Shutdown *shutdown) {
+        Engine *engine = shutdown->pipeline->engine;
+        size_t running = engine_running(engine);
         if (engine_stop(engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
@@ -433,6 +438,7 @@ void shutdown_begin(Shutdown *shutdown, int status, const char *why) {
         }
         shutdown->began_us = loop_now();
         shutdown->step = 0;
+        count_begin(shutdown);
         step_begin(shutdown);
         say(shutdown, "%s", why);
         /* In the next turn: whoever called is in the middle of something. */

@@ -334,8 +334,8 @@ int engine_fetched(Engine *engine, Partition *partition, const Record *record, i
         if (partition->held) {
                 return 0; /* read again from `next` when its watermark has moved on */
         }
-        engine->totals.received++;
         if (record->offset < partition->next) {
+                engine->totals.received++;
                 engine->totals.finished[FINISH_DUPLICATE]++;
                 return 0;
         }

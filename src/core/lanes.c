@@ -479,6 +479,9 @@ static int batch_mix(Engine *engine, Batch *batch) {
                                                .note = NOTE_BATCH_RETRY,
                                                .offset = (int64_t)batch->rows,
                                                .delay_us = delay});
+        for (size_t i = 0; i < batch->n_parts; i++) {
+                batch->parts[i].partition->save_alone = false; /* or they would meet nobody */
+        }
         batch_put_back(batch);
         batch_end(engine, batch);
         return r;

@@ -250,6 +250,7 @@ int partition_pass(Partition *partition, int64_t offset) {
                 return r;
         }
         offsets_resolve(&partition->offsets, sequence);
+        partition->engine->totals.received++;
         partition->engine->totals.finished[FINISH_DUPLICATE]++;
         commit_schedule(partition);
         return partition_admitted(partition);
@@ -537,6 +538,13 @@ int engine_revoked(Engine *engine, Partition *const *partitions, size_t n, bool 
                 observe_revoked_(engine, partitions, n, lost);
         }
         engine->totals.rebalances++;
+        bool gone = true;
+        for (size_t i = 0; i < n; i++) {
+                gone = gone && partitions[i]->state == PARTITION_GONE;
+        }
+        if (gone && n > 0) {
+                return 0; /* lost while ENGINE_UNASSIGN was on its way: it answers this one, too */
+        }
         engine->draining = true;
         engine->drain_hurried = engine->released;
         engine->drain_until_us = now + (engine->released ? CLOSING_US : engine->config->drain_us);

@@ -241,6 +241,7 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
                 message->body->key_size + message->body->value_size + message->body->headers_size;
         list_push_back(&partition->messages, &message->link);
         message->gap = gap;
+        engine->totals.received += !gap;
         engine->in_flight += !gap;
         engine->in_flight_bytes += message->bytes;
 

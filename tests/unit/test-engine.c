@@ -726,6 +726,25 @@ static void test_the_end_of_a_log_is_passed(void **state) {
         assert_int_equal(count(world, ENGINE_SAVE), 0);
 }
 
+/* As the eager protocol does: the group has gone on while the answer was on its way. */
+static void test_a_revoke_of_what_is_gone_is_answered_once(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        EngineAction action;
+        bool taken = false;
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "a");
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+        assert_int_equal(action.type, ENGINE_FINISHED);
+        message_free(action.message);
+        assert_int_equal(partition->state, PARTITION_GONE);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, true, world->now), 0);
+        take(world);
+        only(world, ENGINE_UNASSIGN);
+        assert_string_equal(world->finished, "L");
+}
+
 static void test_the_end_of_a_held_log_comes_again(void **state) {
         World *world = *state;
         world->config.ack_gap = 2;
@@ -1226,6 +1245,43 @@ static void test_a_batch_of_two_that_fails_again_is_split(void **state) {
                 take(world);
         }
         assert_int_equal(count(world, ENGINE_SAVE), 2);
+}
+
+/* What was split off for an outage, and then is refused, still meets the rows of others. */
+static void test_bad_rows_of_a_split_batch_meet_others(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batches = 2;
+        Partition *one = activate(world, 0, 0, 0), *two = activate(world, 1, 0, 0);
+        fetch(world, one, 0, "a");
+        fetch(world, two, 0, "a");
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        for (int i = 0; i < 2; i++) {
+                saved(world, batch, BATCH_OUTAGE);
+                tick(world, 5 * SECOND);
+                assert_int_equal(engine_fences_read(world->engine, batch, (int64_t[]){0, 0}, NULL,
+                                                    0, world->now),
+                                 0);
+                take(world);
+        }
+        assert_int_equal(count(world, ENGINE_SAVE), 2);
+        Batch *batches[2] = {NULL, NULL};
+        for (size_t i = 0; i < world->n_taken; i++) {
+                batch = world->taken[i].type == ENGINE_SAVE ? world->taken[i].batch : NULL;
+                if (batch != NULL) {
+                        batches[batch->parts[0].partition == two] = batch;
+                }
+        }
+        saved(world, batches[1], BATCH_SAVED);
+        saved(world, batches[0], BATCH_REFUSED);
+        fetch(world, two, 1, "a");
+        assert_int_equal(engine_saved_each(world->engine, batches[0], BATCH_REFUSED, NULL, 0,
+                                           world->now),
+                         0);
+        take(world);
+        tick(world, engine_deadline(world->engine) - world->now);
+        assert_int_equal(only(world, ENGINE_SAVE)->batch->n_parts, 2);
 }
 
 static void
@@ -2613,6 +2669,7 @@ int main(void) {
                 TEST(test_a_duplicate_is_counted_and_dropped),
                 TEST(test_the_end_of_a_log_is_passed),
                 TEST(test_the_end_of_a_held_log_comes_again),
+                TEST(test_a_revoke_of_what_is_gone_is_answered_once),
                 TEST(test_requests_that_wait_share_a_restart),
                 TEST(test_those_who_share_a_restart_do_not_fill_the_intake),
                 TEST(test_a_revoked_partition_is_not_looked_at_again),
@@ -2633,6 +2690,7 @@ int main(void) {
                 TEST(test_a_locked_fence_keeps_no_connection),
                 TEST(test_a_batch_that_fails_again_is_split),
                 TEST(test_a_batch_of_two_that_fails_again_is_split),
+                TEST(test_bad_rows_of_a_split_batch_meet_others),
                 TEST(test_the_fence_of_a_quiet_partition_is_looked_at_when_the_database_is_back),
                 TEST(test_rejections_wait_for_the_database_without_a_batch),
                 TEST(test_what_cannot_be_rejected_holds_up_no_saving),
