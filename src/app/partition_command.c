@@ -222,6 +222,13 @@ static void print_effect(const PartitionCommand *command, const PartitionFacts *
                        "--new-topic\n",
                        to, fence - 1);
         }
+        /* A new source has no past; otherwise only what was acked, and is read again, repeats. */
+        long long acked = facts->committed < facts->high ? facts->committed : facts->high;
+        if (acked > to) {
+                printf("  repeated: %lld to %lld, %lld offsets that were acked; the hosts of their "
+                       "messages are restarted again\n",
+                       to, acked - 1, acked - to);
+        }
         if (kept > 0) {
                 printf("  kept in rejected (restart-host, expired): %lld that were saved and never "
                        "acked\n",

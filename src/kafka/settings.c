@@ -100,9 +100,25 @@ static int refused(char **errorp, const char *format, const char *name, const ch
         return SETTINGS_E_CONFIG;
 }
 
+/* librdkafka reads the digits and drops the rest: 10 ms for "10s". Hexadecimal is understood. */
+static bool is_cut(const char *value) {
+        size_t digits = strspn(value, "0123456789");
+        return digits > 0 && value[digits] != '\0' && strncmp(value, "0x", 2) != 0;
+}
+
 int settings_set(rd_kafka_conf_t *conf, const char *name, const char *value, char **errorp) {
-        char why[512];
+        char why[512], taken[32];
+        size_t size = sizeof(taken);
         if (rd_kafka_conf_set(conf, name, value, why, sizeof(why)) != RD_KAFKA_CONF_OK) {
+                return refused(errorp, "kafka.%s: %s", name, why);
+        }
+        /* What is a number to it comes back as one; a name such as "10s" comes back whole. */
+        if (is_cut(value) && rd_kafka_conf_get(conf, name, taken, &size) == RD_KAFKA_CONF_OK &&
+            taken[strspn(taken, "-0123456789")] == '\0') {
+                snprintf(why, sizeof(why),
+                         "%s would be taken as %s: librdkafka's values are plain numbers, in the "
+                         "unit that the name ends in",
+                         value, taken);
                 return refused(errorp, "kafka.%s: %s", name, why);
         }
         return 0;

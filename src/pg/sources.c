@@ -289,7 +289,7 @@ void sources_free(Sources *sources) {
 
 int sources_read(Sources *sources, const SourceName *name, int64_t committed, SourceRead answer,
                  void *user) {
-        Question *question;
+        Question *question = NULL;
         int r = question_new(&question, sources, QUESTION_READ, name, user);
         if (r != 0) {
                 return r;
@@ -302,7 +302,7 @@ int sources_read(Sources *sources, const SourceName *name, int64_t committed, So
 
 int sources_adopt(Sources *sources, const SourceName *name, int64_t next, SourceAdopted answer,
                   void *user) {
-        Question *question;
+        Question *question = NULL;
         int r = question_new(&question, sources, QUESTION_ADOPT, name, user);
         if (r != 0) {
                 return r;
@@ -315,7 +315,7 @@ int sources_adopt(Sources *sources, const SourceName *name, int64_t next, Source
 
 int sources_move_fence(Sources *sources, int32_t source, int64_t from, int64_t to,
                        SourceAdopted answer, void *user) {
-        Question *question;
+        Question *question = NULL;
         SourceName nobody = {"", "", -1};
         int r = question_new(&question, sources, QUESTION_MOVE_FENCE, &nobody, user);
         if (r != 0) {

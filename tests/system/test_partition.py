@@ -211,7 +211,7 @@ def test_a_log_that_ends_below_the_fence_stops_the_partition(site):
     daemon = site.start()
     stopped(daemon, "log_ends_below_fence", 5, 0, 5, 8)
     assert "up to offset 8: it needs --new-topic" in refused(site, "--from", 5)
-    decided(site, "--new-topic")
+    assert "repeated: 0 to 4, 5 offsets that were acked" in decided(site, "--new-topic")
     goes_on(site, daemon, NODES[5])
     check_resolved(site)
     check_fences(site)

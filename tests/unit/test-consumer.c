@@ -18,6 +18,12 @@ static void test_settings(void **state) {
         assert_non_null(strstr(error, "kafka.no.such.thing: "));
         free(error);
         error = NULL;
+        assert_int_equal(try_new(&client, "127.0.0.1:1", "g", "t", "session.timeout.ms", "10s",
+                                 &error),
+                         CONSUMER_E_CONFIG);
+        assert_non_null(strstr(error, "kafka.session.timeout.ms: 10s would be taken as 10"));
+        free(error);
+        error = NULL;
         assert_int_equal(try_new(&client, "127.0.0.1:1", "", "t", NULL, NULL, &error),
                          CONSUMER_E_CONFIG);
         assert_non_null(strstr(error, "kafka.group.id"));
