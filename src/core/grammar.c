@@ -6,7 +6,7 @@
  *                known to be small.
  *   jansson      the grammar, duplicate keys, numbers over a double. Its tree is thrown away: it
  *                holds no integer past int64 and no number as it was written. It sees the message
- *                without the content of plain strings, see condense().
+ *                without the content of plain strings, see grammar_condense().
  */
 
 #include "core/grammar.h"
@@ -208,13 +208,10 @@ static int grammar_fault(MessageFault *fault, const json_error_t *error, size_t 
         return grammar_fault_set(fault, reason, byte, "%s: %s", error->text, remedy);
 }
 
-/*
- * Writes @value to @out with "" for each string that is a value and holds nothing but plain ASCII:
- * there is nothing in it that jansson could find wrong, and it would look at each byte of it four
+/* Nothing in what is left out could jansson find wrong, and it would look at each byte of it four
  * times, which is most of what reading a message costs. Keys stay, since they may be there twice.
- * So one text is taken exactly when the other is; places differ. Returns its size, at most @size.
  */
-static size_t condense(const uint8_t *value, size_t size, char *out) {
+size_t grammar_condense(const uint8_t *value, size_t size, char *out) {
         size_t n = 0;
         for (size_t i = 0; i < size;) {
                 size_t from = i++;
@@ -257,7 +254,7 @@ static int load_message(const uint8_t *value, size_t size, bool plain, json_t **
                         json_error_t *error) {
         char text[CONDENSE_MAX];
         if (plain && size <= sizeof(text)) {
-                int r = load(text, condense(value, size, text), jsonp, error);
+                int r = load(text, grammar_condense(value, size, text), jsonp, error);
                 if (r != 0 || *jsonp != NULL) {
                         return r;
                 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/grammar.h"
 #include "core/message.h"
 #include "util/utf8.h"
 
@@ -72,6 +73,10 @@ static void test_taken(void **state) {
         taken("{\"host\":\"web1\",\"id\":\"a1\",\"requested_at\":\"2024-05-06T07:08:09Z\"}", "web1",
               "a1", 1714979289000000);
         taken("{\"requested_at\":\"1950-01-01T00:00:00Z\",\"host\":\"web1\"}", "web1", "", 0);
+        taken("{\"requested_at\":\"1970-01-01T00:00:00.000001Z\",\"host\":\"web1\"}", "web1", "",
+              1);
+        /* Every byte of a key may be escaped. */
+        taken("{\"\\u0068\\u006f\\u0073\\u0074\":\"web1\",\"i\\u0064\":\"7\"}", "web1", "7", -1);
         taken("{\"x\":{\"host\":\"no\"},\"y\":[{\"host\":\"no\"}],\"host\":\"yes\"}", "yes", "",
               -1);
         taken("{\"x\":\"\\\"host\\\":\\\"no\\\"\",\"host\":\"yes\"}", "yes", "", -1);
@@ -215,6 +220,218 @@ static void test_refused_fields(void **state) {
                 "byte 31: the time is a number");
         REFUSED("{\"host\":\"web1\",\"requested_at\":\"yesterday\"}", "bad_requested_at",
                 "yesterday");
+}
+
+/* The whole of what is told, with its place. */
+static void test_what_is_told(void **state) {
+        (void)state;
+#define TOLD(text, reason, detail)                                                                 \
+        { text, sizeof(text) - 1, reason, detail }
+#define FIRST_32 "0123456789abcdef0123456789abcdef"
+        static const struct {
+                const char *text;
+                size_t size;
+                const char *reason, *detail;
+        } rows[] = {
+                /* the format, by its first bytes */
+                TOLD("\xef\xbb\xbf{}", "not_json",
+                     "byte 1: a byte order mark, which JSON does not have: produce UTF-8 without "
+                     "it"),
+                TOLD("\xff\xfe{", "not_utf8", "byte 1: this looks like UTF-16: produce UTF-8"),
+                TOLD("\xfe\xff{", "not_utf8", "byte 1: this looks like UTF-16: produce UTF-8"),
+                TOLD("\x1f\x8b", "not_json",
+                     "byte 1: this looks like gzip: leave compression to the producer's "
+                     "compression.type"),
+                TOLD("\x28\xb5\x2f\xfd", "not_json",
+                     "byte 1: this looks like zstd: leave compression to the producer's "
+                     "compression.type"),
+                TOLD("\x04\x22\x4d\x18", "not_json",
+                     "byte 1: this looks like lz4: leave compression to the producer's "
+                     "compression.type"),
+                TOLD("\x82SNAPPY", "not_json",
+                     "byte 1: this looks like snappy: leave compression to the producer's "
+                     "compression.type"),
+                TOLD("Obj\x01", "not_json",
+                     "byte 1: this looks like an Avro file: produce plain JSON"),
+                TOLD("\xac\xed", "not_json",
+                     "byte 1: this looks like a serialized Java object: produce plain JSON"),
+                TOLD("<", "not_json", "byte 1: this looks like XML: produce plain JSON"),
+                TOLD("\0\1\2\3\4", "not_json",
+                     "byte 1: leading byte 0: this looks like Schema Registry framing (schema "
+                     "16909060): produce plain JSON, without the registry's serializer"),
+                TOLD("\0\xff\xfe\xfd\xfc", "not_json",
+                     "byte 1: leading byte 0: this looks like Schema Registry framing (schema "
+                     "4294901244): produce plain JSON, without the registry's serializer"),
+                TOLD("\0\1\2\3", "nul",
+                     "byte 1: a NUL byte, which PostgreSQL cannot keep in JSON: produce none"),
+                TOLD("\n\4web1", "not_json",
+                     "byte 1: this looks like protobuf: produce plain JSON"),
+                TOLD("\n\1w", "not_json", "byte 1: this looks like protobuf: produce plain JSON"),
+                TOLD("\n\5web1", "not_json",
+                     "byte 2: invalid token near '\\u0005': produce one JSON object a message"),
+                TOLD("\n\x1f" FIRST_32, "not_json",
+                     "byte 1: this looks like protobuf: produce plain JSON"),
+                TOLD("\n\x21" FIRST_32 "x", "not_json",
+                     "byte 2: invalid token near '!': produce one JSON object a message"),
+                TOLD("\n\0", "nul",
+                     "byte 2: a NUL behind the message: produce it without the end of a C string"),
+                TOLD("\n\1", "not_json",
+                     "byte 2: invalid token near '\\u0001': produce one JSON object a message"),
+                /* bytes */
+                TOLD("{\0h", "nul", "byte 2: a NUL byte: this looks like UTF-16: produce UTF-8"),
+                TOLD("[\0h", "nul",
+                     "byte 2: a NUL byte, which PostgreSQL cannot keep in JSON: produce none"),
+                TOLD(" {\0h", "nul",
+                     "byte 3: a NUL byte, which PostgreSQL cannot keep in JSON: produce none"),
+                TOLD("{}\0", "nul",
+                     "byte 3: a NUL behind the message: produce it without the end of a C string"),
+                TOLD("{}\0 ", "nul",
+                     "byte 3: a NUL byte, which PostgreSQL cannot keep in JSON: produce none"),
+                TOLD("\0", "nul",
+                     "byte 1: a NUL behind the message: produce it without the end of a C string"),
+                TOLD("\x80", "not_utf8", "byte 1: 0x80 is not UTF-8 here: produce UTF-8"),
+                TOLD("{\"a\":\"\x80\"}", "not_utf8",
+                     "byte 7: 0x80 is not UTF-8 here: produce UTF-8"),
+                TOLD("{\"a\":\"\xc3\xbc\xff\"}", "not_utf8",
+                     "byte 9: 0xff is not UTF-8 here: produce UTF-8"),
+                TOLD("{\"a\":\"\x7f\x80\"}", "not_utf8",
+                     "byte 8: 0x80 is not UTF-8 here: produce UTF-8"),
+                TOLD("{\"a\":\"\\u0000\"}", "nul",
+                     "byte 13: \\u0000 is not allowed without JSON_ALLOW_NUL near '\"\\u0000\"': "
+                     "produce no NUL"),
+                TOLD("{\"\\u0000\":1}", "nul",
+                     "byte 9: NUL byte in object key not supported near '\"\\u0000\"': produce no "
+                     "NUL"),
+                TOLD("<{", "not_json", "byte 1: this looks like XML: produce plain JSON"),
+                TOLD("[", "not_json",
+                     "byte 1: ']' expected near end of file: produce one JSON object a message"),
+                TOLD("{\"a\":\"\xc3\xbc\\", "not_json",
+                     "byte 9: invalid escape near '\"\xc3\xbc\\': produce one JSON object a "
+                     "message"),
+                TOLD("{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+                     "too_deep", "byte 69: nested over 64 levels deep: produce it flatter"),
+                /* what follows */
+                TOLD("{\"a\":1} xyz uvw", "trailing_bytes",
+                     "byte 9: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":{}} xyz", "trailing_bytes",
+                     "byte 10: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":[{}]}\n\t xyz", "trailing_bytes",
+                     "byte 14: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":\"}\"} xyz", "trailing_bytes",
+                     "byte 11: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":\"\xc3\xbc\\\\\"} xyz", "trailing_bytes",
+                     "byte 14: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":\"\xc3\xbc\\\"}\"} xyz", "trailing_bytes",
+                     "byte 15: something follows the JSON value: produce one object a message"),
+                TOLD("{\"a\":\"\\n}\"} xyz", "trailing_bytes",
+                     "byte 13: something follows the JSON value: produce one object a message"),
+                TOLD("] {\"a\":1}", "not_json",
+                     "byte 1: unexpected token near ']': produce one JSON object a message"),
+                TOLD("{\"a\":1}} xyz", "trailing_bytes",
+                     "byte 8: something follows the JSON value: produce one object a message"),
+                /* the grammar */
+                TOLD("", "empty", "the message has no content (0 bytes): produce a JSON object"),
+                TOLD(" \n", "empty", "the message has no content (2 bytes): produce a JSON object"),
+                TOLD("{}", "empty",
+                     "byte 1: the object has no fields: produce at least the host's"),
+                TOLD("\t\n {}", "empty",
+                     "byte 4: the object has no fields: produce at least the host's"),
+                TOLD(" []", "not_object", "byte 2: the message is an array: produce a JSON object"),
+                TOLD("  \"a\"", "not_object",
+                     "byte 3: the message is a string: produce a JSON object"),
+                TOLD(" false", "not_object",
+                     "byte 2: the message is a boolean: produce a JSON object"),
+                TOLD("true", "not_object",
+                     "byte 1: the message is a boolean: produce a JSON object"),
+                TOLD("null", "not_object", "byte 1: the message is null: produce a JSON object"),
+                TOLD("-1", "not_object", "byte 1: the message is a number: produce a JSON object"),
+                TOLD("{\"a\":1,\"a\":2}", "duplicate_key",
+                     "byte 10: duplicate object key near '\"a\"': produce each key once"),
+                TOLD("{\"a\":1e999}", "number_overflow",
+                     "byte 10: real number overflow near '1e999': produce it as a string"),
+                TOLD("{\"a\":01}", "not_json",
+                     "byte 6: invalid token near '0': produce one JSON object a message"),
+                TOLD("{\"a\":\"\\x\"}", "not_json",
+                     "byte 8: invalid escape near '\"\\x': produce one JSON object a message"),
+                TOLD("{\"a\":\"0123456789\" 1}", "not_json",
+                     "byte 19: '}' expected near '1': produce one JSON object a message"),
+                TOLD("{\"a\":\"0123456789\\", "not_json",
+                     "byte 17: invalid escape near '\"0123456789\\': produce one JSON object a "
+                     "message"),
+                TOLD("{\"a\":\"0123456789\\\"", "not_json",
+                     "byte 18: premature end of input near '\"0123456789\\\"': produce one JSON "
+                     "object a message"),
+                /* the fields */
+                TOLD("{\"a\":1}", "no_host",
+                     "there is no field \"host\" (the fields begin with \"a\"): produce it, or say "
+                     "in message.host where the host is"),
+                TOLD("{\"a\":1,\"b\":1,\"c\":1,\"d\":1,\"e\":1,\"f\":1}", "no_host",
+                     "there is no field \"host\" (the fields begin with \"a\", \"b\", \"c\", "
+                     "\"d\", \"e\"): produce it, or say in message.host where the host is"),
+                TOLD("{\"" FIRST_32 "0123456\":1,\"" FIRST_32 "01234567\":1}", "no_host",
+                     "there is no field \"host\" (the fields begin with \"" FIRST_32
+                     "0123456, \"" FIRST_32
+                     "0123456): produce it, or say in message.host where the host is"),
+                TOLD("{\"" FIRST_32 "01234567\":1,\"b" FIRST_32 "01234567\":1,\"c" FIRST_32
+                     "01234567\":1,\"d" FIRST_32 "01234567\":1,\"e\":1}",
+                     "no_host",
+                     "there is no field \"host\" (the fields begin with \"" FIRST_32
+                     "0123456, \"b" FIRST_32 "012345, \"c" FIRST_32
+                     "012345, \"d0123456789abcdef0123456789abcde): produce it, or say in "
+                     "message.host where the host is"),
+                TOLD(" {\"host\":null}", "no_host", "byte 10: the host is null: produce a string"),
+                TOLD("{\"host\":7}", "bad_host", "byte 9: the host is a number: produce a string"),
+                TOLD("{\"host\":[]}", "bad_host", "byte 9: the host is an array: produce a string"),
+                TOLD("{\"host\":{}}", "bad_host",
+                     "byte 9: the host is an object: produce a string"),
+                TOLD("{\"host\":false}", "bad_host",
+                     "byte 9: the host is a boolean: produce a string"),
+                TOLD("{\"host\":\"a b\"}", "bad_host",
+                     "byte 9: the host \"a b\" holds a byte that no host name has (letters, "
+                     "digits, hyphens and dots are allowed): produce a host name or an IP address"),
+                TOLD("{\"host\":\"" FIRST_32 FIRST_32 FIRST_32 "_23.\"}", "bad_host",
+                     "byte 9: the host \"" FIRST_32 FIRST_32 FIRST_32
+                     "_23.\" holds a byte that no host name has (letters, digits, hyphens and dots "
+                     "are allowed): produce a host name or an IP address"),
+                TOLD("{\"host\":\"" FIRST_32 FIRST_32 FIRST_32 "_234.\"}", "bad_host",
+                     "byte 9: the host \"" FIRST_32 FIRST_32 FIRST_32
+                     "_234\" holds a byte that no host name has (letters, digits, hyphens and dots "
+                     "are allowed): produce a host name or an IP address"),
+                TOLD("{\"host\":\"a\",\"id\":true}", "bad_id",
+                     "byte 18: the id is a boolean: produce a string or a number"),
+                TOLD("{\"host\":\"a\",\"id\":[]}", "bad_id",
+                     "byte 18: the id is an array: produce a string or a number"),
+                TOLD("{\"host\":\"a\",\"id\":{}}", "bad_id",
+                     "byte 18: the id is an object: produce a string or a number"),
+                TOLD("{\"host\":\"a\",\"requested_at\":7}", "bad_requested_at",
+                     "byte 28: the time is a number: produce an RFC 3339 string, or say in "
+                     "message.requested_at where it is"),
+                TOLD("{\"host\":\"a\",\"requested_at\":true}", "bad_requested_at",
+                     "byte 28: the time is a boolean: produce an RFC 3339 string, or say in "
+                     "message.requested_at where it is"),
+                TOLD("{\"host\":\"a\",\"requested_at\":\"now\"}", "bad_requested_at",
+                     "byte 28: the time \"now\" is not RFC 3339: produce it like "
+                     "2024-05-06T07:08:09Z"),
+                TOLD("{\"host\":\"a\",\"requested_at\":\"" FIRST_32 FIRST_32 FIRST_32 "0123\"}",
+                     "bad_requested_at",
+                     "byte 28: the time \"" FIRST_32 FIRST_32 FIRST_32
+                     "0123\" is not RFC 3339: produce it like 2024-05-06T07:08:09Z"),
+                TOLD("{\"host\":\"a\",\"requested_at\":\"" FIRST_32 FIRST_32 FIRST_32 "01234\"}",
+                     "bad_requested_at",
+                     "byte 28: the time \"" FIRST_32 FIRST_32 FIRST_32
+                     "0123\" is not RFC 3339: produce it like 2024-05-06T07:08:09Z"),
+        };
+#undef TOLD
+#undef FIRST_32
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                Request request;
+                MessageFault fault;
+                memset(&fault, 'x', sizeof(fault));
+                int r = decode(rows[i].text, rows[i].size, &request, &fault);
+                assert_int_equal(r, MESSAGE_E_POISON);
+                assert_string_equal(fault.reason, rows[i].reason);
+                assert_string_equal(fault.detail, rows[i].detail);
+        }
 }
 
 static void test_sizes(void **state) {
@@ -412,6 +629,33 @@ static void test_all_conditions_have_to_hold(void **state) {
         assert_int_equal(message_matches(payload, sizeof(text) - 1, NULL, 0), 1);
 }
 
+/* What is no JSON is told, where it stands in the way. */
+static void test_lookup_of_what_cannot_be_read(void **state) {
+        (void)state;
+        static const char *const rows[][2] = {
+                {"{\"k\":\"\\q\"}", "k"},
+                {"{\"k\":\"\\ud800\"}", "k"},
+                {"{\"k\":", "k"},
+                {"{\"k\" 1}", "k"},
+                {"{\"k", "k"},
+                {"{k:1}", "k"},
+                {"", "k"},
+                {" ", "k"},
+                {"[\"k\",1]", "k"},
+                {"{\"a\":{\"k\":1", "a.b"},
+                {"{\"k\":}", "k"},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                Buffer out = BUFFER_INIT;
+                int r = message_lookup((const uint8_t *)rows[i][0], strlen(rows[i][0]), rows[i][1],
+                                       &out);
+                if (r != MESSAGE_E_POISON || buffer_string(&out)[0] != '\0') {
+                        fail_msg("%s: %d, %s", rows[i][0], r, buffer_string(&out));
+                }
+                buffer_deinit(&out);
+        }
+}
+
 /* Bytes that were never checked do no harm: the sanitizer watches. */
 static void test_lookup_in_broken_text(void **state) {
         (void)state;
@@ -459,6 +703,63 @@ static void test_what_strings_hold_changes_nothing(void **state) {
         refused_text("\"0123456789\"", "not_object", "a string");
 }
 
+static void test_a_detail_is_cut(void **state) {
+        (void)state;
+        static char path[600];
+        memset(path, 'p', sizeof(path) - 1);
+        MessageFormat other = {.host = path, .id = "id", .requested_at = "requested_at"};
+        static const char text[] = "{\"a\":1}";
+        Request request;
+        MessageFault fault;
+        memset(&fault, 'x', sizeof(fault));
+        assert_int_equal(message_decode(&other, (const uint8_t *)text, sizeof(text) - 1, &request,
+                                        &fault),
+                         MESSAGE_E_POISON);
+        assert_int_equal(strlen(fault.detail), MESSAGE_DETAIL_MAX - 1);
+        assert_memory_equal(fault.detail, "there is no field \"ppp", 22);
+}
+
+/* What jansson sees first. That it is all that it sees shows nowhere else, only in the time. */
+static void test_condensed(void **state) {
+        (void)state;
+        static const char *const rows[][2] = {
+                {"", ""},
+                {"x", "x"},
+                {"{}", "{}"},
+                {"{\"a\":\"text\"}", "{\"a\":\"\"}"},
+                {"{\"a\" : \"te:xt\" , \"b\":[\"x\",\"\", 1]}",
+                 "{\"a\" : \"\" , \"b\":[\"\",\"\", 1]}"},
+                {"{\"key\"\t\r\n :\"\"}", "{\"key\"\t\r\n :\"\"}"},
+                {"{\"a\":\" ~\x7f\"}", "{\"a\":\"\"}"},
+                /* These are looked at, and what stands behind them is condensed again. */
+                {"[\"a\\nb\",\"c\"]", "[\"a\\nb\",\"\"]"},
+                {"[\"a\\\"b\",\"c\"]", "[\"a\\\"b\",\"\"]"},
+                {"[\"a\\\\\",\"c\"]", "[\"a\\\\\",\"\"]"},
+                {"[\"a\x1f\",\"c\"]", "[\"a\x1f\",\"\"]"},
+                {"[\"a\x1f\\\"b\",\"c\"]", "[\"a\x1f\\\"b\",\"\"]"},
+                /* and what has no end */
+                {"[\"abc", "[\"abc"},
+                {"[\"abc\\", "[\"abc\\"},
+                {"[\"abc\\\"", "[\"abc\\\""},
+                {"\"", "\""},
+                {"\"abc\"", "\"\""},
+                {"\"abc\" ", "\"\" "},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                /* Exactly as large as they are, so that the sanitizer sees what is beyond. */
+                size_t size = strlen(rows[i][0]);
+                char *from = malloc(size + (size == 0)), *to = malloc(size + (size == 0));
+                assert_true(from != NULL && to != NULL);
+                memcpy(from, rows[i][0], size);
+                size_t n = grammar_condense((const uint8_t *)from, size, to);
+                if (n != strlen(rows[i][1]) || memcmp(to, rows[i][1], n) != 0) {
+                        fail_msg("%s: %.*s", rows[i][0], (int)n, to);
+                }
+                free(from);
+                free(to);
+        }
+}
+
 /* Its tree does not fit into what is kept for jansson, and must not stay behind. */
 static void test_a_long_message_leaves_nothing_behind(void **state) {
         enum { VALUES = 20000 };
@@ -488,14 +789,20 @@ int main(void) {
                 cmocka_unit_test(test_refused_bytes),
                 cmocka_unit_test(test_other_formats_are_named),
                 cmocka_unit_test(test_refused_fields),
+                cmocka_unit_test(test_what_is_told),
                 cmocka_unit_test(test_sizes),
                 cmocka_unit_test(test_depth),
                 cmocka_unit_test(test_paths),
                 cmocka_unit_test(test_lookup),
                 cmocka_unit_test(test_conditions),
                 cmocka_unit_test(test_all_conditions_have_to_hold),
+}
+
+                cmocka_unit_test(test_lookup_of_what_cannot_be_read),
                 cmocka_unit_test(test_lookup_in_broken_text),
                 cmocka_unit_test(test_what_strings_hold_changes_nothing),
+                cmocka_unit_test(test_condensed),
+                cmocka_unit_test(test_a_detail_is_cut),
                 cmocka_unit_test(test_a_long_message_leaves_nothing_behind),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
