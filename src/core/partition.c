@@ -149,7 +149,6 @@ int engine_assigned(Engine *engine, const char *topic, int32_t number, void *han
         partition->partition = number;
         partition->handle = handle;
         partition->committed = -1;
-        partition->retry_us = INT64_MAX;
         offsets_init(&partition->offsets, -1);
         list_init(&partition->messages);
         list_init(&partition->lane);

@@ -741,6 +741,76 @@ static void test_a_drain_that_lasts_too_long_is_said(void **state) {
         assert_string_equal(world->finished, "LA");
 }
 
+/* Then what is done is committed once more, though the last commit has just failed. */
+static void test_a_drain_that_lasts_too_long_commits_once_more(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        world->config.commit_interval_us = 100 * SECOND;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        revoked(world, partition, false);
+        commit_answer(world, true, 0, true);
+        commit_answer(world, false, 0, false);
+        tick(world, 5 * SECOND - 1);
+        assert_int_equal(world->n_taken, 0);
+        tick(world, 1);
+        only(world, ENGINE_LOOK_COMMITTED);
+        assert_int_equal(count(world, ENGINE_UNASSIGN) + count(world, ENGINE_NOTE), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + 3 * SECOND / 2);
+        tick(world, 3 * SECOND / 2 - 1);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        tick(world, 1);
+        only(world, ENGINE_UNASSIGN);
+}
+
+/* At the end a revoke waits for half a second, for a commit that is under way, and no longer. */
+static void test_a_revoke_at_the_end_is_short(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        commit_answer(world, true, 0, true);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        assert_int_equal(engine_release(world->engine, world->now), 0);
+        take(world);
+        world->now += SECOND;
+        revoked(world, partition, false);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + SECOND / 2);
+        tick(world, SECOND / 2 - 1);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        tick(world, 1);
+        only(world, ENGINE_UNASSIGN);
+}
+
+/* A commit at 0 is one, and one that is gone as well. */
+static void test_a_doubt_at_0(void **state) {
+        World *world = *state;
+        PartitionFacts facts = facts_at(0);
+        Partition *partition = activate(world, 0, 0, 0);
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        take(world);
+        looked_up(world, partition, &facts);
+        only(world, ENGINE_RESUME);
+        assert_int_equal(engine_resumed(world->engine, partition, true, world->now), 0);
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        take(world);
+        facts.committed = -1;
+        looked_up(world, partition, &facts);
+        only(world, ENGINE_LOOK_UP);
+        assert_int_equal(partition->state, PARTITION_LOOKING_UP);
+        assert_int_equal(count(world, ENGINE_RESUME), 0);
+        /* Out of range: what is there now is kept. */
+        partition = activate(world, 1, 10, 10);
+        assert_int_equal(engine_out_of_range(world->engine, partition, world->now), 0);
+        take(world);
+        looked_up(world, partition, &(PartitionFacts){.committed = 7, .low = 50, .high = 91});
+        assert_int_equal(partition->state, PARTITION_STOPPED);
+        assert_int_equal(partition->facts.committed, 7);
+        assert_int_equal(partition->facts.low, 50);
+        assert_int_equal(partition->facts.high, 91);
+}
+
 /* More messages than are cancelled at once: each is, and those that run are let be. */
 static void test_many_are_cancelled(void **state) {
         enum { MANY = 2500 };
@@ -773,6 +843,37 @@ static void test_many_are_cancelled(void **state) {
         take(world);
         assert_int_equal(strlen(world->finished), 2 * MANY);
         assert_int_equal(engine_in_flight(world->engine), 0);
+}
+
+/* Between two pieces, whoever looks for something else to do finds it. */
+static void test_a_thousand_are_cancelled_at_a_time(void **state) {
+        enum { MANY = 2500 };
+        World *world = *state;
+        world->config.restart = false;
+        world->config.batches = 0;
+        world->config.ack_gap = world->config.in_flight = 10000;
+        Partition *partition = activate(world, 0, 0, 0);
+        for (int i = 0; i < MANY; i++) {
+                fetch(world, partition, i, "a");
+        }
+        take(world);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        for (size_t ended = 0; ended < MANY;) {
+                EngineAction action;
+                bool taken;
+                assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+                assert_true(taken);
+                if (action.type == ENGINE_FINISHED) {
+                        assert_int_equal(action.message->offset, ended);
+                        message_free(action.message);
+                        size_t piece = ended++ / 1000 + 1;
+                        assert_int_equal(engine_in_flight(world->engine),
+                                         piece < 3 ? MANY - 1000 * piece : 0);
+                        assert_int_equal(engine_is_quiet(world->engine), piece == 3);
+                }
+        }
+        take(world);
+        assert_int_equal(world->n_taken, 0);
 }
 
 /* What was to be cancelled further still is, when less is asked for before it was. */
@@ -811,7 +912,11 @@ int main(void) {
                 TEST(test_a_revoke_commits_what_waits_for_its_interval),
                 TEST(test_what_is_lost_is_let_go_at_once),
                 TEST(test_a_drain_that_lasts_too_long_is_said),
+                TEST(test_a_drain_that_lasts_too_long_commits_once_more),
+                TEST(test_a_revoke_at_the_end_is_short),
+                TEST(test_a_doubt_at_0),
                 TEST(test_many_are_cancelled),
+                TEST(test_a_thousand_are_cancelled_at_a_time),
                 TEST(test_a_cancellation_reaches_as_far_as_any),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
