@@ -560,15 +560,11 @@ int engine_fences_read(Engine *engine, Batch *batch, const int64_t *fences,
                 int64_t fence = fences[i];
                 int r = 0;
                 if (!part_is_current(part)) {
-                        batch_drop_part(batch, i);
-                } else if (fence < part->expected) {
+                        continue; /* batch_prune() drops it */
+                }
+                if (fence < part->expected) {
                         /* PostgreSQL went back in time, or the source was retired. */
-                        partition_ref(partition);
-                        batch_drop_part(batch, i);
-                        if (partition->state == PARTITION_ACTIVE) {
-                                r = partition_restart(partition);
-                        }
-                        partition_unref(partition);
+                        r = partition->state == PARTITION_ACTIVE ? partition_restart(partition) : 0;
                 } else {
                         changed = changed || fence > part->expected;
                         partition->fence = part->expected = fence;
