@@ -263,6 +263,59 @@ static void test_trouble_ends_with_its_partition(void **state) {
         assert_non_null(noted(world, NOTE_SAVE_WORKS));
 }
 
+/* Who has not failed says nothing of whether it works. */
+static void test_it_works_though_another_is_under_way(void **state) {
+        World *world = *state;
+        Batch *batches[2];
+        world->config.batches = 2;
+        for (int i = 0; i < 2; i++) {
+                fetch_n(world, activate(world, i, 0, 0), 1);
+                take(world);
+                batches[i] = only(world, ENGINE_SAVE)->batch;
+        }
+        saved(world, batches[0], BATCH_OUTAGE);
+        tick(world, SECOND);
+        fences_read(world, batches[0], (int64_t[]){0});
+        saved(world, batches[0], BATCH_SAVED);
+        assert_non_null(noted(world, NOTE_SAVE_WORKS));
+        saved(world, batches[1], BATCH_SAVED);
+        assert_null(noted(world, NOTE_SAVE_WORKS));
+}
+
+/* What is left of each is counted anew. */
+static void test_fences_in_between(void **state) {
+        World *world = *state;
+        Partition *partitions[3];
+        for (int i = 0; i < 3; i++) {
+                partitions[i] = activate(world, i, 0, 0);
+        }
+        for (int i = 0; i < 3; i++) {
+                fetch_n(world, partitions[i], 3);
+        }
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_UNKNOWN);
+        tick(world, SECOND);
+        fences_read(world, batch, (int64_t[]){1, 2, 0});
+        is_batch(only(world, ENGINE_SAVE)->batch, "0:1-3 1:2-3 2:0-3");
+        assert_string_equal(world->finished, "AAA");
+        commit_answer(world, true, 0, true);
+        commit_answer(world, false, 0, true);
+        /* One goes back, one that was revoked as well, and one goes on. */
+        saved(world, batch, BATCH_UNKNOWN);
+        tick(world, SECOND);
+        only(world, ENGINE_READ_FENCES);
+        assert_int_equal(engine_revoked(world->engine, &partitions[2], 1, false, world->now), 0);
+        take(world);
+        fences_read(world, batch, (int64_t[]){0, 2, -1});
+        assert_string_equal(world->finished, "AAALLLLL");
+        is_batch(only(world, ENGINE_SAVE)->batch, "1:2-3");
+        assert_ptr_equal(only(world, ENGINE_LOOK_UP)->partition, partitions[0]);
+        only(world, ENGINE_UNASSIGN);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "AAALLLLLA");
+}
+
 /* --- how long it waits -------------------------------------------------------------------- */
 
 /* Each failure may wait twice as long, from a tenth of a second to five. */
@@ -273,6 +326,7 @@ static void test_batches_wait_longer_and_longer(void **state) {
                 fetch_n(world, partition, 2);
                 take(world);
                 Batch *batch = only(world, ENGINE_SAVE)->batch;
+                uint64_t id = batch->id;
                 int64_t most = 0;
                 int n = round == 0 ? 40 : 3;
                 for (int i = 0; i < n; i++) {
@@ -294,6 +348,7 @@ static void test_batches_wait_longer_and_longer(void **state) {
                                 fences_read(world, batch, (int64_t[]){partition->fence});
                                 assert_ptr_equal(only(world, ENGINE_SAVE)->batch, batch);
                         }
+                        assert_int_equal(batch->id, id);
                 }
                 assert_true(round > 0 || most > 2 * SECOND);
                 saved(world, batch, BATCH_SAVED);
@@ -378,7 +433,8 @@ static void test_retries_and_fresh_batches_take_turns(void **state) {
                 saved(world, batches[order[i]], BATCH_OUTAGE);
                 world->now += SECOND;
         }
-        fetch_n(world, partitions[3], 1);
+        world->config.batch_rows = 1;
+        fetch_n(world, partitions[3], 3);
         tick(world, 10 * SECOND);
         world->config.batches = 1;
         for (int i = 0; i < 3; i++) {
@@ -386,15 +442,12 @@ static void test_retries_and_fresh_batches_take_turns(void **state) {
                 assert_int_equal(count(world, ENGINE_SAVE), 0);
                 batches[4] = only(world, ENGINE_READ_FENCES)->batch;
                 assert_ptr_equal(batches[4], batches[order[i]]);
-                fetch_n(world, partitions[4], 1);
-                take(world);
                 fences_read(world, batches[4], NULL);
                 assert_int_equal(count(world, ENGINE_READ_FENCES), 0);
                 batches[4] = only(world, ENGINE_SAVE)->batch;
                 assert_int_equal(batches[4]->failures, 0);
-                world->config.batches = 0;
-                saved(world, batches[4], BATCH_SAVED);
-                world->config.batches = 1;
+                assert_int_equal(engine_saved(world->engine, batches[4], BATCH_SAVED, world->now),
+                                 0);
         }
         /* Nothing is fresh: then the retries go on. */
         tick(world, 10 * SECOND);
@@ -477,30 +530,54 @@ static void test_a_failed_batch_goes_on_without_what_was_revoked(void **state) {
 /* The stop gives up what waits for a retry, and lets end what is at the database. */
 static void test_the_stop_and_the_batches(void **state) {
         World *world = *state;
-        Partition *partitions[2];
-        Batch *batches[2];
-        world->config.batches = 2;
-        for (int i = 0; i < 2; i++) {
+        Partition *partitions[3];
+        Batch *batches[3];
+        world->config.batches = 3;
+        for (int i = 0; i < 3; i++) {
                 partitions[i] = activate(world, i, 0, 0);
                 fetch_n(world, partitions[i], 1);
                 take(world);
                 batches[i] = only(world, ENGINE_SAVE)->batch;
         }
         saved(world, batches[0], BATCH_OUTAGE);
+        saved(world, batches[2], BATCH_OUTAGE);
         assert_false(engine_is_quiet(world->engine));
         assert_int_equal(engine_stop(world->engine, world->now), 0);
         take(world);
-        assert_string_equal(world->finished, "L");
+        assert_string_equal(world->finished, "LL");
         assert_null(partitions[0]->batch);
+        assert_null(partitions[2]->batch);
         assert_false(engine_is_quiet(world->engine));
         /* Nothing is tried again: it ends with the first failure. */
         saved(world, batches[1], BATCH_UNKNOWN);
-        assert_string_equal(world->finished, "LL");
+        assert_string_equal(world->finished, "LLL");
         assert_true(engine_is_quiet(world->engine));
         assert_int_equal(count(world, ENGINE_NOTE), 0);
         assert_int_equal(engine_database_up(world->engine, world->now), 0);
         take(world);
         assert_int_equal(world->n_taken, 0);
+}
+
+/* What went back to its lane is in no batch: the stop takes it. */
+static void test_the_stop_takes_what_went_back(void **state) {
+        World *world = *state;
+        Partition *partitions[4];
+        split(world, partitions);
+        assert_true(engine_is_quiet(world->engine));
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "LLLL");
+        renew(world);
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch_n(world, partition, 2);
+        take(world);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_REFUSED);
+        saved_each(world, batch, BATCH_REFUSED, NULL, 0);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "LL");
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
 }
 
 /* Refused, but nobody waits any more: it is not tried row by row. */
@@ -672,17 +749,17 @@ static void test_idle_fences_are_looked_at(void **state) {
         Batch *look = only(world, ENGINE_READ_FENCES)->batch;
         is_batch(look, "0:0-0 3:30-30");
         /* What comes meanwhile waits; one fence has moved on, the other has not. */
-        fetch_n(world, partitions[0], 2);
+        fetch_n(world, partitions[0], 4);
         fetch_n(world, partitions[3], 1);
         take(world);
         assert_int_equal(count(world, ENGINE_SAVE), 0);
         assert_int_equal(engine_database_up(world->engine, world->now), 0);
         take(world);
         assert_int_equal(world->n_taken, 0); /* nothing is idle */
-        fences_read(world, look, (int64_t[]){1, 30});
-        assert_string_equal(world->finished, "A");
-        is_batch(only(world, ENGINE_SAVE)->batch, "0:1-2 3:30-31");
-        assert_int_equal(partitions[0]->fence, 1);
+        fences_read(world, look, (int64_t[]){3, 30});
+        assert_string_equal(world->finished, "AAA");
+        is_batch(only(world, ENGINE_SAVE)->batch, "0:3-4 3:30-31");
+        assert_int_equal(partitions[0]->fence, 3);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_lanes, teardown)
@@ -694,6 +771,8 @@ int main(void) {
                 TEST(test_what_is_in_trouble_goes_alone),
                 TEST(test_what_was_saved_alone_is_alone_no_more),
                 TEST(test_trouble_ends_with_its_partition),
+                TEST(test_it_works_though_another_is_under_way),
+                TEST(test_fences_in_between),
                 TEST(test_batches_wait_longer_and_longer),
                 TEST(test_a_fence_is_read_at_once_the_first_time),
                 TEST(test_mixed_batches_wait_longer_and_longer),
@@ -701,6 +780,7 @@ int main(void) {
                 TEST(test_a_revoke_takes_its_part_out_of_a_retry),
                 TEST(test_a_failed_batch_goes_on_without_what_was_revoked),
                 TEST(test_the_stop_and_the_batches),
+                TEST(test_the_stop_takes_what_went_back),
                 TEST(test_after_the_release_nothing_is_tried_row_by_row),
                 TEST(test_only_the_row_that_is_named_is_refused),
                 TEST(test_what_is_refused_has_its_row),

@@ -1,0 +1,245 @@
+/*
+ * What waits for a host: what a retry is told with, when it is due, and how many retries hold up
+ * what is fresh.
+ */
+
+#include "engine-world.h"
+
+/* @n messages for hosts of their own; they are saved. */
+static void fetch_hosts(World *world, Partition *partition, char letter, int n) {
+        char host[16];
+        for (int i = 0; i < n; i++) {
+                snprintf(host, sizeof(host), "%c%d", letter, (int)partition->next);
+                fetch(world, partition, partition->next, host);
+        }
+}
+
+static Message *first_of(const Partition *partition) {
+        return list_first(&partition->messages, Message, link);
+}
+
+/* Each attempt may wait twice as long; it is told when, and of whom. */
+static void test_a_retry_is_told(void **state) {
+        World *world = *state;
+        static const Outcome outcomes[] = {OUTCOME_FAILED, OUTCOME_NOT_STARTED, OUTCOME_OUTAGE};
+        world->config.attempts = 1000;
+        Partition *partition = activate(world, 0, 0, 0);
+        int64_t most = 0;
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (int i = 0; i < 30; i++) {
+                assert_int_equal(run->attempt, i + 1);
+                assert_int_equal(run->again, i > 0);
+                assert_int_equal(run->started_us, world->now);
+                world->now += SECOND;
+                restarted(world, run, outcomes[i % 3]);
+                const EngineAction *note = only(world, ENGINE_NOTE);
+                assert_int_equal(note->note, NOTE_RETRY);
+                assert_ptr_equal(note->message, first_of(partition));
+                assert_int_equal(note->handler, HANDLER_RESTART);
+                assert_in_range(note->delay_us, 1, i < 6 ? SECOND << i : 60 * SECOND);
+                assert_int_equal(engine_deadline(world->engine), world->now + note->delay_us);
+                const HandlerTask *task = &note->message->handlers[HANDLER_RESTART];
+                assert_int_equal(task->attempts, i + 1);
+                assert_int_equal(task->charged, i + 1 - (i + 1) / 3);
+                assert_int_equal(task->ended_us, world->now);
+                assert_int_equal(engine_waiting(world->engine), 1);
+                assert_int_equal(engine_in_flight(world->engine), 0);
+                most = note->delay_us > most ? note->delay_us : most;
+                int64_t delay = note->delay_us;
+                tick(world, delay - 1);
+                assert_int_equal(count(world, ENGINE_RESTART), 0);
+                tick(world, 1);
+                run = only(world, ENGINE_RESTART)->run;
+        }
+        assert_true(most > 30 * SECOND);
+        restarted(world, run, OUTCOME_SUPPRESSED);
+        assert_string_equal(world->finished, "A");
+        const EngineTotals *totals = engine_totals(world->engine);
+        assert_int_equal(totals->runs, 31);
+        assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_FAILED], 10);
+        assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_NOT_STARTED], 10);
+        assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_OUTAGE], 10);
+        assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_SUPPRESSED], 1);
+        assert_int_equal(totals->outcomes[HANDLER_SAVE][OUTCOME_DONE], 1);
+}
+
+/* What becomes of a message: each outcome, charged or not, and what an unknown one means. */
+static void test_what_becomes_of_a_message(void **state) {
+        World *world = *state;
+        static const struct {
+                Outcome outcome;
+                bool charged;
+                OnUnknown on_unknown;
+                char finish; /* '-': it is tried again */
+                const char *reason;
+        } rows[] = {
+                {OUTCOME_DONE, true, ON_UNKNOWN_REJECT, 'A', NULL},
+                {OUTCOME_SUPPRESSED, true, ON_UNKNOWN_REJECT, 'A', NULL},
+                {OUTCOME_FAILED, true, ON_UNKNOWN_REJECT, 'J', "failed"},
+                {OUTCOME_FAILED, false, ON_UNKNOWN_REJECT, '-', NULL},
+                {OUTCOME_NOT_STARTED, true, ON_UNKNOWN_REJECT, 'J', "not_started"},
+                {OUTCOME_NOT_STARTED, false, ON_UNKNOWN_REJECT, '-', NULL},
+                {OUTCOME_UNKNOWN, true, ON_UNKNOWN_REJECT, 'J', "unknown"},
+                {OUTCOME_UNKNOWN, true, ON_UNKNOWN_RETRY, 'J', "unknown"},
+                {OUTCOME_UNKNOWN, false, ON_UNKNOWN_RETRY, '-', NULL},
+                {OUTCOME_UNKNOWN, true, ON_UNKNOWN_DONE, 'A', NULL},
+                {OUTCOME_OUTAGE, true, ON_UNKNOWN_REJECT, '-', NULL},
+                {OUTCOME_POISON, true, ON_UNKNOWN_REJECT, 'J', "refused"},
+                {OUTCOME_INTERNAL, true, ON_UNKNOWN_REJECT, 'J', "internal"},
+                {OUTCOME_CANCELLED, true, ON_UNKNOWN_REJECT, 'L', NULL},
+        };
+        world->config.attempts = 1;
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                world->config.on_unknown = rows[i].on_unknown;
+                Partition *partition = activate(world, 0, 0, 0);
+                memset(world->finished, 0, sizeof(world->finished));
+                fetch(world, partition, 0, "a");
+                take(world);
+                Run *run = only(world, ENGINE_RESTART)->run;
+                saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+                assert_int_equal(engine_restarted(world->engine, run, rows[i].outcome,
+                                                  rows[i].charged, "why", world->now),
+                                 0);
+                take(world);
+                assert_int_equal(noted(world, NOTE_RETRY) != NULL, rows[i].finish == '-');
+                if (rows[i].reason != NULL) {
+                        assert_string_equal(first_of(partition)->fault->reason, rows[i].reason);
+                        assert_string_equal(first_of(partition)->fault->detail, "why");
+                        assert_int_equal(first_of(partition)->fault_handler, HANDLER_RESTART);
+                        saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
+                }
+                assert_int_equal(count(world, ENGINE_REJECT), 0);
+                assert_int_equal(world->finished[0], rows[i].finish != '-' ? rows[i].finish : '\0');
+                assert_int_equal(world->finished[1], '\0');
+                EngineTotals totals = *engine_totals(world->engine);
+                assert_int_equal(totals.outcomes[HANDLER_RESTART][rows[i].outcome], 1);
+                assert_int_equal(totals.finished[FINISH_ACCEPTED], rows[i].finish == 'A');
+                assert_int_equal(totals.finished[FINISH_REJECTED], rows[i].finish == 'J');
+                assert_int_equal(totals.finished[FINISH_RELEASED], rows[i].finish == 'L');
+                engine_free(world->engine);
+                void *again = world;
+                assert_int_equal(setup(&again), 0);
+                world->config.attempts = 1;
+        }
+}
+
+/* The first of what went wrong is the reason, and both handlers' outcomes count. */
+static void test_the_first_fault_is_the_reason(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        restarted(world, run, OUTCOME_POISON);
+        saved(world, batch, BATCH_REFUSED);
+        const RefusedRow refused = {.source = 1, .offset = 0, .detail = "22P05"};
+        assert_int_equal(engine_saved_each(world->engine, batch, BATCH_SAVED, &refused, 1,
+                                           world->now),
+                         0);
+        EngineAction action = {0};
+        bool taken = true;
+        while (taken && action.type != ENGINE_FINISHED) {
+                assert_int_equal(engine_next_action(world->engine, &action, &taken), 0);
+        }
+        assert_true(taken);
+        assert_string_equal(action.message->fault->detail, "detail");
+        assert_int_equal(action.message->fault_handler, HANDLER_RESTART);
+        assert_int_equal(action.finish, FINISH_REJECTED);
+        message_free(action.message);
+}
+
+/* When they have their share it is said, with how many there are; and when they have it no more. */
+static void test_a_crowd_of_retries_is_told(void **state) {
+        World *world = *state;
+        world->config.concurrency = 0;
+        world->config.batch_rows = 100;
+        world->config.waiting = 32;
+        world->config.attempts = 1000;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *runs[20];
+        size_t n = 0;
+        fetch_hosts(world, partition, 'f', 20);
+        take(world);
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_RESTART) {
+                        runs[n++] = world->taken[i].run;
+                }
+        }
+        assert_int_equal(n, 20);
+        Batch *batch = only(world, ENGINE_SAVE)->batch;
+        saved(world, batch, BATCH_SAVED);
+        world->config.concurrency = 1;
+        fetch_hosts(world, partition, 'g', 1); /* waits for a slot */
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        for (size_t i = 0; i < 17; i++) {
+                restarted(world, runs[i], OUTCOME_FAILED);
+                assert_int_equal(noted(world, NOTE_RETRIES_CROWD) != NULL, i == 16);
+        }
+        assert_int_equal(noted(world, NOTE_RETRIES_CROWD)->offset, 17);
+        assert_null(noted(world, NOTE_RETRIES_CROWD)->partition);
+        restarted(world, runs[17], OUTCOME_DONE);
+        restarted(world, runs[18], OUTCOME_DONE);
+        restarted(world, runs[19], OUTCOME_DONE);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        /* An eighth of 16 is free at 14. */
+        tick(world, 10 * SECOND);
+        for (size_t left = 17; left > 14; left--) {
+                Run *run = only(world, ENGINE_RESTART)->run;
+                assert_true(run->again);
+                restarted(world, run, OUTCOME_DONE);
+                assert_int_equal(noted(world, NOTE_RETRIES_THIN) != NULL, left == 15);
+        }
+        assert_int_equal(noted(world, NOTE_RETRIES_THIN)->offset, 14);
+        assert_null(noted(world, NOTE_RETRIES_CROWD));
+}
+
+/* All that wait for one restart are told how it ended, and each by its own attempts. */
+static void test_who_shares_a_restart(void **state) {
+        World *world = *state;
+        world->config.attempts = 2;
+        world->config.batch_rows = 1;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_FAILED);
+        tick(world, only(world, ENGINE_NOTE)->delay_us - 1);
+        world->config.concurrency = 1;
+        fetch(world, partition, 1, "b"); /* has the slot */
+        take(world);
+        Run *other = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        fetch(world, partition, 2, "a");
+        tick(world, 1);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, other, OUTCOME_DONE);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_int_equal(run->attempt, 2);
+        assert_true(run->again);
+        restarted(world, run, OUTCOME_FAILED);
+        /* The first has had its two attempts, the other one. */
+        assert_int_equal(only(world, ENGINE_NOTE)->message->offset, 2);
+        assert_string_equal(first_of(partition)->fault->reason, "failed");
+        assert_int_equal(engine_totals(world->engine)->outcomes[HANDLER_RESTART][OUTCOME_FAILED],
+                         3);
+        assert_int_equal(engine_totals(world->engine)->runs, 3);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_a_retry_is_told),
+                TEST(test_what_becomes_of_a_message),
+                TEST(test_the_first_fault_is_the_reason),
+                TEST(test_a_crowd_of_retries_is_told),
+                TEST(test_who_shares_a_restart),
+        };
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
