@@ -216,19 +216,181 @@ static void test_who_shares_a_restart(void **state) {
         Run *other = only(world, ENGINE_RESTART)->run;
         saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         fetch(world, partition, 2, "a");
+        const HandlerTask *task = &first_of(partition)->handlers[HANDLER_RESTART];
+        assert_int_equal(task->state, HANDLER_WAITING);
         tick(world, 1);
+        assert_int_equal(task->state, HANDLER_QUEUED);
         saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         restarted(world, other, OUTCOME_DONE);
         run = only(world, ENGINE_RESTART)->run;
         assert_int_equal(run->attempt, 2);
         assert_true(run->again);
+        assert_int_equal(task->state, HANDLER_RUNNING);
         restarted(world, run, OUTCOME_FAILED);
+        assert_int_equal(task->state, HANDLER_ENDED);
         /* The first has had its two attempts, the other one. */
         assert_int_equal(only(world, ENGINE_NOTE)->message->offset, 2);
         assert_string_equal(first_of(partition)->fault->reason, "failed");
         assert_int_equal(engine_totals(world->engine)->outcomes[HANDLER_RESTART][OUTCOME_FAILED],
                          3);
         assert_int_equal(engine_totals(world->engine)->runs, 3);
+}
+
+/* The only slot is at a retry of f for @us, with a look at the clock in between; then fresh hosts
+ * have it for 63 times as long. Fresh: g1 to g5, and with them another request for f. */
+static void fail_again(World *world, Partition *partition, int64_t us) {
+        world->config.concurrency = 1;
+        world->config.attempts = 1000;
+        world->config.backoff_max_us = world->config.backoff_us = SECOND;
+        world->config.batch_rows = 200;
+        world->config.waiting = world->config.in_flight = world->config.ack_gap = 1000;
+        fetch(world, partition, 0, "f");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        fetch(world, partition, 1, "g1");
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_FAILED);
+        run = only(world, ENGINE_RESTART)->run;
+        for (int i = 2; i <= 5; i++) {
+                fetch(world, partition, i, (char[]){'g', (char)('0' + i), '\0'});
+        }
+        tick(world, SECOND);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_DONE);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_string_equal(run_host(run), "f");
+        assert_true(run->again);
+        fetch(world, partition, 6, "f");
+        tick(world, us - 1);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        tick(world, 1);
+        restarted(world, run, OUTCOME_FAILED);
+}
+
+/* A host that is waited for anew is fresh; when its retry is due it is no more, and stands behind
+ * those who are owed the time that it took. */
+static void test_a_retry_takes_its_host_along(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fail_again(world, partition, 10 * SECOND);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        assert_string_equal(run_host(run), "g2");
+        fetch(world, partition, 7, "h");
+        tick(world, SECOND);
+        static const char *const expected[] = {"g3", "g4", "g5", "h"};
+        for (int i = 0; i < 4; i++) {
+                restarted(world, run, OUTCOME_DONE);
+                run = only(world, ENGINE_RESTART)->run;
+                assert_string_equal(run_host(run), expected[i]);
+                assert_false(run->again);
+        }
+        restarted(world, run, OUTCOME_DONE);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_string_equal(run_host(run), "f");
+        assert_true(run->again);
+        restarted(world, run, OUTCOME_DONE);
+        assert_int_equal(engine_waiting(world->engine), 0);
+}
+
+/* All of the time that it took while others waited, whatever came in between. */
+static void test_a_retry_owes_all_of_its_time(void **state) {
+        World *world = *state;
+        char host[8];
+        for (int enough = 0; enough < 2; enough++) {
+                Partition *partition = activate(world, 0, 0, 0);
+                fail_again(world, partition, 2 * SECOND);
+                Run *run = only(world, ENGINE_RESTART)->run;
+                for (int i = 0; i < 150; i++) {
+                        snprintf(host, sizeof(host), "h%d", i);
+                        fetch(world, partition, 7 + i, host);
+                }
+                take(world);
+                /* 126 s: after the 126th, which takes a second, it may start. */
+                for (int i = 1; i <= 126; i++) {
+                        assert_false(run->again);
+                        world->now += i < 126 || enough ? SECOND : SECOND - 1;
+                        restarted(world, run, OUTCOME_DONE);
+                        run = only(world, ENGINE_RESTART)->run;
+                }
+                assert_int_equal(run->again, enough);
+                engine_free(world->engine);
+                void *again = world;
+                assert_int_equal(setup(&again), 0);
+        }
+}
+
+/* When nobody waits, what is owed is forgotten: a retry has its turn again right away. */
+static void test_nothing_is_owed_to_nobody(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fail_again(world, partition, 10 * SECOND);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        for (int i = 2; i <= 5; i++) {
+                assert_false(run->again);
+                world->now += SECOND;
+                restarted(world, run, OUTCOME_DONE);
+                run = only(world, ENGINE_RESTART)->run;
+        }
+        assert_true(run->again);
+        restarted(world, run, OUTCOME_DONE);
+        assert_int_equal(engine_running(world->engine), 0);
+        fetch(world, partition, 7, "k");
+        take(world);
+        run = only(world, ENGINE_RESTART)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        restarted(world, run, OUTCOME_FAILED);
+        for (int i = 0; i < 5; i++) {
+                fetch(world, partition, 8 + i, (char[]){'m', (char)('0' + i), '\0'});
+        }
+        take(world);
+        run = only(world, ENGINE_RESTART)->run;
+        assert_string_equal(run_host(run), "m0");
+        world->now += SECOND;
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(run_host(only(world, ENGINE_RESTART)->run), "k");
+}
+
+/* What waits for its retry has no host. */
+static void test_a_retry_of_what_is_revoked(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 10);
+        fetch(world, partition, 0, "a");
+        take(world);
+        restarted(world, only(world, ENGINE_RESTART)->run, OUTCOME_FAILED);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        only(world, ENGINE_UNASSIGN);
+        assert_string_equal(world->finished, "L");
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
+        tick(world, 100 * SECOND);
+        assert_int_equal(world->n_taken, 0);
+}
+
+/* A host that nobody waits for any more is not restarted, nor counted. */
+static void test_a_host_that_nobody_waits_for(void **state) {
+        World *world = *state;
+        world->config.concurrency = 1;
+        Partition *partitions[2];
+        for (int i = 0; i < 2; i++) {
+                partitions[i] = activate(world, i, 0, 10);
+        }
+        fetch(world, partitions[0], 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_RESTART)->run;
+        fetch_hosts(world, partitions[1], 'x', 5);
+        fetch(world, partitions[0], 1, "b");
+        take(world);
+        assert_int_equal(engine_revoked(world->engine, &partitions[1], 1, false, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "LLLLL");
+        restarted(world, run, OUTCOME_DONE);
+        assert_string_equal(run_host(only(world, ENGINE_RESTART)->run), "b");
+        restarted(world, only(world, ENGINE_RESTART)->run, OUTCOME_DONE);
+        assert_int_equal(count(world, ENGINE_RESTART), 0);
+        assert_int_equal(engine_totals(world->engine)->runs, 2);
+        assert_int_equal(engine_running(world->engine), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -240,6 +402,11 @@ int main(void) {
                 TEST(test_the_first_fault_is_the_reason),
                 TEST(test_a_crowd_of_retries_is_told),
                 TEST(test_who_shares_a_restart),
+                TEST(test_a_retry_takes_its_host_along),
+                TEST(test_a_retry_owes_all_of_its_time),
+                TEST(test_nothing_is_owed_to_nobody),
+                TEST(test_a_retry_of_what_is_revoked),
+                TEST(test_a_host_that_nobody_waits_for),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
