@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/backoff.h"
@@ -84,6 +85,122 @@ static void test_the_size_ends_it(void **state) {
                 }
                 assert_string_equal(out, rows[i].host);
         }
+}
+
+#define TEN        "0123456789"
+#define L63        TEN TEN TEN TEN TEN TEN "klm"
+#define EMPTY      "has an empty label"
+#define LONG_LABEL "has a label of more than 63 bytes"
+#define HYPHEN     "has a label that begins or ends with a hyphen"
+#define BYTE       "holds a byte that no host name has (letters, digits, hyphens and dots are allowed)"
+#define IPV4                                                                                       \
+        "looks like an IPv4 address and is none (four decimal numbers, no leading zeros, no "      \
+        "final dot)"
+#define IPV6 "is no IPv6 address, and a name holds no colon"
+
+/* The whole of what is said, at both sides of each bound; NULL: it is a host. */
+static void test_why_it_is_refused(void **state) {
+        (void)state;
+        static const char *const rows[][2] = {
+                {"", "is empty"},
+                {"a", NULL},
+                {"a.", NULL},
+                {".", EMPTY},
+                {"a..", EMPTY},
+                {"..", EMPTY},
+                {".a", EMPTY},
+                {"a..b", EMPTY},
+                {L63, NULL},
+                {L63 "a", LONG_LABEL},
+                {"a." L63 "a", LONG_LABEL},
+                {L63 "a.a", LONG_LABEL},
+                {"a." L63 "a.a", LONG_LABEL},
+                {L63 "." L63 "." L63 "." TEN TEN TEN TEN TEN TEN "a", NULL},
+                {L63 "." L63 "." L63 "." TEN TEN TEN TEN TEN TEN "a.", NULL},
+                {L63 "." L63 "." L63 "." TEN TEN TEN TEN TEN TEN "ab", "is longer than 253 bytes"},
+                {L63 "." L63 "." L63 "." TEN TEN TEN TEN TEN TEN "ab.", "is longer than 253 bytes"},
+                {"-", HYPHEN},
+                {"-a", HYPHEN},
+                {"a-", HYPHEN},
+                {"a-.b", HYPHEN},
+                {"a.-b", HYPHEN},
+                {"a-b", NULL},
+                {"a_b", BYTE},
+                {"a/", BYTE},
+                {"a@", BYTE},
+                {"a[", BYTE},
+                {"a`", BYTE},
+                {"a{", BYTE},
+                {"azAZ09", NULL},
+                {"a;b", BYTE},
+                {"a\177", BYTE},
+                {"a\200", BYTE},
+                {"0.0.0.0", NULL},
+                {"255.255.255.255", NULL},
+                {"1.2.3.4.", IPV4},
+                {"256.1.1.1", IPV4},
+                {"1.1.1.256", IPV4},
+                {"1.1.1.1000", IPV4},
+                {"1.1.1.00", IPV4},
+                {"01.1.1.1", IPV4},
+                {"1.1.1", IPV4},
+                {"1.1.1.1.1", IPV4},
+                {"1", IPV4},
+                {"09", IPV4},
+                {"0x", IPV4},
+                {"0x9af", IPV4},
+                {"0XAF", IPV4},
+                {"0x9ag", NULL},
+                {"0xG", NULL},
+                {"a.0xf", IPV4},
+                {"a.9", IPV4},
+                {"a.9b", NULL},
+                {"9.a", NULL},
+                {"1x1", NULL},
+                {"::", NULL},
+                {":", IPV6},
+                {":::", IPV6},
+                {"1:2:3:4:5:6:7", IPV6},
+                {"1:2:3:4:5:6:7:8", NULL},
+                {"1:2:3:4:5:6:7:8:9", IPV6},
+                {"1:2:3:4:5:6:7:8g", IPV6},
+                {"1111:2222:3333:4444:5555:6666:123.123.123.123", NULL},
+                {"1111:2222:3333:4444:5555:6666:123.123.123.1234", IPV6},
+                {"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa", IPV6},
+                {"a:1", IPV6},
+                {"fe80::1%1",
+                 "is an address with a scope, which means something else on every machine"},
+                {"[::1%1]",
+                 "is an address with a scope, which means something else on every machine"},
+                {"[::1]", "is an address in brackets, which belong to URLs only"},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                char out[HOST_SIZE] = "untouched";
+                const char *why = NULL;
+                size_t size = strlen(rows[i][0]);
+                char *text = malloc(size + (size == 0)); /* for the sanitizer: and no byte more */
+                assert_non_null(text);
+                memcpy(text, rows[i][0], size);
+                int r = host_canonical(text, size, out, &why);
+                free(text);
+                if (rows[i][1] == NULL) {
+                        if (r != 0) {
+                                fail_msg("%s %s", rows[i][0], why);
+                        }
+                        continue;
+                }
+                assert_int_equal(r, HOST_E_INVALID);
+                if (strcmp(why, rows[i][1]) != 0) {
+                        fail_msg("%s %s", rows[i][0], why);
+                }
+                assert_string_equal(out, "untouched");
+        }
+        const char *why = NULL;
+        char out[HOST_SIZE];
+        assert_int_equal(host_canonical("::1\0:", 5, out, &why), HOST_E_INVALID);
+        assert_string_equal(why, IPV6);
+        assert_int_equal(host_canonical("a\0b", 3, out, &why), HOST_E_INVALID);
+        assert_string_equal(why, BYTE);
 }
 
 static void test_refused(void **state) {
@@ -347,6 +464,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_canonical_forms),
                 cmocka_unit_test(test_the_size_ends_it),
+                cmocka_unit_test(test_why_it_is_refused),
                 cmocka_unit_test(test_refused),
                 cmocka_unit_test(test_nul_and_size),
                 cmocka_unit_test(test_lengths),

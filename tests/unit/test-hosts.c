@@ -152,15 +152,13 @@ static void test_the_first_fault_is_the_reason(void **state) {
         message_free(action.message);
 }
 
-/* When they have their share it is said, with how many there are; and when they have it no more. */
-static void test_a_crowd_of_retries_is_told(void **state) {
-        World *world = *state;
+/* 17 retries of 32 that may wait, and a fresh host that waits for a slot; three more run. */
+static void crowd(World *world, Run **runs) {
         world->config.concurrency = 0;
         world->config.batch_rows = 100;
         world->config.waiting = 32;
         world->config.attempts = 1000;
         Partition *partition = activate(world, 0, 0, 0);
-        Run *runs[20];
         size_t n = 0;
         fetch_hosts(world, partition, 'f', 20);
         take(world);
@@ -170,8 +168,7 @@ static void test_a_crowd_of_retries_is_told(void **state) {
                 }
         }
         assert_int_equal(n, 20);
-        Batch *batch = only(world, ENGINE_SAVE)->batch;
-        saved(world, batch, BATCH_SAVED);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
         world->config.concurrency = 1;
         fetch_hosts(world, partition, 'g', 1); /* waits for a slot */
         take(world);
@@ -180,6 +177,24 @@ static void test_a_crowd_of_retries_is_told(void **state) {
                 restarted(world, runs[i], OUTCOME_FAILED);
                 assert_int_equal(noted(world, NOTE_RETRIES_CROWD) != NULL, i == 16);
         }
+}
+
+/* The stop has nothing to say of it. */
+static void test_a_crowd_that_is_stopped(void **state) {
+        World *world = *state;
+        Run *runs[20];
+        crowd(world, runs);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(strlen(world->finished), 18);
+        assert_int_equal(count(world, ENGINE_NOTE), 0);
+}
+
+/* When they have their share it is said, with how many there are; and when they have it no more. */
+static void test_a_crowd_of_retries_is_told(void **state) {
+        World *world = *state;
+        Run *runs[20];
+        crowd(world, runs);
         assert_int_equal(noted(world, NOTE_RETRIES_CROWD)->offset, 17);
         assert_null(noted(world, NOTE_RETRIES_CROWD)->partition);
         restarted(world, runs[17], OUTCOME_DONE);
@@ -400,6 +415,7 @@ int main(void) {
                 TEST(test_a_retry_is_told),
                 TEST(test_what_becomes_of_a_message),
                 TEST(test_the_first_fault_is_the_reason),
+                TEST(test_a_crowd_that_is_stopped),
                 TEST(test_a_crowd_of_retries_is_told),
                 TEST(test_who_shares_a_restart),
                 TEST(test_a_retry_takes_its_host_along),
