@@ -553,6 +553,25 @@ static void test_a_doubt_during_a_resume_pauses_again(void **state) {
         assert_true(partition->held);
 }
 
+/* The time of a resume comes, and it is doubted: nothing is due before Kafka has answered. */
+static void test_a_resume_that_is_due_in_doubt(void **state) {
+        World *world = *state;
+        world->config.ack_gap = 1;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch_bytes(world, partition, 0, NULL);
+        take(world);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        commit_answer(world, true, 0, true);
+        commit_answer(world, false, 0, true);
+        assert_int_equal(engine_resumed(world->engine, partition, false, world->now), 0);
+        assert_int_equal(engine_vanished(world->engine, partition, world->now), 0);
+        take(world);
+        assert_int_equal(engine_deadline(world->engine), world->now + SECOND / 5);
+        tick(world, SECOND / 5);
+        assert_int_equal(world->n_taken, 0);
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
+}
+
 /* --- starting anew ------------------------------------------------------------------------ */
 
 /* It is read no further meanwhile: paused, unless it is already. */
@@ -763,6 +782,26 @@ static void test_a_drain_that_lasts_too_long_commits_once_more(void **state) {
         only(world, ENGINE_UNASSIGN);
 }
 
+/* The end takes nothing from the bound of that commit, and adds nothing. */
+static void test_the_end_of_a_drain_that_lasts_too_long(void **state) {
+        World *world = *state;
+        world->config.restart = false;
+        Partition *partition = activate(world, 0, 0, 0);
+        save_one(world, partition);
+        commit_answer(world, true, 0, true);
+        revoked(world, partition, false);
+        tick(world, 5 * SECOND);
+        world->now += SECOND / 10;
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        assert_int_equal(engine_release(world->engine, world->now), 0);
+        take(world);
+        assert_int_equal(count(world, ENGINE_UNASSIGN), 0);
+        assert_int_equal(engine_deadline(world->engine), world->now + 14 * SECOND / 10);
+        commit_answer(world, false, 0, true);
+        only(world, ENGINE_UNASSIGN);
+        assert_int_equal(engine_deadline(world->engine), INT64_MAX);
+}
+
 /* At the end a revoke waits for half a second, for a commit that is under way, and no longer. */
 static void test_a_revoke_at_the_end_is_short(void **state) {
         World *world = *state;
@@ -906,6 +945,7 @@ int main(void) {
                 TEST(test_what_is_passed_alone_is_committed),
                 TEST(test_the_gap_holds_and_lets_go),
                 TEST(test_a_doubt_during_a_resume_pauses_again),
+                TEST(test_a_resume_that_is_due_in_doubt),
                 TEST(test_what_starts_anew_is_paused),
                 TEST(test_a_batch_of_the_epoch_before_changes_nothing),
                 TEST(test_revokes_are_counted),
@@ -913,6 +953,7 @@ int main(void) {
                 TEST(test_what_is_lost_is_let_go_at_once),
                 TEST(test_a_drain_that_lasts_too_long_is_said),
                 TEST(test_a_drain_that_lasts_too_long_commits_once_more),
+                TEST(test_the_end_of_a_drain_that_lasts_too_long),
                 TEST(test_a_revoke_at_the_end_is_short),
                 TEST(test_a_doubt_at_0),
                 TEST(test_many_are_cancelled),
