@@ -152,6 +152,42 @@ static void test_the_first_fault_is_the_reason(void **state) {
         message_free(action.message);
 }
 
+/* A detail is cut where it must be. An id is kept as it is; an empty one is none. */
+static void test_what_is_kept_of_a_message(void **state) {
+        World *world = *state;
+        char detail[600];
+        memset(detail, 'd', sizeof(detail) - 1);
+        detail[sizeof(detail) - 1] = '\0';
+        Partition *partition = activate(world, 0, 0, 10);
+        fetch_bytes(world, partition, 0, "{\"host\":\"a\",\"id\":7}");
+        fetch_bytes(world, partition, 1, "{\"host\":\"b\",\"id\":\"seven\"}");
+        fetch_bytes(world, partition, 2, "{\"host\":\"c\",\"id\":\"\"}");
+        take(world);
+        static const char *const ids[] = {"7", "seven", NULL}, *const hosts[] = {"a", "b", "c"};
+        int i = 0;
+        list_for_each(link, &partition->messages) {
+                const Message *message = container_of(link, Message, link);
+                assert_string_equal(message->host, hosts[i]);
+                if (ids[i] != NULL) {
+                        assert_string_equal(message->id, ids[i]);
+                } else {
+                        assert_null(message->id);
+                }
+                assert_null(message->fault);
+                assert_int_equal(message->fault_handler, HANDLER_COUNT);
+                i++;
+        }
+        assert_int_equal(i, 3);
+        Run *run = world->taken[0].run;
+        assert_int_equal(world->taken[0].type, ENGINE_RESTART);
+        assert_int_equal(engine_restarted(world->engine, run, OUTCOME_POISON, true, detail,
+                                          world->now),
+                         0);
+        assert_int_equal(strlen(first_of(partition)->fault->detail), MESSAGE_DETAIL_MAX - 1);
+        assert_memory_equal(first_of(partition)->fault->detail, detail, MESSAGE_DETAIL_MAX - 1);
+        take(world);
+}
+
 /* 17 retries of 32 that may wait, and a fresh host that waits for a slot; three more run. */
 static void crowd(World *world, Run **runs) {
         world->config.concurrency = 0;
@@ -415,6 +451,7 @@ int main(void) {
                 TEST(test_a_retry_is_told),
                 TEST(test_what_becomes_of_a_message),
                 TEST(test_the_first_fault_is_the_reason),
+                TEST(test_what_is_kept_of_a_message),
                 TEST(test_a_crowd_that_is_stopped),
                 TEST(test_a_crowd_of_retries_is_told),
                 TEST(test_who_shares_a_restart),
