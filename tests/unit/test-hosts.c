@@ -188,6 +188,83 @@ static void test_what_is_kept_of_a_message(void **state) {
         take(world);
 }
 
+/* Up to message_bytes all of it is kept, beyond it 64 KiB. A time that nobody told is none. */
+static void test_how_much_of_a_value_is_kept(void **state) {
+        enum { KEPT = 64 * 1024 };
+        World *world = *state;
+        static const struct {
+                size_t limit, size, kept;
+        } rows[] = {
+                {KEPT + 10, KEPT + 10, KEPT + 10},
+                {KEPT + 10, KEPT + 11, KEPT},
+                {KEPT, KEPT, KEPT},
+                {KEPT, KEPT + 1, KEPT},
+                {10, KEPT - 1, KEPT - 1},
+                {10, KEPT, KEPT},
+                {10, KEPT + 1, KEPT},
+        };
+        static uint8_t value[KEPT + 11];
+        world->config.in_flight_bytes = 1 << 30;
+        memset(value, 'x', sizeof(value));
+        Partition *partition = activate(world, 0, 0, 0);
+        for (size_t i = 0; i <= sizeof(rows) / sizeof(rows[0]); i++) {
+                bool none = i == sizeof(rows) / sizeof(rows[0]);
+                world->config.message_bytes = rows[none ? 0 : i].limit;
+                const Record record = {.offset = (int64_t)i,
+                                       .timestamp_us = -1,
+                                       .value = none ? NULL : value,
+                                       .value_size = none ? 0 : rows[i].size};
+                size_t before = engine_in_flight_bytes(world->engine);
+                assert_int_equal(engine_fetched(world->engine, partition, &record, 1000,
+                                                world->now),
+                                 0);
+                const Message *message = container_of(partition->messages.prev, Message, link);
+                size_t kept = none ? 0 : rows[i].kept;
+                assert_int_equal(message->body->value_size, kept);
+                assert_int_equal(engine_in_flight_bytes(world->engine) - before, kept);
+                assert_int_equal(message->requested_us, -1);
+                assert_int_equal(message->tombstone, none);
+                if (!none) {
+                        bool large = rows[i].size > rows[i].limit;
+                        assert_string_equal(message->fault->reason,
+                                            large ? "too_large" : "not_json");
+                }
+        }
+}
+
+/* Why a host is never restarted here: the first of the two that says so. */
+static void test_who_may_not_be_restarted(void **state) {
+        World *world = *state;
+        static const char *const allow[] = {"web-*", "bad-1", NULL};
+        static const struct {
+                const char *host, *reason, *detail;
+        } rows[] = {
+                {"db-1", "not_allowed",
+                 "no pattern of handlers.restart-host.allow matches the host"},
+                {"bad-2", "not_allowed",
+                 "no pattern of handlers.restart-host.allow matches the host"},
+                {"bad-1", "denied", "a pattern of handlers.restart-host.deny matches the host"},
+        };
+        world->config.allow = allow;
+        Partition *partition = activate(world, 0, 0, 10);
+        for (int i = 0; i < 3; i++) {
+                fetch(world, partition, i, rows[i].host);
+                take(world);
+                const Message *message = first_of(partition);
+                assert_string_equal(message->fault->reason, rows[i].reason);
+                assert_string_equal(message->fault->detail, rows[i].detail);
+                assert_int_equal(message->fault_handler, HANDLER_RESTART);
+                assert_int_equal(message->handlers[HANDLER_RESTART].charged, 0);
+                saved(world, only(world, ENGINE_REJECT)->batch, BATCH_SAVED);
+        }
+        assert_string_equal(world->finished, "JJJ");
+        assert_int_equal(engine_totals(world->engine)->outcomes[HANDLER_RESTART][OUTCOME_POISON],
+                         3);
+        fetch(world, partition, 3, "web-1");
+        take(world);
+        only(world, ENGINE_RESTART);
+}
+
 /* 17 retries of 32 that may wait, and a fresh host that waits for a slot; three more run. */
 static void crowd(World *world, Run **runs) {
         world->config.concurrency = 0;
@@ -452,6 +529,8 @@ int main(void) {
                 TEST(test_what_becomes_of_a_message),
                 TEST(test_the_first_fault_is_the_reason),
                 TEST(test_what_is_kept_of_a_message),
+                TEST(test_how_much_of_a_value_is_kept),
+                TEST(test_who_may_not_be_restarted),
                 TEST(test_a_crowd_that_is_stopped),
                 TEST(test_a_crowd_of_retries_is_told),
                 TEST(test_who_shares_a_restart),
