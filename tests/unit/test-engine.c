@@ -1406,8 +1406,8 @@ static void test_when_a_request_was_made(void **state) {
                 {"00:16:40", -1, 2000, 1000},   /* a topic without timestamps */
                 {"00:16:40", -1, 700, 1000},    /* 300 s ahead is still believed */
                 {"00:16:40", -1, 699, -1},      /* no further */
-                {"00:16:40", 699, 699, 699},    {NULL, 900, 2000, 900}, {NULL, 0, 2000, 0},
-                {NULL, -1, 2000, -1},
+                {"00:16:40", 699, 699, 699},    {NULL, 900, 2000, 900},   {NULL, 0, 2000, 0},
+                {"00:00:00", 900, 2000, 0},     {"00:00:01", 0, 2000, 0}, {NULL, -1, 2000, -1},
         };
         World *world = *state;
         Partition *partition = activate(world, 0, 0, 0);
