@@ -10,6 +10,7 @@
  * charge or a rejection.
  */
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +71,9 @@ static void message_let_go(Message *message) {
         if (!message->saved || engine->config->keep_payload) {
                 return;
         }
+        /* What is retried was let go of when it waited for the first time. */
+        assert(!message->retries || message->bytes == 0);
         engine->in_flight_bytes -= message->bytes;
-        engine->retrying_bytes -= message->retries ? message->bytes : 0;
         message->bytes = 0;
         free(steal(message->body));
 }
