@@ -119,9 +119,7 @@ static void test_what_becomes_of_a_message(void **state) {
                 assert_int_equal(totals.finished[FINISH_ACCEPTED], rows[i].finish == 'A');
                 assert_int_equal(totals.finished[FINISH_REJECTED], rows[i].finish == 'J');
                 assert_int_equal(totals.finished[FINISH_RELEASED], rows[i].finish == 'L');
-                engine_free(world->engine);
-                void *again = world;
-                assert_int_equal(setup(&again), 0);
+                renew(world);
                 world->config.attempts = 1;
         }
 }
@@ -443,9 +441,7 @@ static void test_a_retry_owes_all_of_its_time(void **state) {
                         run = only(world, ENGINE_RESTART)->run;
                 }
                 assert_int_equal(run->again, enough);
-                engine_free(world->engine);
-                void *again = world;
-                assert_int_equal(setup(&again), 0);
+                renew(world);
         }
 }
 
