@@ -796,8 +796,6 @@ int main(void) {
                 cmocka_unit_test(test_lookup),
                 cmocka_unit_test(test_conditions),
                 cmocka_unit_test(test_all_conditions_have_to_hold),
-}
-
                 cmocka_unit_test(test_lookup_of_what_cannot_be_read),
                 cmocka_unit_test(test_lookup_in_broken_text),
                 cmocka_unit_test(test_what_strings_hold_changes_nothing),
