@@ -801,7 +801,8 @@ static bool log_is_done(World *world, int partition) {
         const Daemon *owner = owner_of(world, partition);
         const Part *part = owner != NULL ? owner->parts[partition] : NULL;
         const StoreSource *source = store_live(&world->store, partition);
-        if (part == NULL || part->revoked || part->user->state != PARTITION_ACTIVE) {
+        if (part == NULL || part->revoked || part->user->state != PARTITION_ACTIVE ||
+            owner->failed) {
                 return false;
         }
         /* That its commit is gone is seen with the next one, and there is nothing to commit. */
