@@ -431,8 +431,12 @@ int message_finish(Message *message, Finish finish) {
                 offsets_resolve(&partition->offsets, message->sequence);
                 commit_schedule(partition);
         }
-        return engine_act(engine, &(EngineAction){.type = ENGINE_FINISHED,
-                                                  .finish = finish,
-                                                  .message = message,
-                                                  .partition = partition});
+        int r = engine_act(engine, &(EngineAction){.type = ENGINE_FINISHED,
+                                                   .finish = finish,
+                                                   .message = message,
+                                                   .partition = partition});
+        if (r != 0) {
+                message_free(message); /* nobody else would */
+        }
+        return r;
 }

@@ -690,7 +690,7 @@ static void trouble(World *world, Daemon *daemon, int partition) {
                         daemon_stray(daemon, partition);
                 }
                 if (daemon_is_awake(daemon) && chance(world, 50)) {
-                        daemon_doubt(daemon, partition, chance(world, 45));
+                        daemon_doubt(daemon, partition, chance(world, 65));
                 }
                 break;
         case 6:
