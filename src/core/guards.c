@@ -62,7 +62,7 @@ static bool matches_any(const char *const *patterns, const char *host) {
 
 static bool is_self(const char *const *self, const char *host) {
         for (const char *const *name = self; name != NULL && *name != NULL; name++) {
-                if (strcmp(*name, host) == 0) {
+                if ((*name)[0] == host[0] && strcmp(*name, host) == 0) {
                         return true;
                 }
         }
