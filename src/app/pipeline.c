@@ -29,7 +29,8 @@ static void pipeline_fail(Pipeline *pipeline, int error, const char *what) {
                  * that was taken out of its lane, say, must not be built upon by a next batch. */
                 if (engine_stop(pipeline->engine, loop_time(pipeline->loop)) != 0) {
                         log_error(pipeline->log, "engine.stop", FIELDS(),
-                                  "not all could be cancelled: no memory");
+                                  "no memory to cancel all that waits: the shutdown goes on, and "
+                                  "what is left is released, uncommitted, with its end");
                 }
         }
 }

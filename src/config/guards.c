@@ -45,20 +45,6 @@ static int refuse_value(const Key *key, const Source *source, const YamlNode *no
         return refuse(key, source, node, what, allowed);
 }
 
-static const char *describe(const YamlNode *node) {
-        switch (node->type) {
-        case YAML_NONE:
-                return "has no value";
-        case YAML_TEXT:
-                return "is text";
-        case YAML_LIST:
-                return "is a list";
-        case YAML_MAP:
-                return "is a section";
-        }
-        return "is unknown";
-}
-
 /* --- when --------------------------------------------------------------------------------- */
 
 void guards_free_when(ConfigWhen *when) {
@@ -119,7 +105,7 @@ static int set_condition(ConfigCondition *item, const Key *key, const Source *so
         if (pair->value->type == YAML_LIST || pair->value->type == YAML_MAP) {
                 char what[PROBLEM_VALUE + 60], shown[PROBLEM_VALUE];
                 snprintf(what, sizeof(what), "%s %s", problem_value(path, shown),
-                         describe(pair->value));
+                         yaml_describe(pair->value));
                 return refuse(key, source, pair->value, what,
                               "text, a number, true, false or null; a field below another is "
                               "named by a dotted path, such as target.type");
@@ -132,7 +118,7 @@ static int set_condition(ConfigCondition *item, const Key *key, const Source *so
 
 int guards_set_when(ConfigWhen *when, const Key *key, const Source *source, const YamlNode *node) {
         if (node->type != YAML_MAP) {
-                return refuse(key, source, node, describe(node), NULL);
+                return refuse(key, source, node, yaml_describe(node), NULL);
         }
         if (node->n > WHEN_MAX) {
                 return refuse(key, source, node, "has over 100 fields", "fewer");
@@ -298,7 +284,7 @@ static int set_part(ConfigWindow *window, Part part, const Key *key, const Sourc
         bool good = false;
         if (node->type != YAML_TEXT) {
                 char what[64];
-                snprintf(what, sizeof(what), "%s %s", parts[part].name, describe(node));
+                snprintf(what, sizeof(what), "%s %s", parts[part].name, yaml_describe(node));
                 return refuse(key, source, node, what, parts[part].allowed);
         }
         switch (part) {
@@ -344,7 +330,7 @@ static int set_window(ConfigWindow *window, const Key *key, const Source *source
         bool given[PARTS] = {false};
         int result = 0;
         if (node->type != YAML_MAP) {
-                return refuse(key, source, node, describe(node), NULL);
+                return refuse(key, source, node, yaml_describe(node), NULL);
         }
         for (size_t i = 0; i < node->n; i++) {
                 const YamlPair *pair = &node->pairs[i];
@@ -381,7 +367,7 @@ static int set_window(ConfigWindow *window, const Key *key, const Source *source
 int guards_set_windows(ConfigWindows *windows, const Key *key, const Source *source,
                        const YamlNode *node) {
         if (node->type != YAML_LIST) {
-                return refuse(key, source, node, describe(node), NULL);
+                return refuse(key, source, node, yaml_describe(node), NULL);
         }
         if (node->n > WINDOWS_MAX) {
                 return refuse(key, source, node, "has over 100 windows", "fewer");

@@ -23,20 +23,6 @@ void value_free_list(char **list) {
         free(list);
 }
 
-static const char *describe(const YamlNode *node) {
-        switch (node->type) {
-        case YAML_NONE:
-                return "has no value";
-        case YAML_TEXT:
-                return "is text";
-        case YAML_LIST:
-                return "is a list";
-        case YAML_MAP:
-                return "is a section";
-        }
-        return "is unknown";
-}
-
 /* "PATH: WHAT; allowed: …". What already says how it should be has a semicolon. */
 static int refuse(const Key *key, const Source *source, const YamlNode *node, const char *what) {
         CLEANUP(buffer_deinit) Buffer expected = BUFFER_INIT;
@@ -58,7 +44,7 @@ static int refuse_type(const Key *key, const Source *source, const YamlNode *nod
                               "is a section where text is expected; text that holds \": \" or "
                               "begins with {{ needs quotes");
         }
-        return refuse(key, source, node, describe(node));
+        return refuse(key, source, node, yaml_describe(node));
 }
 
 /* The value, in quotes, before @why. */
@@ -316,7 +302,7 @@ static int check_header(const Key *key, const Source *source, const YamlPair *pa
         char shown[PROBLEM_VALUE];
         int r = buffer_printf(&why, "%s ", problem_value(pair->key->text, shown));
         if (r == 0 && pair->value->type != YAML_TEXT) {
-                r = buffer_append_string(&why, describe(pair->value));
+                r = buffer_append_string(&why, yaml_describe(pair->value));
                 r = r == 0 ? HTTP_TEMPLATE_E_INVALID : r;
         } else if (r == 0) {
                 r = http_header_check(pair->key->text, pair->value->text, &why);
@@ -331,7 +317,7 @@ static int check_header(const Key *key, const Source *source, const YamlPair *pa
 static int set_headers(Config *config, const Key *key, const Source *source, const YamlNode *node) {
         bool empty = node->type == YAML_NONE;
         if (node->type != YAML_MAP && !empty) {
-                return refuse(key, source, node, describe(node));
+                return refuse(key, source, node, yaml_describe(node));
         }
         size_t n = empty ? 0 : node->n;
         ConfigHeaders headers = {.items = calloc(n + 1, sizeof(*headers.items))};
@@ -479,7 +465,7 @@ int value_set_kafka(ConfigSettings *settings, const char *name, const Source *so
         }
         if (node->type != YAML_TEXT && !empty) {
                 source_error(source, node, "kafka: %s %s; allowed: text or a number%s",
-                             problem_value(name, shown), describe(node),
+                             problem_value(name, shown), yaml_describe(node),
                              node->type == YAML_MAP ? ", under the whole name with its dots, such "
                                                       "as bootstrap.servers"
                                                     : "");

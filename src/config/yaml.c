@@ -421,3 +421,17 @@ void yaml_document_deinit(YamlDocument *document) {
 const char *yaml_library_version(void) {
         return yaml_get_version_string();
 }
+
+const char *yaml_describe(const YamlNode *node) {
+        switch (node->type) {
+        case YAML_NONE:
+                return "has no value";
+        case YAML_TEXT:
+                return "is text";
+        case YAML_LIST:
+                return "is a list";
+        case YAML_MAP:
+                return "is a section";
+        }
+        return "is unknown";
+}

@@ -73,5 +73,8 @@ MUST_CHECK int yaml_read(YamlDocument *document, const char *data, size_t size, 
                          void *user);
 void yaml_document_deinit(YamlDocument *document);
 
+/* What the node is, as the end of a sentence: "is a list". Static. */
+const char *yaml_describe(const YamlNode *node);
+
 /* libyaml's, for people. Static. */
 const char *yaml_library_version(void);
