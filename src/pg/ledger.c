@@ -50,59 +50,7 @@ typedef struct Call {
         bool failed;               /* no memory for the answer */
 } Call;
 
-/* --- words -------------------------------------------------------------------------------- */
-
-static const char *const reason_names[LEDGER_REASON_COUNT] = {
-        [LEDGER_REASON_NONE] = "",
-        [LEDGER_REASON_DUPLICATE] = "duplicate",
-        [LEDGER_REASON_SUPERSEDED] = "superseded",
-        [LEDGER_REASON_STALE] = "stale",
-        [LEDGER_REASON_COOLDOWN] = "cooldown",
-        [LEDGER_REASON_NOT_SELECTED] = "not_selected",
-        [LEDGER_REASON_NOT_NEEDED] = "not_needed",
-        [LEDGER_REASON_OTHER] = "other",
-        [LEDGER_REASON_RUNNING] = "running",
-        [LEDGER_REASON_ATTEMPT] = "attempt",
-        [LEDGER_REASON_HOLD] = "hold",
-        [LEDGER_REASON_GROUP] = "group",
-        [LEDGER_REASON_QUIET_TIME] = "quiet_time",
-        [LEDGER_REASON_FLEET] = "fleet",
-        [LEDGER_REASON_FUSE] = "fuse",
-        [LEDGER_REASON_HOST_LIMIT] = "host_limit",
-        [LEDGER_REASON_WAITED_TOO_LONG] = "waited_too_long",
-};
-
-static const char *const state_names[LEDGER_STATE_COUNT] = {
-        [LEDGER_STATE_NONE] = "",           [LEDGER_STATE_INTENDED] = "intended",
-        [LEDGER_STATE_ACTED] = "acted",     [LEDGER_STATE_DONE] = "done",
-        [LEDGER_STATE_FAILED] = "failed",   [LEDGER_STATE_NOT_STARTED] = "not_started",
-        [LEDGER_STATE_UNKNOWN] = "unknown", [LEDGER_STATE_SUPPRESSED] = "suppressed",
-};
-
-static const char *const verdict_names[] = {
-        [LEDGER_VERDICT_START] = "start",   [LEDGER_VERDICT_DONE] = "done",
-        [LEDGER_VERDICT_VERIFY] = "verify", [LEDGER_VERDICT_UNKNOWN] = "unknown",
-        [LEDGER_VERDICT_WAIT] = "wait",     [LEDGER_VERDICT_REJECT] = "reject",
-};
-
-const char *ledger_reason_name(LedgerReason reason) {
-        return reason_names[reason];
-}
-
-const char *ledger_state_name(LedgerState state) {
-        return state_names[state];
-}
-
 /* The index of a word, or @none. */
-static size_t find_word(const char *word, const char *const *words, size_t n, size_t none) {
-        for (size_t i = 0; i < n; i++) {
-                if (strcmp(words[i], word) == 0) {
-                        return i;
-                }
-        }
-        return none;
-}
-
 /* --- what is sent ------------------------------------------------------------------------- */
 
 /* An array's elements: one function a column, one call an item. */
@@ -378,16 +326,13 @@ static void take_flag(LedgerDecision *decision, bool flag) {
 /* False: no memory, or a word that no version of claim() says. */
 static bool take_decision(const PGresult *result, int row, LedgerDecision *decision,
                           char **before) {
-        const char *why = PQgetvalue(result, row, DECISION_WHY);
-        size_t verdict = find_word(PQgetvalue(result, row, DECISION_VERDICT), verdict_names,
-                                   COUNT(verdict_names), COUNT(verdict_names));
-        if (verdict == COUNT(verdict_names)) {
+        LedgerVerdict verdict;
+        if (!ledger_verdict_parse(PQgetvalue(result, row, DECISION_VERDICT), &verdict)) {
                 return false;
         }
         *decision = (LedgerDecision){
-                .verdict = (LedgerVerdict)verdict,
-                .reason = (LedgerReason)find_word(why, reason_names, LEDGER_REASON_COUNT,
-                                                  LEDGER_REASON_OTHER),
+                .verdict = verdict,
+                .reason = ledger_reason_parse(PQgetvalue(result, row, DECISION_WHY)),
                 .attempt = (int32_t)get_int(result, row, DECISION_ATTEMPT, 0),
                 .again_us = get_int(result, row, DECISION_AGAIN, 0),
                 .received_us = get_int(result, row, DECISION_FIRST, 0),
@@ -413,8 +358,7 @@ static bool take_decision(const PGresult *result, int row, LedgerDecision *decis
 
 static void take_result(const PGresult *result, int row, LedgerResult *taken) {
         taken->did = PQgetvalue(result, row, 1)[0] == 't';
-        taken->state = (LedgerState)find_word(PQgetvalue(result, row, 2), state_names,
-                                              LEDGER_STATE_COUNT, LEDGER_STATE_NONE);
+        taken->state = ledger_state_parse(PQgetvalue(result, row, 2));
 }
 
 static void call_result(PgOperation *operation, const PGresult *result) {
