@@ -148,6 +148,7 @@ static int check_restart(const Checker *checker) {
         check_exec_statuses(checker);
         warn_restart(checker);
         warn_windows(checker);
+        check_ledger(checker);
         return check_http(checker);
 }
 

@@ -34,6 +34,9 @@ void checker_statuses(const Checker *checker, const CheckerStatuses *lists, size
 void checker_warn_access(const Config *config, ConfigErrors *errors, const char *key,
                          const char *path, int mode, const char *follows);
 
+/* The limits of restart-host that the ledger keeps: warnings only. */
+void check_ledger(const Checker *checker);
+
 /* handlers.restart-host.http. -ENOMEM. */
 MUST_CHECK int check_http(const Checker *checker);
 void check_http_machine(const Config *config, ConfigErrors *errors);

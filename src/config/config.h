@@ -126,6 +126,18 @@ typedef struct ConfigWindows {
         size_t n; /* 0: restarts may start at any time */
 } ConfigWindows;
 
+typedef struct ConfigGroup {
+        char *match;         /* a glob on canonical names, in lower case */
+        ConfigOrigin origin; /* of `match` */
+        size_t concurrency;  /* 0: no limit */
+        int64_t quiet_us;    /* 0: none */
+} ConfigGroup;
+
+typedef struct ConfigGroups {
+        ConfigGroup *items; /* the first that matches a host is its group */
+        size_t n;
+} ConfigGroups;
+
 typedef struct ConfigConsume {
         char **topics; /* lists of strings end with NULL */
         ConfigStart start;
@@ -177,10 +189,22 @@ typedef struct ConfigRestart {
         ConfigWhen when;
         ConfigWindows windows;
         int64_t max_wait_us; /* from the first receipt */
+        int64_t max_age_us;  /* from the request to the first receipt; 0: never too old */
+        int64_t cooldown_us; /* from a start of a host to its next one; 0: none */
         ConfigExec exec;     /* argv is NULL when the action is another and it was not given; */
         ConfigHttp http;     /* so is url */
         ConfigOnUnknown on_unknown;
-        size_t concurrency;
+        size_t concurrency;       /* of this instance */
+        size_t fleet_concurrency; /* of all instances; 0: no limit */
+        ConfigGroups groups;
+        struct {
+                size_t restarts; /* 0: no limit */
+                int64_t period_us;
+        } per_host;
+        struct {
+                size_t restarts; /* 0: there is no fuse */
+                int64_t period_us;
+        } fuse;
 } ConfigRestart;
 
 typedef struct ConfigHandlers {

@@ -24,7 +24,7 @@ static const char *const day_names[WEEK_DAYS] = {"mon", "tue", "wed", "thu", "fr
 /* --- errors ------------------------------------------------------------------------------- */
 
 /* "PATH: WHAT; allowed: …", @what with what it is about. */
-static int refuse(const Key *key, const Source *source, const YamlNode *node, const char *what,
+int guards_refuse(const Key *key, const Source *source, const YamlNode *node, const char *what,
                   const char *allowed) {
         CLEANUP(buffer_deinit) Buffer expected = BUFFER_INIT;
         int r = allowed != NULL ? buffer_append_string(&expected, allowed)
@@ -38,11 +38,36 @@ static int refuse(const Key *key, const Source *source, const YamlNode *node, co
 }
 
 /* The same of a value, in quotes. */
-static int refuse_value(const Key *key, const Source *source, const YamlNode *node, const char *why,
+int guards_refuse_value(const Key *key, const Source *source, const YamlNode *node, const char *why,
                         const char *allowed) {
         char what[PROBLEM_VALUE + 200], shown[PROBLEM_VALUE];
         snprintf(what, sizeof(what), "%s %s", problem_value(node->text, shown), why);
-        return refuse(key, source, node, what, allowed);
+        return guards_refuse(key, source, node, what, allowed);
+}
+
+int guards_refuse_name(const Key *key, const Source *source, const YamlNode *name,
+                       const char *entry, const char *const *names, size_t n) {
+        CLEANUP(buffer_deinit) Buffer known = BUFFER_INIT;
+        const char *near = NULL;
+        unsigned least = 3; /* a slip or two */
+        int r = 0;
+        for (size_t i = 0; i < n && r == 0; i++) {
+                unsigned distance = key_distance(names[i], name->text);
+                if (distance < least && distance < strlen(name->text)) {
+                        least = distance;
+                        near = names[i];
+                }
+                r = buffer_printf(&known, " %s", names[i]);
+        }
+        const char *list = r == 0 ? buffer_string(&known) : NULL;
+        if (list == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        char shown[PROBLEM_VALUE];
+        source_error(source, name, "%s: unknown key %s; %s%s%sknown in %s:%s", key->path,
+                     problem_value(name->text, shown), near != NULL ? "did you mean \"" : "",
+                     near != NULL ? near : "", near != NULL ? "\"? " : "", entry, list);
+        return GUARDS_E_UNFIT;
 }
 
 /* --- when --------------------------------------------------------------------------------- */
@@ -99,16 +124,17 @@ static int set_condition(ConfigCondition *item, const Key *key, const Source *so
         const char *path = pair->key->text;
         size_t size = strlen(path);
         if (size == 0 || path[0] == '.' || path[size - 1] == '.' || strstr(path, "..") != NULL) {
-                return refuse_value(key, source, pair->key, "is no dotted path into a message",
-                                    NULL);
+                return guards_refuse_value(key, source, pair->key,
+                                           "is no dotted path into a message", NULL);
         }
         if (pair->value->type == YAML_LIST || pair->value->type == YAML_MAP) {
                 char what[PROBLEM_VALUE + 60], shown[PROBLEM_VALUE];
                 snprintf(what, sizeof(what), "%s %s", problem_value(path, shown),
                          yaml_describe(pair->value));
-                return refuse(key, source, pair->value, what,
-                              "text, a number, true, false or null; a field below another is "
-                              "named by a dotted path, such as target.type");
+                return guards_refuse(
+                        key, source, pair->value, what,
+                        "text, a number, true, false or null; a field below another is "
+                        "named by a dotted path, such as target.type");
         }
         item->path = strdup(path);
         item->type = type_of(pair->value);
@@ -118,10 +144,10 @@ static int set_condition(ConfigCondition *item, const Key *key, const Source *so
 
 int guards_set_when(ConfigWhen *when, const Key *key, const Source *source, const YamlNode *node) {
         if (node->type != YAML_MAP) {
-                return refuse(key, source, node, yaml_describe(node), NULL);
+                return guards_refuse(key, source, node, yaml_describe(node), NULL);
         }
         if (node->n > WHEN_MAX) {
-                return refuse(key, source, node, "has over 100 fields", "fewer");
+                return guards_refuse(key, source, node, "has over 100 fields", "fewer");
         }
         CLEANUP(guards_free_when)
         ConfigWhen made = {.items = calloc(node->n + 1, sizeof(*made.items))};
@@ -255,13 +281,18 @@ typedef enum Part {
         PARTS,
 } Part;
 
-static const struct {
-        const char *name, *allowed;
-} parts[PARTS] = {
-        [PART_DAYS] = {"days", DAYS_ALLOWED},
-        [PART_FROM] = {"from", TIMES_ALLOWED},
-        [PART_TO] = {"to", TO_ALLOWED},
-        [PART_ZONE] = {"zone", ZONE_ALLOWED},
+static const char *const part_names[PARTS] = {
+        [PART_DAYS] = "days",
+        [PART_FROM] = "from",
+        [PART_TO] = "to",
+        [PART_ZONE] = "zone",
+};
+
+static const char *const part_allowed[PARTS] = {
+        [PART_DAYS] = DAYS_ALLOWED,
+        [PART_FROM] = TIMES_ALLOWED,
+        [PART_TO] = TO_ALLOWED,
+        [PART_ZONE] = ZONE_ALLOWED,
 };
 
 static int set_zone(ConfigWindow *window, const Key *key, const Source *source,
@@ -273,7 +304,7 @@ static int set_zone(ConfigWindow *window, const Key *key, const Source *source,
                 return error_origin(-ENOMEM);
         }
         if (r > 0) {
-                return refuse_value(key, source, node, text, ZONE_ALLOWED);
+                return guards_refuse_value(key, source, node, text, ZONE_ALLOWED);
         }
         window->zone = strdup(node->text);
         return window->zone == NULL ? error_origin(-ENOMEM) : 0;
@@ -284,8 +315,8 @@ static int set_part(ConfigWindow *window, Part part, const Key *key, const Sourc
         bool good = false;
         if (node->type != YAML_TEXT) {
                 char what[64];
-                snprintf(what, sizeof(what), "%s %s", parts[part].name, yaml_describe(node));
-                return refuse(key, source, node, what, parts[part].allowed);
+                snprintf(what, sizeof(what), "%s %s", part_names[part], yaml_describe(node));
+                return guards_refuse(key, source, node, what, part_allowed[part]);
         }
         switch (part) {
         case PART_DAYS:
@@ -303,26 +334,8 @@ static int set_part(ConfigWindow *window, Part part, const Key *key, const Sourc
                 break;
         }
         char why[64];
-        snprintf(why, sizeof(why), "is nothing for %s", parts[part].name);
-        return good ? 0 : refuse_value(key, source, node, why, parts[part].allowed);
-}
-
-static int refuse_part(const Key *key, const Source *source, const YamlNode *name) {
-        const char *near = NULL;
-        unsigned least = 3; /* a slip or two */
-        for (int i = 0; i < PARTS; i++) {
-                unsigned distance = key_distance(parts[i].name, name->text);
-                if (distance < least && distance < strlen(name->text)) {
-                        least = distance;
-                        near = parts[i].name;
-                }
-        }
-        char shown[PROBLEM_VALUE];
-        source_error(source, name, "%s: unknown key %s; %s%s%sknown in a window: days from to zone",
-                     key->path, problem_value(name->text, shown),
-                     near != NULL ? "did you mean \"" : "", near != NULL ? near : "",
-                     near != NULL ? "\"? " : "");
-        return GUARDS_E_UNFIT;
+        snprintf(why, sizeof(why), "is nothing for %s", part_names[part]);
+        return good ? 0 : guards_refuse_value(key, source, node, why, part_allowed[part]);
 }
 
 static int set_window(ConfigWindow *window, const Key *key, const Source *source,
@@ -330,15 +343,16 @@ static int set_window(ConfigWindow *window, const Key *key, const Source *source
         bool given[PARTS] = {false};
         int result = 0;
         if (node->type != YAML_MAP) {
-                return refuse(key, source, node, yaml_describe(node), NULL);
+                return guards_refuse(key, source, node, yaml_describe(node), NULL);
         }
         for (size_t i = 0; i < node->n; i++) {
                 const YamlPair *pair = &node->pairs[i];
                 int part = 0;
-                while (part < PARTS && strcmp(parts[part].name, pair->key->text) != 0) {
+                while (part < PARTS && strcmp(part_names[part], pair->key->text) != 0) {
                         part++;
                 }
-                int r = part == PARTS ? refuse_part(key, source, pair->key)
+                int r = part == PARTS ? guards_refuse_name(key, source, pair->key, "a window",
+                                                           part_names, PARTS)
                                       : set_part(window, (Part)part, key, source, pair->value);
                 if (r < 0) {
                         return r;
@@ -350,16 +364,17 @@ static int set_window(ConfigWindow *window, const Key *key, const Source *source
         }
         for (int part = 0; part < PARTS; part++) {
                 char what[64];
-                snprintf(what, sizeof(what), "a window without %s", parts[part].name);
-                int r = given[part] ? 0 : refuse(key, source, node, what, parts[part].allowed);
+                snprintf(what, sizeof(what), "a window without %s", part_names[part]);
+                int r = given[part] ? 0
+                                    : guards_refuse(key, source, node, what, part_allowed[part]);
                 if (r < 0) {
                         return r;
                 }
                 result = r != 0 ? r : result;
         }
         if (result == 0 && window->from_s == window->to_s) {
-                return refuse(key, source, node, "a window whose from and to are the same",
-                              "two times; a whole day is from: \"00:00\", to: \"24:00\"");
+                return guards_refuse(key, source, node, "a window whose from and to are the same",
+                                     "two times; a whole day is from: \"00:00\", to: \"24:00\"");
         }
         return result;
 }
@@ -367,10 +382,10 @@ static int set_window(ConfigWindow *window, const Key *key, const Source *source
 int guards_set_windows(ConfigWindows *windows, const Key *key, const Source *source,
                        const YamlNode *node) {
         if (node->type != YAML_LIST) {
-                return refuse(key, source, node, yaml_describe(node), NULL);
+                return guards_refuse(key, source, node, yaml_describe(node), NULL);
         }
         if (node->n > WINDOWS_MAX) {
-                return refuse(key, source, node, "has over 100 windows", "fewer");
+                return guards_refuse(key, source, node, "has over 100 windows", "fewer");
         }
         CLEANUP(guards_free_windows)
         ConfigWindows made = {.items = calloc(node->n + 1, sizeof(*made.items))};

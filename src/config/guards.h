@@ -1,8 +1,8 @@
 #pragma once
 
 /*
- * The two keys of restart-host that are tables of their own: `when` and `windows`. From YAML, back
- * to YAML, and away; value.h calls them for its keys.
+ * Two keys of restart-host that are tables of their own: `when` and `windows`. From YAML, back to
+ * YAML, and away; value.h calls them for its keys. The third is in groups.h.
  */
 
 #include "config/config.h"
@@ -13,6 +13,17 @@
 enum {
         GUARDS_E_UNFIT = 1, /* said, as errors of the source */
 };
+
+/* What tables refuse, as errors at @node: GUARDS_E_UNFIT, or -ENOMEM. */
+/* "PATH: WHAT; allowed: …", @what with what it is about; @allowed NULL: what the key allows. */
+MUST_CHECK int guards_refuse(const Key *key, const Source *source, const YamlNode *node,
+                             const char *what, const char *allowed);
+/* The same of a value, in quotes, before @why. */
+MUST_CHECK int guards_refuse_value(const Key *key, const Source *source, const YamlNode *node,
+                                   const char *why, const char *allowed);
+/* An unknown name in an entry, such as "a window", with the nearest of the @n known ones. */
+MUST_CHECK int guards_refuse_name(const Key *key, const Source *source, const YamlNode *name,
+                                  const char *entry, const char *const *names, size_t n);
 
 /* Each replaces what was there, or leaves it and says why: GUARDS_E_UNFIT, or -ENOMEM. */
 MUST_CHECK int guards_set_when(ConfigWhen *when, const Key *key, const Source *source,

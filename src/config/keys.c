@@ -19,6 +19,7 @@
 #define MIB        (1024 * KIB)
 #define GIB        (1024 * MIB)
 #define LIST_ITEMS 1000
+#define RESTARTS   INT64_C(1000000) /* a limit of the ledger: int32_t */
 
 static int unfit(Buffer *why, const char *text) {
         int r = buffer_append_string(why, text);
@@ -86,7 +87,7 @@ static int check_field(const char *text, size_t index, Buffer *why) {
 }
 
 /* What can never match a canonical name is a mistake, and in `deny` a dangerous one. */
-static int check_glob(const char *text, size_t index, Buffer *why) {
+int key_check_glob(const char *text, size_t index, Buffer *why) {
         (void)index;
         size_t size = strlen(text);
         if (size == 0) {
@@ -246,13 +247,16 @@ const Key keys[] = {
                 "Restarts the host that a message names."),
         CHOICE(RESTART ".action", handlers.restart.action, NULL, "exec http dry-run",
                "Required: how a host is restarted; dry-run only says what it would do."),
-        LIST(RESTART ".allow", handlers.restart.allow, NULL, 1, check_glob, GLOBS,
+        LIST(RESTART ".allow", handlers.restart.allow, NULL, 1, key_check_glob, GLOBS,
              "Required: globs on canonical host names; all others are rejected."),
         CHOICE(RESTART ".allow_self", handlers.restart.allow_self, "false", "false true",
                "Whether it may restart the machine that ackd runs on."),
         COUNT(RESTART ".concurrency", handlers.restart.concurrency, "16", 1, 10000,
               "Restarts at once, of this instance."),
-        LIST(RESTART ".deny", handlers.restart.deny, "[]", 0, check_glob, GLOBS,
+        DURATION(RESTART ".cooldown", handlers.restart.cooldown_us, "15m", 0, 366 * DAY,
+                 "Time between two starts of one host; 0: none. A request within it is suppressed "
+                 "after a restart that is done, and waits after any other."),
+        LIST(RESTART ".deny", handlers.restart.deny, "[]", 0, key_check_glob, GLOBS,
              "Globs on host names that are rejected although allowed."),
         LIST(RESTART ".exec.argv", handlers.restart.exec.argv, NULL, 1, check_argument,
              "a list that begins with the absolute path of a program, such as [/usr/bin/ssh, --, "
@@ -269,6 +273,17 @@ const Key keys[] = {
                  "down)."),
         DURATION(RESTART ".exec.timeout", handlers.restart.exec.timeout_us, "60s", 10 * MS, DAY,
                  "Time after which the command gets TERM and its outcome is unknown."),
+        COUNT(RESTART ".fleet_concurrency", handlers.restart.fleet_concurrency, "5", 0, RESTARTS,
+              "Restarts at once, of all instances; 0: no limit."),
+        DURATION(RESTART ".fuse.period", handlers.restart.fuse.period_us, "10m", SECOND, 366 * DAY,
+                 "The period in which the fuse counts."),
+        COUNT(RESTART ".fuse.restarts", handlers.restart.fuse.restarts, "30", 0, RESTARTS,
+              "Starts of all instances in the period; one more puts a hold on every host, until a "
+              "person lifts it. 0: no fuse."),
+        SPECIAL(KEY_GROUPS, RESTART ".groups", handlers.restart.groups, "[]", 0,
+                "Hosts that share a limit, over all instances; the first that matches a host is "
+                "its group. concurrency: restarts at once, 0: no limit; quiet_time: time from the "
+                "end of a restart to the next start, 0 without it."),
         TEXT(RESTART ".http.auth.bearer_file", handlers.restart.http.auth.bearer_file, "\"\"",
              check_file, FILE_, "File with a bearer token, read at each request; empty: none."),
         TEXT(RESTART ".http.auth.password_file", handlers.restart.http.auth.password_file, "\"\"",
@@ -309,10 +324,18 @@ const Key keys[] = {
              "an http or https URL, such as "
              "https://{{host.label}}-bmc.example.com/reset",
              "Where to send the request. Placeholders: " TEMPLATE_KNOWN "."),
+        DURATION(RESTART ".max_age", handlers.restart.max_age_us, "1h", 0, 366 * DAY,
+                 "A request that was older when it was received is suppressed; 0: none is too "
+                 "old."),
         DURATION(RESTART ".max_wait", handlers.restart.max_wait_us, "4h", SECOND, 366 * DAY,
                  "A request that waited this long since it was received is rejected."),
         CHOICE(RESTART ".on_unknown", handlers.restart.on_unknown, "reject", "reject retry done",
                "What becomes of a restart of which nobody knows whether it had an effect."),
+        DURATION(RESTART ".per_host.period", handlers.restart.per_host.period_us, "6h", SECOND,
+                 366 * DAY, "The period in which per_host counts."),
+        COUNT(RESTART ".per_host.restarts", handlers.restart.per_host.restarts, "3", 0, RESTARTS,
+              "Restarts of one host in the period that are done or unknown; a request beyond them "
+              "is rejected. 0: no limit."),
         SPECIAL(KEY_WHEN, RESTART ".when", handlers.restart.when, "{}", 0,
                 "Fields that a message must have for its host to be restarted; others are saved, "
                 "and that is all."),
@@ -560,6 +583,9 @@ int key_expected(const Key *key, Buffer *out) {
                 return buffer_append_string(out, "a list of windows, such as [{days: mon-fri, "
                                                  "from: \"22:00\", to: \"05:00\", zone: "
                                                  "Europe/Berlin}]");
+        case KEY_GROUPS:
+                return buffer_append_string(out, "a list of groups, such as [{match: \"etcd-*\", "
+                                                 "concurrency: 1, quiet_time: 5m}]");
         }
         return error_origin(-EINVAL);
 }

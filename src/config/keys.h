@@ -29,6 +29,7 @@ typedef enum KeyType {
         KEY_HEADERS,  /* ConfigHeaders */
         KEY_WHEN,     /* ConfigWhen */
         KEY_WINDOWS,  /* ConfigWindows */
+        KEY_GROUPS,   /* ConfigGroups */
 } KeyType;
 
 /* Whether a text, or the @index-th of a list, is fit: 0; positive, and @why got a sentence part
@@ -72,6 +73,9 @@ MUST_CHECK int key_nearest(const char *section, const char *name, Buffer *out);
 
 /* The path that is spelled most nearly like @path, for those given as a whole; or nothing. */
 MUST_CHECK int key_nearest_path(const char *path, Buffer *out);
+
+/* Of a host pattern, a KeyCheck. */
+MUST_CHECK int key_check_glob(const char *text, size_t index, Buffer *why);
 
 /* Adds what is allowed: "a duration, 10ms to 1h". */
 MUST_CHECK int key_expected(const Key *key, Buffer *out);

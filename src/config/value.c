@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/groups.h"
 #include "config/guards.h"
 #include "util/duration.h"
 #include "util/http_template.h"
@@ -148,10 +149,10 @@ static int parse_count(const YamlNode *node, int64_t *number, const char **why) 
         return 0;
 }
 
-static int parse_number(const Key *key, const YamlNode *node, int64_t *number, const char **why) {
+int value_parse_number(KeyType type, const YamlNode *node, int64_t *number, const char **why) {
         size_t size = 0;
         int r = 0;
-        switch (key->type) {
+        switch (type) {
         case KEY_COUNT:
         case KEY_STATUSES:
                 return parse_count(node, number, why);
@@ -170,6 +171,7 @@ static int parse_number(const Key *key, const YamlNode *node, int64_t *number, c
         case KEY_HEADERS:
         case KEY_WHEN:
         case KEY_WINDOWS:
+        case KEY_GROUPS:
                 break;
         }
         return error_origin(-EINVAL);
@@ -181,7 +183,7 @@ static int get_number(const Key *key, const Source *source, const YamlNode *node
         }
         const char *why = NULL;
         int64_t value = 0;
-        int r = parse_number(key, node, &value, &why);
+        int r = value_parse_number(key->type, node, &value, &why);
         if (r < 0) {
                 return r;
         }
@@ -376,6 +378,9 @@ int value_set(Config *config, const Key *key, const Source *source, const YamlNo
                 break;
         case KEY_WINDOWS:
                 r = guards_set_windows(field(config, key), key, source, node);
+                break;
+        case KEY_GROUPS:
+                r = groups_set(field(config, key), key, source, node);
                 break;
         case KEY_HANDLER:
         case KEY_KAFKA:
@@ -629,6 +634,8 @@ int value_print(const Config *config, const Key *key, Buffer *out) {
                 return guards_print_when(value, out);
         case KEY_WINDOWS:
                 return guards_print_windows(value, out);
+        case KEY_GROUPS:
+                return groups_print(value, out);
         case KEY_HANDLER:
         case KEY_KAFKA:
                 break;
@@ -656,6 +663,9 @@ void value_free(Config *config, const Key *key) {
                 break;
         case KEY_WINDOWS:
                 guards_free_windows(value);
+                break;
+        case KEY_GROUPS:
+                groups_free(value);
                 break;
         case KEY_KAFKA:
                 while (config->kafka.n > 0) {

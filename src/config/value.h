@@ -14,6 +14,11 @@
 MUST_CHECK int value_set(Config *config, const Key *key, const Source *source,
                          const YamlNode *node);
 
+/* The number that a node of text spells, in the unit of the type: KEY_COUNT, KEY_SIZE or
+ * KEY_DURATION; positive: none, and *@why is a static sentence part. Its range is the caller's. */
+MUST_CHECK int value_parse_number(KeyType type, const YamlNode *node, int64_t *number,
+                                  const char **why);
+
 /* Reads @node into a setting of librdkafka's; a setting that ackd owns is an error. @where: the
  * node of its name. Negative only. */
 MUST_CHECK int value_set_kafka(ConfigSettings *settings, const char *name, const Source *source,

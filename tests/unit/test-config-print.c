@@ -74,6 +74,7 @@ static void test_prints(void **state) {
                                   "    allow: [\"*.example.com\"]  # t.yaml:9\n"
                                   "    allow_self: false  # default\n"
                                   "    concurrency: 16  # default\n"
+                                  "    cooldown: 15m  # default\n"
                                   "    deny: []  # default\n"
                                   "    exec:\n"
                                   "      argv: [/bin/reboot-it, \"{{host}}\"]  # t.yaml:11\n"
@@ -83,6 +84,11 @@ static void test_prints(void **state) {
                                   "        not_started: []  # default\n"
                                   "        unknown: [255]  # default\n"
                                   "      timeout: 1m  # default\n"
+                                  "    fleet_concurrency: 5  # default\n"
+                                  "    fuse:\n"
+                                  "      period: 10m  # default\n"
+                                  "      restarts: 30  # default\n"
+                                  "    groups: []  # default\n"
                                   "    http:\n"
                                   "      auth:\n"
                                   "        bearer_file: \"\"  # default\n"
@@ -102,8 +108,12 @@ static void test_prints(void **state) {
                                   "        ca_file: \"\"  # default\n"
                                   "        cert_file: \"\"  # default\n"
                                   "        key_file: \"\"  # default\n"
+                                  "    max_age: 1h  # default\n"
                                   "    max_wait: 4h  # default\n"
                                   "    on_unknown: reject  # default\n"
+                                  "    per_host:\n"
+                                  "      period: 6h  # default\n"
+                                  "      restarts: 3  # default\n"
                                   "    when: {}  # default\n"
                                   "    windows: []  # default\n"
                                   "instance: i  # t.yaml:5\n"
@@ -167,7 +177,9 @@ static void test_print_can_be_fed_back(void **state) {
                 RESTART,
                 RESTART "    when: {a.b: 'x y', c: 'true', d: true, e: ~, f: '1', g: 1.0, h: ''}\n"
                         "    windows: [{days: sun-tue, from: 22:00, to: 05:00, zone: "
-                        "Asia/Kolkata}]\n",
+                        "Asia/Kolkata}]\n"
+                        "    groups: [{match: 'A*', concurrency: 1, quiet_time: 90s}, {match: no, "
+                        "concurrency: 2}, {match: '12', concurrency: 0, quiet_time: 1ms}]\n",
                 "handlers:\n  save:\n" /* everything that quoting could get wrong */
                 "  restart-host:\n    action: exec\n    allow: [a, '*.b']\n    deny: ['::1', no]\n"
                 "    exec:\n      argv: [/bin/x, '', ' ', 'a b', '{{host}}', 'it''s', '\"', "
