@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "app/action.h"
+#include "app/ledger_settings.h"
 #include "app/machine.h"
 #include "util/buffer.h"
 
@@ -32,6 +33,8 @@ static void configure(EngineConfig *engine, const Config *config) {
                 .deny = (const char *const *)restart->deny,
                 .max_wait_us = restart->max_wait_us,
                 .on_unknown = on_unknown(restart->on_unknown),
+                .ledger = ledger_settings_wanted(config),
+                .cooldown_us = restart->cooldown_us,
                 /* A dry run takes no time: a slot would only slow it down. */
                 .concurrency = restart->action == CONFIG_ACTION_DRY_RUN ? 0 : restart->concurrency,
                 .in_flight = config->limits.in_flight,

@@ -141,9 +141,9 @@ static void page_work(Report *report, MetricsPage *page) {
                                (double)report->restarts[o]);
         }
         metrics_sample_histogram(page, METRICS_RESTART_DURATION, NULL, &report->restart_duration);
-        for (int i = 0; restart->enabled && i < SUPPRESS_REASONS; i++) {
+        for (int i = LEDGER_REASON_DUPLICATE; restart->enabled && i <= LEDGER_REASON_OTHER; i++) {
                 metrics_sample(page, METRICS_RESTARTS_SUPPRESSED,
-                               LABELS(suppress_reason_name((SuppressReason)i)),
+                               LABELS(ledger_reason_name((LedgerReason)i)),
                                (double)totals->suppressed[i]);
         }
         for (int i = WAIT_NONE + 1; restart->enabled && i < WAIT_REASONS; i++) {

@@ -277,6 +277,29 @@ void pipeline_database_up(Pipeline *pipeline) {
                        "PostgreSQL is back");
 }
 
+static void on_claimed(void *user, Run *run, LedgerEnd end, const LedgerDecision *decision) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline,
+                       engine_claimed(pipeline->engine, run, end, decision,
+                                      loop_time(pipeline->loop)),
+                       "claim");
+}
+
+static void on_acted(void *user, Run *run, LedgerEnd end) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline,
+                       engine_acted(pipeline->engine, run, end, loop_time(pipeline->loop)),
+                       "end of an action");
+}
+
+static void on_concluded(void *user, Run *run, LedgerEnd end, const LedgerResult *result) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline,
+                       engine_concluded(pipeline->engine, run, end, result,
+                                        loop_time(pipeline->loop)),
+                       "end of a restart");
+}
+
 static int call_new(Pipeline *pipeline, Partition *partition, Call **callp) {
         Call *call = calloc(1, sizeof(*call));
         if (call == NULL) {
@@ -423,6 +446,9 @@ static int commit_send(Pipeline *pipeline, bool look) {
 /* What goes wrong with one restart is the matter of its messages, which are rejected as `internal`.
  * With no memory nobody's work goes on. */
 static int start_run(Pipeline *pipeline, Run *run) {
+        if (pipeline->claims != NULL && !claims_may_start(pipeline->claims, run)) {
+                return engine_too_late(pipeline->engine, run, loop_time(pipeline->loop));
+        }
         int r = restart_start(pipeline->restart, run);
         if (r == 0 || r == -ENOMEM) {
                 return r;
@@ -470,6 +496,15 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
                 return save_read_fences(pipeline->save, action->batch);
         case ENGINE_REJECT:
                 return save_reject(pipeline->save, action->batch);
+        case ENGINE_CHECK:
+        case ENGINE_VERIFY:
+                break;
+        case ENGINE_CLAIM:
+                return claims_claim(pipeline->claims, action->run);
+        case ENGINE_ACTED:
+                return claims_acted(pipeline->claims, action->run);
+        case ENGINE_CONCLUDE:
+                return claims_conclude(pipeline->claims, action->run);
         case ENGINE_RESTART:
                 return start_run(pipeline, action->run);
         case ENGINE_LOOK_COMMITTED:
@@ -515,6 +550,9 @@ static void on_soon(LoopSoon *soon) {
         }
         if (r >= 0) {
                 r = look_up_now(pipeline);
+        }
+        if (r >= 0 && pipeline->claims != NULL) {
+                r = claims_send(pipeline->claims);
         }
         if (r < 0) {
                 pipeline_fail(pipeline, r, "carrying out what the engine said");
@@ -566,6 +604,25 @@ static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }
 
+static const LedgerGroup *group_of(const void *data, const char *host) {
+        return ledger_settings_group(data, host);
+}
+
+static int pipeline_claims(Pipeline *pipeline) {
+        static const ClaimsEvents events = {.claimed = on_claimed,
+                                            .acted = on_acted,
+                                            .concluded = on_concluded};
+        int r = ledger_settings_init(&pipeline->ledger, pipeline->config);
+        const ClaimsOptions options = {.schema = pipeline->config->postgres.schema,
+                                       .instance = pipeline->config->instance,
+                                       .policy = &pipeline->ledger.policy,
+                                       .group = group_of,
+                                       .data = &pipeline->ledger};
+        return r != 0 ? r
+                      : claims_new(&pipeline->claims, pipeline->pool, pipeline->log, &options,
+                                   &events, pipeline);
+}
+
 static int pipeline_restart(Pipeline *pipeline, char **errorp) {
         Action *action = NULL;
         if (!pipeline->config->handlers.restart.enabled) {
@@ -576,7 +633,8 @@ static int pipeline_restart(Pipeline *pipeline, char **errorp) {
         if (r != 0) {
                 return r > 0 ? PIPELINE_E_CONFIG : r;
         }
-        return restart_new(&pipeline->restart, pipeline->log, action, on_restarted, pipeline);
+        r = restart_new(&pipeline->restart, pipeline->log, action, on_restarted, pipeline);
+        return r == 0 && ledger_settings_wanted(pipeline->config) ? pipeline_claims(pipeline) : r;
 }
 
 int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
@@ -633,6 +691,8 @@ void pipeline_deinit(Pipeline *pipeline) {
         loop_timer_stop(&pipeline->timer);
         consumer_free(pipeline->consumer);
         restart_free(pipeline->restart);
+        claims_free(pipeline->claims);
+        ledger_settings_deinit(&pipeline->ledger);
         save_free(pipeline->save);
         sources_free(pipeline->sources);
         engine_free(pipeline->engine);

@@ -14,10 +14,12 @@
 #include <stdbool.h>
 
 #include "app/engine_settings.h"
+#include "app/ledger_settings.h"
 #include "app/report.h"
 #include "app/tape.h"
 #include "config/config.h"
 #include "core/engine.h"
+#include "handlers/claims.h"
 #include "handlers/restart.h"
 #include "handlers/save.h"
 #include "kafka/consumer.h"
@@ -39,6 +41,7 @@ typedef struct Pipeline {
         Log *log;
         const Config *config;
         EngineSettings settings;
+        LedgerSettings ledger; /* when `claims` is there */
         Engine *engine;
         Tape *tape; /* NULL: ACKD_TAPE is not set */
         Report *report;
@@ -47,6 +50,7 @@ typedef struct Pipeline {
         Sources *sources;
         Save *save;
         Restart *restart;
+        Claims *claims; /* NULL: restarts are not asked for, as in a dry run */
         LoopSoon soon;
         LoopTimer timer;
         ConsumerPartition **look_ups; /* gathered during a turn, asked for together */

@@ -26,6 +26,8 @@ static const char *task_word(const HandlerTask *task) {
                 return "running";
         case HANDLER_WAITING:
                 return "waiting";
+        case HANDLER_ASKING:
+                return "asking";
         case HANDLER_ENDED:
                 return outcome_name(task->outcome);
         }
@@ -340,6 +342,41 @@ static void note_windows(const Report *report, const EngineAction *action) {
                  (long long)action->offset);
 }
 
+/* What the ledger said of a host. */
+static void note_ledger(Report *report, const EngineAction *action) {
+        const LogFields *fields = FIELDS(.host = action->host, .handler = "restart-host");
+        const char *text = action->text != NULL ? action->text : "";
+        const char *colon = action->text != NULL ? ": " : "";
+        if (action->note == NOTE_RESTART_WAITS) {
+                log_info(report->log, "restart.waits", fields,
+                         "restart of %s waits (%s)%s%s; asked again in %.1f s, or later when many "
+                         "wait; no attempt is charged",
+                         action->host, action->reason, colon, text, (double)action->delay_us / 1e6);
+        } else if (action->note == NOTE_FUSE_BLEW) {
+                log_error(report->log, "restart.fuse", fields,
+                          "the fuse blew at the restart of %s%s%s: too many restarts in its "
+                          "period, no host is restarted until a person lifts the hold; saving "
+                          "goes on",
+                          action->host, colon, text);
+        } else if (action->note == NOTE_SUPPRESSED) {
+                log_write(report->log,
+                          strcmp(action->reason, "not_selected") == 0 ? LOG_DEBUG : LOG_INFO,
+                          "restart.suppressed", fields,
+                          "restart of %s suppressed (%s)%s%s; it counts as done", action->host,
+                          action->reason, colon, text);
+        } else if (action->note == NOTE_NOT_STARTED) {
+                log_info(report->log, "restart.given_back", fields,
+                         "restart of %s was granted and not started (%s); its cool-down is given "
+                         "back",
+                         action->host, action->reason);
+        } else {
+                log_warning(report->log, "restart.ended_otherwise", fields,
+                            "the ledger already has another end of the restart of %s: %s, not %s; "
+                            "what the ledger has counts",
+                            action->host, action->reason, text);
+        }
+}
+
 void report_note(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const Message *message = action->message;
@@ -408,6 +445,22 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_WINDOWS_SHUT:
         case NOTE_WINDOWS_OPEN:
                 note_windows(report, action);
+                return;
+        case NOTE_RESTART_WAITS:
+        case NOTE_FUSE_BLEW:
+        case NOTE_SUPPRESSED:
+        case NOTE_NOT_STARTED:
+        case NOTE_ENDED_OTHERWISE:
+                note_ledger(report, action);
+                return;
+        case NOTE_LEDGER_AWAY:
+                log_debug(report->log, "ledger.away", FIELDS(.handler = "restart-host"),
+                          "the ledger does not answer: no restart starts; asked again in %.1f s",
+                          delay);
+                return;
+        case NOTE_LEDGER_BACK:
+                log_info(report->log, "ledger.works", FIELDS(.handler = "restart-host"),
+                         "the ledger of restarts answers again");
                 return;
         case NOTE_DRAIN_TIMEOUT:
                 log_warning(report->log, "partition.drain_timeout",

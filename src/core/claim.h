@@ -10,6 +10,7 @@
 
 enum {
         LEDGER_DETAIL_MAX = 256, /* bytes of LedgerDecision.detail with its NUL */
+        LEDGER_NO_STATUS = -1,   /* there is no exit status */
 };
 
 typedef enum LedgerState {

@@ -67,6 +67,7 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->fresh);
         list_init(&engine->again);
         list_init(&engine->runs);
+        list_init(&engine->aside);
         int r = hosts_init(engine);
         if (r != 0) {
                 free(engine);
@@ -96,8 +97,10 @@ void engine_free(Engine *engine) {
                         message_free(action.message);
                 }
                 partition_unref(action.partition);
+                free(action.owned);
         }
         partition_unref(engine->held);
+        free(engine->held_text);
         for (size_t i = 0; i < engine->commit.n; i++) {
                 partition_unref(engine->commit.entries[i].partition);
         }
@@ -231,19 +234,13 @@ static int action_take(Engine *engine, EngineAction *action, bool *taken) {
                 engine->actions_head = (engine->actions_head + 1) & (engine->actions_capacity - 1);
                 engine->actions_count--;
                 engine->held = action->partition;
+                engine->held_text = action->owned;
                 engine->unassigned = action->type == ENGINE_UNASSIGN;
-                if (action->type == ENGINE_RESTART &&
-                    (engine->stopping || !run_is_wanted(action->run))) {
-                        /* What has not started never starts. */
-                        int r = engine_restarted(engine, action->run, OUTCOME_CANCELLED, false,
-                                                 NULL, engine->now);
-                        if (r != 0) {
-                                return r;
-                        }
-                        continue;
+                int r = action->run != NULL ? run_may_go(engine, action, taken) : 0;
+                if (r != 0 || *taken) {
+                        return r;
                 }
-                if (action->type == ENGINE_RESTART && !windows_are_open(engine)) {
-                        run_put_back(engine, action->run); /* the window has shut meanwhile */
+                if (action->run != NULL) {
                         continue;
                 }
                 *taken = true;
@@ -258,7 +255,9 @@ int engine_next_action(Engine *engine, EngineAction *action, bool *takenp) {
                 partitions_free(&engine->gone);
         }
         partition_unref(engine->held);
+        free(engine->held_text);
         engine->held = NULL;
+        engine->held_text = NULL;
         int r = action_take(engine, action, takenp);
         for (bool again = true; r == 0 && !*takenp && again;) {
                 r = engine_dispatch(engine);
@@ -288,6 +287,9 @@ int64_t engine_deadline(const Engine *engine) {
                 due = first->key;
         }
         due = engine->stopping ? due : sooner(due, waits_deadline(engine));
+        due = engine->stopping ? due : sooner(due, hosts_deadline(engine));
+        first = heap_first(&engine->run_retries);
+        due = first != NULL ? sooner(due, first->key) : due;
         list_for_each(link, &engine->batches) {
                 int64_t retry = container_of(link, Batch, link)->retry_us;
                 due = retry > engine->now ? sooner(due, retry) : due; /* or it waits for its turn */
@@ -384,7 +386,7 @@ int engine_stop(Engine *engine, int64_t now) {
 }
 
 bool engine_is_quiet(const Engine *engine) {
-        return engine->n_runs == 0 && engine->n_batches == 0 && !engine->cancelling;
+        return list_is_empty(&engine->runs) && engine->n_batches == 0 && !engine->cancelling;
 }
 
 int engine_release(Engine *engine, int64_t now) {

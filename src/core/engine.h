@@ -16,8 +16,8 @@
  *   Message     a task: one record on its way through its handlers. It belongs to its partition, is
  *               linked where it waits, and leaves the engine with ENGINE_FINISHED.
  *   Batch       rows and fences that go to PostgreSQL in one transaction.
- *   Run         one restart of one host, shared by the messages that asked for it before it
- *               started.
+ *   Run         one restart of one host, from the question whether it may start until its end is
+ *               written down; shared by the messages that asked for it before it started.
  *
  * Whoever carries out actions holds Batch, Run and (counted) Partition pointers across events,
  * never a Message: a message can be released while its batch or its run is still under way.
@@ -31,6 +31,7 @@
 #include <stdint.h>
 
 #include "core/assignment.h"
+#include "core/claim.h"
 #include "core/message.h"
 #include "core/observation.h"
 #include "core/offsets.h"
@@ -73,8 +74,13 @@ typedef struct EngineConfig {
         size_t n_windows;
         int64_t max_wait_us; /* from the receipt; what waits then is rejected; 0: never */
         OnUnknown on_unknown;
-        size_t concurrency; /* restarts at once; 0: no limit */
-        size_t in_flight;   /* messages worked on */
+        bool ledger; /* it is asked before each restart; false: a dry run */
+        bool check;  /* precheck, or verify's look before the action: ENGINE_CHECK */
+        bool verify;
+        int64_t verify_deadline_us; /* from the end of the action */
+        int64_t cooldown_us;        /* a retry comes no earlier after the start before it */
+        size_t concurrency;         /* restarts at once, verification included; 0: no limit */
+        size_t in_flight;           /* messages worked on */
         size_t in_flight_bytes;
         size_t waiting;       /* messages that are saved and wait: for a window, a slot, a retry */
         size_t ack_gap;       /* messages of a partition beyond its watermark */
@@ -108,9 +114,10 @@ struct MessageBody {
 typedef enum HandlerState {
         HANDLER_OFF,     /* not configured, or its work is known to be done: counts as done */
         HANDLER_QUEUED,  /* waits for a batch; a restart: see message_waits_for() */
-        HANDLER_RUNNING, /* in a batch at the database, or in a run */
+        HANDLER_RUNNING, /* in a batch at the database, or its host is being restarted */
         HANDLER_WAITING, /* for its next attempt */
         HANDLER_ENDED,   /* has an outcome */
+        HANDLER_ASKING,  /* a restart: in a run that may not start yet */
 } HandlerState;
 
 typedef struct HandlerTask {
@@ -126,23 +133,24 @@ typedef struct HandlerTask {
 
 /* What a restart that has not started waits for. */
 typedef enum RestartWait {
-        WAIT_NONE,   /* it does not: it runs, has ended, or is none */
-        WAIT_WINDOW, /* restarts may not start now */
-        WAIT_SLOT,   /* `concurrency` */
-        WAIT_HOST,   /* another restart of its host is under way */
-        WAIT_RETRY,  /* it failed: its next attempt */
+        WAIT_NONE,       /* it does not: it runs, has ended, or is none */
+        WAIT_WINDOW,     /* restarts may not start now */
+        WAIT_SLOT,       /* `concurrency` */
+        WAIT_HOST,       /* another restart of its host is under way here */
+        WAIT_RETRY,      /* it failed: its next attempt */
+        WAIT_POSTGRES,   /* the ledger cannot be asked */
+        WAIT_PRECHECK,   /* precheck says so */
+        WAIT_RUNNING,    /* the ledger says so, here and below: another instance restarts it */
+        WAIT_COOLDOWN,   /* of a restart of its host that is not done */
+        WAIT_HOLD,       /* a person's */
+        WAIT_GROUP,      /* `groups` */
+        WAIT_QUIET_TIME, /* of its group */
+        WAIT_FLEET,      /* `fleet_concurrency` */
+        WAIT_FUSE,       /* it blew */
         WAIT_REASONS,
 } RestartWait;
 
 const char *restart_wait_name(RestartWait wait); /* "window", … as in the metrics */
-
-/* Why a restart was suppressed, by a guard that finds that there is nothing to do. */
-typedef enum SuppressReason {
-        SUPPRESS_NOT_SELECTED, /* `when` does not hold */
-        SUPPRESS_REASONS,
-} SuppressReason;
-
-const char *suppress_reason_name(SuppressReason reason); /* "not_selected", … */
 
 /* What of a message goes into the database when the fence moves over it. */
 typedef enum MessageRecord {
@@ -156,7 +164,7 @@ struct Message {
         int64_t offset;
         uint64_t sequence;        /* its place in Partition.offsets */
         int64_t received_us;      /* @now of its first receipt by this process */
-        int64_t received_wall_us; /* since 1970 */
+        int64_t received_wall_us; /* since 1970; the ledger may know of an earlier receipt */
         int64_t produced_us;      /* Kafka's timestamp since 1970; -1: none */
         int64_t requested_us; /* since 1970: the smaller of the request's and Kafka's; -1: none */
         HeapNode retry;       /* in Engine.retries: when its next attempt is due */
@@ -174,15 +182,19 @@ struct Message {
         bool waits;       /* counts in `waiting`, not in `in_flight` */
         bool shares;      /* its run counts by another message */
         bool retries;     /* it failed before: counts in Engine.retrying */
-        Host *target;     /* in the engine, while its restart waits or runs */
-        size_t bytes;     /* what it counts against in_flight_bytes */
-        List link;        /* Partition.messages, in offset order */
-        List lane_link;   /* Partition.lane, Batch.messages or Engine.rejects */
-        List host_link;   /* Host.waiting or Run.messages */
-        List wait_link;   /* Engine.received, while `max_wait` may end its wait */
-        const char *id;   /* as written; NULL: none */
-        const char *host; /* canonical; NULL: it could not be read */
-        char text[];      /* both */
+        bool redelivered; /* received first by somebody else, or before; see LedgerRequest */
+        int32_t claim;    /* LedgerRequest.attempt of its next claim */
+        LedgerReason suppress; /* a guard without database found that there is nothing to do */
+        Host *target;          /* in the engine, while its restart waits or runs */
+        Run *run;              /* the one that it is in; NULL: in none */
+        size_t bytes;          /* what it counts against in_flight_bytes */
+        List link;             /* Partition.messages, in offset order */
+        List lane_link;        /* Partition.lane, Batch.messages or Engine.rejects */
+        List host_link;        /* Host.waiting or Run.messages */
+        List wait_link;        /* Engine.received, while `max_wait` may end its wait */
+        const char *id;        /* as written; NULL: none */
+        const char *host;      /* canonical; NULL: it could not be read */
+        char text[];           /* both */
 };
 
 typedef enum PartitionState {
@@ -273,18 +285,71 @@ struct Batch {
         List link;        /* Engine.batches */
 };
 
+/* How far a run is. Each phase but the last has one question under way (or about to be), and its
+ * answer decides on the next. */
+typedef enum RunPhase {
+        RUN_CHECKING,  /* ENGINE_CHECK */
+        RUN_CLAIMING,  /* ENGINE_CLAIM */
+        RUN_ACTING,    /* ENGINE_RESTART */
+        RUN_VERIFYING, /* ENGINE_VERIFY, and ENGINE_ACTED beside it when the action ended well */
+        RUN_ENDING,    /* ENGINE_CONCLUDE */
+} RunPhase;
+
+/* What the ledger is asked, of the message that leads the run. A copy: a question whose answer was
+ * lost is asked again also when the message is gone. */
+typedef struct RunClaim {
+        int32_t source;
+        int64_t offset;
+        int32_t attempt;
+        char *request_id; /* NULL: none */
+        int64_t requested_us;
+        int64_t received_us;
+        bool redelivered;
+        char *before;          /* what verify's check said before the action; NULL: nothing */
+        LedgerReason suppress; /* LEDGER_REASON_NONE: it is to be restarted */
+} RunClaim;
+
 struct Run {
-        Host *host;
-        uint64_t id; /* unique in this process */
-        int attempt; /* 1 for the first of this group of messages */
-        bool again;  /* one of its messages has failed before */
-        int64_t started_us;
+        Host *host;         /* NULL: it only asks for a row that says it was suppressed */
+        char *aside;        /* then its canonical host; otherwise see run_host() */
+        uint64_t id;        /* unique in this process */
+        int attempt;        /* 1 for the first of this group of messages */
+        bool again;         /* one of its messages has failed before */
+        int64_t started_us; /* the run; its action: */
+        int64_t acting_us;  /* 0: not yet */
         List messages; /* Message.host_link; the first lends its id and payload to the templates */
-        void *handle;  /* the driver's */
+        List link;     /* Engine.runs */
+        RunPhase phase;
+        Message *leader; /* the claim is its; NULL: it has left the engine, or the run */
+        RunClaim claim;
+        bool sent;         /* the claim is on its way, or was */
+        bool doubt;        /* a reply to it was lost: it may have been granted */
+        bool alone;        /* asked by itself, since a batch with it was refused */
+        bool acted;        /* the action ended well; verify decides */
+        bool acted_open;   /* ... and the ledger has not said yet that it knows */
+        bool verify_open;  /* ENGINE_VERIFY is under way */
+        bool was_unknown;  /* an earlier process' restart, the ledger's row says unknown */
+        int64_t ledger_id; /* of the row; 0: none */
+        int64_t verify_us; /* how long verify may take from now on; for ENGINE_VERIFY */
+        HeapNode retry;    /* in Engine.run_retries: when its question is asked again */
+        unsigned failures; /* of that question in a row */
+        /* How it ended, for ENGINE_CONCLUDE: */
+        LedgerState state;
+        bool verified;
+        const char *reason; /* static; NULL: none */
+        bool put_back;      /* it did not start: its messages wait again */
+        Outcome outcome;    /* otherwise: theirs */
+        bool charged;
+        char *detail; /* for people; NULL: nothing */
         /* The driver's, for engine_restarted(): what the endpoint asked for (Retry-After). The next
          * attempt of its messages begins no earlier; 0: nothing was said. */
         int64_t retry_after_us;
-        List link; /* Engine.runs */
+        /* The driver's, for the ledger: times of CLOCK_BOOTTIME in µs, 0: not known. */
+        int64_t sent_us; /* the claim that was granted */
+        int64_t action_started_us, action_ended_us;
+        int exit_status; /* LEDGER_NO_STATUS: none */
+        char *output;    /* freed with the run; NULL: none */
+        void *driver;
 };
 
 const char *run_host(const Run *run);
@@ -292,21 +357,26 @@ const char *run_host(const Run *run);
 /* --- actions ------------------------------------------------------------------------------ */
 
 typedef enum EngineActionType {
-        ENGINE_LOOK_UP,        /* partition: ask Kafka -> engine_looked_up */
-        ENGINE_READ_SOURCE,    /* partition: ask PostgreSQL -> engine_source_read */
-        ENGINE_ADOPT,          /* partition: make the row of its source with next_offset = offset
-                                  -> engine_adopted */
-        ENGINE_MOVE_FENCE,     /* partition: from `fence` to offset, a decision is done with
-     -> engine_adopted */
-        ENGINE_SEEK,           /* partition: to offset, then resume -> engine_sought */
-        ENGINE_PAUSE,          /* partition: read no more of it */
-        ENGINE_RESUME,         /* partition: seek to offset and read again -> engine_resumed */
-        ENGINE_READ,           /* on: whether the queue of messages is read */
-        ENGINE_SAVE,           /* batch -> engine_saved */
-        ENGINE_SAVE_EACH,      /* batch: row by row -> engine_saved_each */
-        ENGINE_READ_FENCES,    /* batch -> engine_fences_read */
-        ENGINE_REJECT,         /* batch -> engine_saved */
-        ENGINE_RESTART,        /* run -> engine_restarted */
+        ENGINE_LOOK_UP,     /* partition: ask Kafka -> engine_looked_up */
+        ENGINE_READ_SOURCE, /* partition: ask PostgreSQL -> engine_source_read */
+        ENGINE_ADOPT,       /* partition: make the row of its source with next_offset = offset
+                               -> engine_adopted */
+        ENGINE_MOVE_FENCE,  /* partition: from `fence` to offset, a decision is done with
+  -> engine_adopted */
+        ENGINE_SEEK,        /* partition: to offset, then resume -> engine_sought */
+        ENGINE_PAUSE,       /* partition: read no more of it */
+        ENGINE_RESUME,      /* partition: seek to offset and read again -> engine_resumed */
+        ENGINE_READ,        /* on: whether the queue of messages is read */
+        ENGINE_SAVE,        /* batch -> engine_saved */
+        ENGINE_SAVE_EACH,   /* batch: row by row -> engine_saved_each */
+        ENGINE_READ_FENCES, /* batch -> engine_fences_read */
+        ENGINE_REJECT,      /* batch -> engine_saved */
+        ENGINE_CHECK,       /* run: precheck, then verify's look before -> engine_checked */
+        ENGINE_CLAIM,       /* run: may it start? -> engine_claimed */
+        ENGINE_RESTART,     /* run -> engine_restarted, or engine_too_late */
+        ENGINE_ACTED,       /* run: the ledger is told that the action ended well -> engine_acted */
+        ENGINE_VERIFY,      /* run: for Run.verify_us -> engine_verified */
+        ENGINE_CONCLUDE,    /* run: the ledger is told the end -> engine_concluded */
         ENGINE_LOOK_COMMITTED, /* engine->commit: what Kafka has now -> engine_committed_seen */
         ENGINE_COMMIT,         /* engine->commit -> engine_committed */
         ENGINE_UNASSIGN,       /* what was revoked is drained and committed: let it go */
@@ -336,6 +406,14 @@ typedef enum EngineNote {
         NOTE_DRAIN_TIMEOUT,     /* partition: revoked with a batch still at the database */
         NOTE_WINDOWS_SHUT,      /* offset: requests that wait; until when: engine_windows() */
         NOTE_WINDOWS_OPEN,      /* offset: requests that have waited */
+        NOTE_RESTART_WAITS, /* host, reason: a RestartWait's name, text; delay_us: when it is asked
+                               again. When the reason is another one than before */
+        NOTE_FUSE_BLEW,     /* host: whose claim blew it; text */
+        NOTE_SUPPRESSED,    /* message, host, reason, text: counts as done */
+        NOTE_LEDGER_AWAY,   /* delay_us: it is asked again after it */
+        NOTE_LEDGER_BACK,
+        NOTE_NOT_STARTED,     /* host, reason: granted, and given back */
+        NOTE_ENDED_OTHERWISE, /* host, reason: the state that the ledger has, text: ours */
 } EngineNote;
 
 typedef enum Finish {
@@ -363,6 +441,9 @@ typedef struct EngineAction {
         int64_t offset;
         int64_t delay_us;
         const char *reason; /* static */
+        const char *host;   /* of a note about a host, canonical; NULL: of none. It and text are */
+        const char *text;   /* for people, NULL: nothing; valid until the next action is taken */
+        void *owned;        /* the engine's: what both point to */
 } EngineAction;
 
 typedef struct CommitEntry {
@@ -390,7 +471,8 @@ typedef struct EngineTotals {
         uint64_t outcomes[HANDLER_COUNT][OUTCOME_COUNT];
         uint64_t saved_rows;
         uint64_t commits, commits_failed;
-        uint64_t suppressed[SUPPRESS_REASONS];
+        uint64_t suppressed[LEDGER_REASON_COUNT];
+        uint64_t claims;
         uint64_t runs;
         uint64_t rebalances;
 } EngineTotals;
@@ -488,9 +570,46 @@ MUST_CHECK int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end,
                                  const RefusedRow *refused, size_t n_refused, int64_t now);
 
 /* @detail: for people, NULL or a line; copied. @charged: false when the failure was ours, such as
- * a process that could not be spawned for want of descriptors. Frees the run. */
+ * a process that could not be spawned for want of descriptors. Without a ledger this frees the run.
+ */
 MUST_CHECK int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged,
                                 const char *detail, int64_t now);
+
+/* Precheck, and verify's check for `before`. */
+typedef enum CheckResult {
+        CHECK_GO,
+        CHECK_WAIT,
+        CHECK_NOT_NEEDED,
+        CHECK_POISON,    /* it can never be asked for the leader */
+        CHECK_CANCELLED, /* the shutdown ended it */
+} CheckResult;
+/* @before: what verify's check said, NULL: nothing; @detail: a line for people; both copied. */
+MUST_CHECK int engine_checked(Engine *engine, Run *run, CheckResult result, const char *before,
+                              const char *detail, int64_t now);
+
+/* What the ledger says to the claim. @decision: of LEDGER_END_DONE, otherwise NULL. */
+MUST_CHECK int engine_claimed(Engine *engine, Run *run, LedgerEnd end,
+                              const LedgerDecision *decision, int64_t now);
+
+/* The action was not started: too much time has passed since the claim was sent. */
+MUST_CHECK int engine_too_late(Engine *engine, Run *run, int64_t now);
+
+MUST_CHECK int engine_acted(Engine *engine, Run *run, LedgerEnd end, int64_t now);
+
+typedef enum VerifyResult {
+        VERIFY_PASSED,
+        VERIFY_UNCOMPARED, /* the check passed, and there was no `before` */
+        VERIFY_SAME,       /* until the deadline it passed with the same output: not restarted */
+        VERIFY_FAILED,     /* at the deadline it did not pass */
+        VERIFY_CANCELLED,  /* the shutdown ended it: whoever owns the message next verifies */
+} VerifyResult;
+/* @detail: a line for people, copied. */
+MUST_CHECK int engine_verified(Engine *engine, Run *run, VerifyResult result, const char *detail,
+                               int64_t now);
+
+/* The end is written down. @result: of LEDGER_END_DONE, otherwise NULL: it is told again. */
+MUST_CHECK int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult *result,
+                                int64_t now);
 
 typedef struct CommitResult {
         int64_t offset; /* committed_seen: what Kafka has, -1: none */
@@ -527,6 +646,8 @@ size_t engine_in_flight(const Engine *engine);
 size_t engine_waiting(const Engine *engine);
 size_t engine_in_flight_bytes(const Engine *engine);
 size_t engine_running(const Engine *engine); /* runs under way */
+/* Of them, those whose ledger entry would stay without its end if the process ended now. */
+size_t engine_open_entries(const Engine *engine);
 /* Requests for a restart that wait for this. */
 size_t engine_waits(const Engine *engine, RestartWait wait);
 RestartWait message_waits_for(const Message *message);

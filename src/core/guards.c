@@ -24,31 +24,16 @@ enum {
         EXPIRE_PIECE = 1000,
 };
 
-const char *restart_wait_name(RestartWait wait) {
-        switch (wait) {
-        case WAIT_WINDOW:
-                return "window";
-        case WAIT_SLOT:
-                return "slot";
-        case WAIT_HOST:
-                return "host";
-        case WAIT_RETRY:
-                return "retry";
-        case WAIT_NONE:
-        case WAIT_REASONS:
-                break;
-        }
-        return "none";
-}
+static const char *const wait_names[WAIT_REASONS] = {
+        [WAIT_NONE] = "none",         [WAIT_WINDOW] = "window",   [WAIT_SLOT] = "slot",
+        [WAIT_HOST] = "host",         [WAIT_RETRY] = "retry",     [WAIT_POSTGRES] = "postgres",
+        [WAIT_PRECHECK] = "precheck", [WAIT_RUNNING] = "running", [WAIT_COOLDOWN] = "cooldown",
+        [WAIT_HOLD] = "hold",         [WAIT_GROUP] = "group",     [WAIT_QUIET_TIME] = "quiet_time",
+        [WAIT_FLEET] = "fleet",       [WAIT_FUSE] = "fuse",
+};
 
-const char *suppress_reason_name(SuppressReason reason) {
-        switch (reason) {
-        case SUPPRESS_NOT_SELECTED:
-                return "not_selected";
-        case SUPPRESS_REASONS:
-                break;
-        }
-        return "?";
+const char *restart_wait_name(RestartWait wait) {
+        return wait_names[wait];
 }
 
 static bool matches_any(const char *const *patterns, const char *host) {
@@ -124,8 +109,7 @@ int windows_dispatch(Engine *engine, bool *openp) {
         return engine_act(engine,
                           &(EngineAction){.type = ENGINE_NOTE,
                                           .note = *openp ? NOTE_WINDOWS_OPEN : NOTE_WINDOWS_SHUT,
-                                          .offset =
-                                                  (int64_t)(engine->n_hosted - engine->n_behind)});
+                                          .offset = (int64_t)engine->n_waits[WAIT_SLOT]});
 }
 
 WindowsState engine_windows(const Engine *engine) {
@@ -134,34 +118,55 @@ WindowsState engine_windows(const Engine *engine) {
 
 /* --- waiting ------------------------------------------------------------------------------ */
 
+/* Of a host that has neither a run nor a reason of its own to wait. */
+static RestartWait ready_waits_for(const Engine *engine) {
+        return engine->shut                      ? WAIT_WINDOW
+               : engine->ledger_us > engine->now ? WAIT_POSTGRES
+                                                 : WAIT_SLOT;
+}
+
 RestartWait message_waits_for(const Message *message) {
         const Engine *engine = message->partition->engine;
+        const Host *host = message->target;
         HandlerState state = message->handlers[HANDLER_RESTART].state;
         if (state == HANDLER_WAITING) {
                 return WAIT_RETRY;
         }
-        if (state != HANDLER_QUEUED || message->target == NULL) {
+        if (state != HANDLER_QUEUED) {
                 return WAIT_NONE;
         }
-        return message->target->run != NULL ? WAIT_HOST : engine->shut ? WAIT_WINDOW : WAIT_SLOT;
+        if (host == NULL) {
+                return message->suppress != LEDGER_REASON_NONE ? WAIT_POSTGRES : WAIT_NONE;
+        }
+        return host->run != NULL         ? WAIT_HOST
+               : host->wait != WAIT_NONE ? host->wait
+                                         : ready_waits_for(engine);
 }
 
 size_t engine_waits(const Engine *engine, RestartWait wait) {
-        size_t ready = engine->n_hosted - engine->n_behind;
+        size_t ready = ready_waits_for(engine) == wait ? engine->n_waits[WAIT_SLOT] : 0;
         switch (wait) {
         case WAIT_WINDOW:
-                return engine->shut ? ready : 0;
         case WAIT_SLOT:
-                return engine->shut ? 0 : ready;
-        case WAIT_HOST:
-                return engine->n_behind;
+                return ready;
         case WAIT_RETRY:
                 return engine->retries.size;
         case WAIT_NONE:
         case WAIT_REASONS:
+                return 0;
+        case WAIT_POSTGRES:
+        case WAIT_HOST:
+        case WAIT_PRECHECK:
+        case WAIT_RUNNING:
+        case WAIT_COOLDOWN:
+        case WAIT_HOLD:
+        case WAIT_GROUP:
+        case WAIT_QUIET_TIME:
+        case WAIT_FLEET:
+        case WAIT_FUSE:
                 break;
         }
-        return 0;
+        return ready + engine->n_waits[wait];
 }
 
 bool wait_is_over(const Message *message) {
@@ -170,18 +175,28 @@ bool wait_is_over(const Message *message) {
         return max_wait > 0 && engine->now - message->received_us >= max_wait;
 }
 
-int wait_end(Message *message) {
-        static const char *const words[] = {[WAIT_NONE] = "its next attempt",
-                                            [WAIT_WINDOW] = "a window to open",
-                                            [WAIT_SLOT] = "a free slot (concurrency)",
-                                            [WAIT_HOST] = "another restart of its host",
-                                            [WAIT_RETRY] = "its next attempt"};
+int wait_end(Message *message, RestartWait wait) {
+        static const char *const words[WAIT_REASONS] = {
+                [WAIT_NONE] = "its next attempt",
+                [WAIT_WINDOW] = "a window to open",
+                [WAIT_SLOT] = "a free slot (concurrency)",
+                [WAIT_HOST] = "another restart of its host",
+                [WAIT_RETRY] = "its next attempt",
+                [WAIT_POSTGRES] = "PostgreSQL, which decides whether it may start",
+                [WAIT_PRECHECK] = "precheck to let it start",
+                [WAIT_RUNNING] = "another restart of its host, at another instance",
+                [WAIT_COOLDOWN] = "the cool-down of its host to end (cooldown)",
+                [WAIT_HOLD] = "a hold to be lifted",
+                [WAIT_GROUP] = "another restart in its group to end (groups)",
+                [WAIT_QUIET_TIME] = "the quiet time of its group to end (groups)",
+                [WAIT_FLEET] = "another restart to end (fleet_concurrency)",
+                [WAIT_FUSE] = "the fuse's hold to be lifted",
+        };
         Engine *engine = message->partition->engine;
         char detail[MESSAGE_DETAIL_MAX], limit[DURATION_TEXT];
         snprintf(detail, sizeof(detail),
                  "it was received %s ago (handlers.restart-host.max_wait) and still waited for %s",
-                 duration_format(engine->config->max_wait_us, limit),
-                 words[message_waits_for(message)]);
+                 duration_format(engine->config->max_wait_us, limit), words[wait]);
         hosts_remove(message);
         heap_remove(&engine->retries, &message->retry);
         int r = message_blame(message, HANDLER_RESTART, "waited_too_long", detail);
@@ -200,7 +215,7 @@ int waits_dispatch(Engine *engine) {
                 list_unlink(&first->wait_link);
                 /* What runs waits for nothing; should it fail, it is not tried again. */
                 if (state == HANDLER_QUEUED || state == HANDLER_WAITING) {
-                        r = wait_end(first);
+                        r = wait_end(first, message_waits_for(first));
                 }
         }
         return r;
@@ -212,7 +227,7 @@ int64_t waits_deadline(const Engine *engine) {
         if (first != NULL) {
                 due = first->received_us + engine->config->max_wait_us;
         }
-        if (engine->shut && engine->n_hosted > engine->n_behind && engine->windows_ask_us < due) {
+        if (engine->shut && engine->n_waits[WAIT_SLOT] > 0 && engine->windows_ask_us < due) {
                 due = engine->windows_ask_us;
         }
         return due;

@@ -18,9 +18,14 @@
  * would hold up the loop for 8 ms, and one that is large from the start misses the cache with every
  * host.
  *
- * Invariants: a host is in the table exactly while it has waiting messages or a run; it is in
- * Engine.fresh or Engine.again exactly while it has waiting messages and no run, in the second one
- * when a message that failed is among them.
+ * A host whose restart may not start (the ledger, or precheck, says wait) stands aside until it is
+ * asked for again. All that stand so are asked in turn, with some milliseconds between two of them:
+ * 100,000 hosts under one hold are no load, and whichever limit opens, one that it kept waiting
+ * asks soon.
+ *
+ * Invariants: a host is in the table exactly while it has waiting messages or a run; while it has
+ * waiting messages and no run it is either in Engine.asks (it has to wait) or in Engine.fresh or
+ * Engine.again, in the last one when a message that failed is among them.
  */
 
 #include <stdlib.h>
@@ -34,6 +39,8 @@ enum {
         AGAIN_SHARE = 64, /* one slot of so many, and of their time, is a retry's */
         CROWD_SHARE = 2,  /* one place of so many is the most that retries fill */
         RESUME_SHARE = 8, /* fresh work starts again when one place of so many of these is free */
+        ASK_SPACING_US = 4000, /* between two hosts that are asked for again */
+        ASIDE_MAX = 256,       /* suppressed ones at the ledger at once: one call */
 };
 
 /* FNV-1a: names are short, and a bucket's chain is compared by name anyway. */
@@ -107,6 +114,7 @@ static int host_find(Engine *engine, const char *name, Host **hostp) {
         host->hash = hash;
         list_init(&host->waiting);
         list_init(&host->link);
+        heap_node_init(&host->ask);
         Host **bucket = bucket_of(engine, hash);
         host->next = *bucket;
         *bucket = host;
@@ -115,13 +123,33 @@ static int host_find(Engine *engine, const char *name, Host **hostp) {
         return 0;
 }
 
+/* What those that wait for it wait for. */
+static RestartWait host_waits_for(const Host *host) {
+        return host->run != NULL ? WAIT_HOST : host->wait != WAIT_NONE ? host->wait : WAIT_SLOT;
+}
+
+static void host_count(Engine *engine, Host *host, size_t more) {
+        host->n_waiting += more;
+        engine->n_waits[host_waits_for(host)] += more;
+}
+
+/* The one place that changes what its messages wait for. */
+static void host_set(Engine *engine, Host *host, Run *run, RestartWait wait) {
+        size_t n = host->n_waiting;
+        host_count(engine, host, -n);
+        host->run = run;
+        host->wait = wait;
+        host_count(engine, host, n);
+        heap_remove(&engine->asks, &host->ask);
+}
+
 /* Frees the host when nothing waits for it and nothing runs on it. */
 static void host_settle(Engine *engine, Host *host) {
         if (host->run != NULL) {
                 return;
         }
         if (!list_is_empty(&host->waiting)) {
-                if (!list_is_linked(&host->link)) {
+                if (host->wait == WAIT_NONE && !list_is_linked(&host->link)) {
                         list_push_back(host->again ? &engine->again : &engine->fresh, &host->link);
                 }
                 return;
@@ -133,6 +161,7 @@ static void host_settle(Engine *engine, Host *host) {
         *at = host->next;
         engine->n_hosts--;
         list_unlink(&host->link);
+        heap_remove(&engine->asks, &host->ask);
         free(host);
 }
 
@@ -145,14 +174,26 @@ static void host_wait(Engine *engine, Host *host, Message *message, bool first) 
         } else {
                 list_push_back(&host->waiting, &message->host_link);
         }
-        host->n_waiting++;
-        engine->n_hosted++;
-        engine->n_behind += host->run != NULL;
+        host_count(engine, host, 1);
+}
+
+static void aside_add(Engine *engine, Message *message, bool first) {
+        message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
+        if (first) {
+                list_push_front(&engine->aside, &message->host_link);
+        } else {
+                list_push_back(&engine->aside, &message->host_link);
+        }
+        engine->n_waits[WAIT_POSTGRES]++;
 }
 
 int hosts_add(Message *message) {
         Engine *engine = message->partition->engine;
         Host *host = NULL;
+        if (message->suppress != LEDGER_REASON_NONE) {
+                aside_add(engine, message, false);
+                return 0;
+        }
         int r = host_find(engine, message->host, &host);
         if (r != 0) {
                 return r;
@@ -169,50 +210,99 @@ int hosts_add(Message *message) {
 void hosts_remove(Message *message) {
         Engine *engine = message->partition->engine;
         Host *host = message->target;
+        bool queued = message->handlers[HANDLER_RESTART].state == HANDLER_QUEUED &&
+                      list_is_linked(&message->host_link);
+        if (message->run != NULL && message->run->leader == message) {
+                message->run->leader = NULL;
+        }
+        message->run = NULL;
         list_unlink(&message->host_link);
         message->target = NULL;
         if (host == NULL) {
+                engine->n_waits[WAIT_POSTGRES] -= queued;
                 return;
         }
-        if (message->handlers[HANDLER_RESTART].state == HANDLER_QUEUED) {
-                host->n_waiting--;
-                engine->n_hosted--;
-                engine->n_behind -= host->run != NULL;
+        if (queued) {
+                host_count(engine, host, (size_t)-1);
         }
         host_settle(engine, host);
 }
 
-static int host_run(Engine *engine, Host *host) {
-        Run *run = calloc(1, sizeof(*run));
-        if (run == NULL) {
-                return error_origin(-ENOMEM);
+static void run_take(Run *run, Message *message) {
+        message->run = run;
+        list_push_back(&run->messages, &message->host_link);
+        const HandlerTask *task = &message->handlers[HANDLER_RESTART];
+        if (task->attempts + 1 > run->attempt) {
+                run->attempt = task->attempts + 1;
         }
-        run->host = host;
-        run->id = ++engine->run_ids;
-        run->started_us = engine->now;
-        run->again = host->again;
-        host->again = false;
-        list_init(&run->messages);
-        list_splice_back(&run->messages, &host->waiting);
-        list_unlink(&host->link);
-        engine->n_hosted -= host->n_waiting;
-        host->n_waiting = 0;
-        list_for_each(link, &run->messages) {
-                Message *message = container_of(link, Message, host_link);
-                const HandlerTask *task = &message->handlers[HANDLER_RESTART];
-                /* 10,000 requests for one host are one restart in flight, not the end of intake. */
-                message->shares = link != run->messages.next;
-                message_set_state(message, HANDLER_RESTART, HANDLER_RUNNING);
-                if (task->attempts + 1 > run->attempt) {
-                        run->attempt = task->attempts + 1;
-                }
+}
+
+void host_begin(Engine *engine, Run *run, Message *aside) {
+        if (aside != NULL) {
+                engine->n_aside++;
+                run_take(run, aside);
+                return;
         }
-        host->run = run;
-        list_push_back(&engine->runs, &run->link);
         engine->n_runs++;
-        engine->n_runs_again += run->again;
-        engine->totals.runs++;
-        return engine_act(engine, &(EngineAction){.type = ENGINE_RESTART, .run = run});
+        host_set(engine, run->host, run, WAIT_NONE);
+        host_join(engine, run);
+}
+
+void host_join(Engine *engine, Run *run) {
+        Host *host = run->host;
+        engine->n_runs_again += host->again && !run->again;
+        run->again = run->again || host->again;
+        host->again = false;
+        host_count(engine, host, -host->n_waiting);
+        while (!list_is_empty(&host->waiting)) {
+                Message *message = list_first(&host->waiting, Message, host_link);
+                list_unlink(&message->host_link);
+                run_take(run, message);
+        }
+}
+
+void host_take_back(Engine *engine, Run *run, Message *message) {
+        list_unlink(&message->host_link);
+        message->run = NULL;
+        message->shares = false;
+        if (run->leader == message) {
+                run->leader = NULL;
+        }
+        if (run->host == NULL) {
+                aside_add(engine, message, true);
+                return;
+        }
+        host_wait(engine, run->host, message, true); /* whoever came meanwhile, came later */
+        run->host->again = run->host->again || run->again;
+}
+
+/* The run gives back its slot. */
+static void host_leave(Engine *engine, const Run *run, RestartWait wait) {
+        Host *host = run->host;
+        if (host == NULL) {
+                engine->n_aside--;
+                return;
+        }
+        engine->n_runs--;
+        engine->n_runs_again -= run->again;
+        host_set(engine, host, NULL, list_is_empty(&host->waiting) ? WAIT_NONE : wait);
+}
+
+int host_release(Engine *engine, Run *run, RestartWait wait, int64_t delay) {
+        Host *host = run->host;
+        host_leave(engine, run, wait);
+        if (host == NULL) {
+                return 0;
+        }
+        run->host = NULL;
+        int r = 0;
+        if (host->wait != WAIT_NONE) {
+                int64_t turn = (int64_t)engine->asks.size * ASK_SPACING_US;
+                r = heap_insert(&engine->asks, &host->ask,
+                                engine->now + (delay > turn ? delay : turn));
+        }
+        host_settle(engine, host);
+        return r;
 }
 
 /* --- whose turn it is --------------------------------------------------------------------- */
@@ -270,9 +360,8 @@ static Host *next_host(Engine *engine) {
         return again != NULL && again_may_start(engine, false) ? again : fresh;
 }
 
-/* The slots' time that a run took while fresh hosts waited for a slot. Runs that ended together are
- * one debt: how many there are at once is bounded already. */
-static void run_account(Engine *engine, const Run *run) {
+/* Runs that ended together are one debt: how many there are at once is bounded already. */
+void host_account(Engine *engine, const Run *run) {
         int64_t from =
                 run->started_us > engine->no_fresh_us ? run->started_us : engine->no_fresh_us;
         int64_t took = engine->now > from ? engine->now - from : 1;
@@ -282,9 +371,10 @@ static void run_account(Engine *engine, const Run *run) {
         }
 }
 
-int hosts_dispatch(Engine *engine) {
-        int r = waits_dispatch(engine);
-        while (r == 0 && !engine->stopping) {
+/* What waited for its next attempt, or to be asked for again, is ready. */
+static int hosts_wake(Engine *engine) {
+        int r = 0;
+        while (r == 0) {
                 HeapNode *first = heap_first(&engine->retries);
                 if (first == NULL || first->key > engine->now) {
                         break;
@@ -292,100 +382,88 @@ int hosts_dispatch(Engine *engine) {
                 heap_remove(&engine->retries, first);
                 r = hosts_add(container_of(first, Message, retry));
         }
+        while (r == 0) {
+                HeapNode *first = heap_first(&engine->asks);
+                if (first == NULL || first->key > engine->now) {
+                        break;
+                }
+                Host *host = container_of(first, Host, ask);
+                host_set(engine, host, NULL, WAIT_NONE);
+                host_settle(engine, host);
+        }
+        return r;
+}
+
+static int aside_dispatch(Engine *engine) {
+        int r = 0;
+        while (r == 0 && engine->n_aside < ASIDE_MAX && !list_is_empty(&engine->aside)) {
+                Message *message = list_first(&engine->aside, Message, host_link);
+                list_unlink(&message->host_link);
+                engine->n_waits[WAIT_POSTGRES]--;
+                r = run_start(engine, NULL, message);
+        }
+        return r;
+}
+
+int hosts_dispatch(Engine *engine) {
         size_t limit = engine->config->concurrency;
         bool open = true;
-        r = r == 0 && !engine->stopping ? windows_dispatch(engine, &open) : r;
+        int r = runs_dispatch(engine);
+        if (r != 0 || engine->stopping) {
+                return r;
+        }
+        r = waits_dispatch(engine);
+        r = r == 0 ? hosts_wake(engine) : r;
+        r = r == 0 ? windows_dispatch(engine, &open) : r;
         if (!open || list_is_empty(&engine->fresh)) {
                 engine->no_fresh_us = engine->now; /* no run keeps anybody waiting */
         }
-        r = r == 0 && open && !engine->stopping ? crowd_dispatch(engine) : r;
-        while (r == 0 && open && !engine->stopping && (limit == 0 || engine->n_runs < limit)) {
+        if (engine->ledger_us > engine->now) {
+                return r;
+        }
+        r = r == 0 ? aside_dispatch(engine) : r;
+        r = r == 0 && open ? crowd_dispatch(engine) : r;
+        while (r == 0 && open && (limit == 0 || engine->n_runs < limit)) {
                 Host *host = next_host(engine);
                 if (host == NULL) {
                         break;
                 }
-                r = host_run(engine, host);
+                list_unlink(&host->link);
+                r = run_start(engine, host, NULL);
         }
         return r;
 }
 
-/* The one place that takes a run out of the engine. */
-static void run_free(Engine *engine, Run *run) {
-        Host *host = run->host;
-        host->run = NULL;
-        engine->n_behind -= host->n_waiting;
-        list_unlink(&run->link);
-        engine->n_runs--;
-        engine->n_runs_again -= run->again;
-        free(run);
-        host_settle(engine, host);
+int64_t hosts_deadline(const Engine *engine) {
+        const HeapNode *ask = heap_first(&engine->asks);
+        int64_t due = ask != NULL ? ask->key : INT64_MAX;
+        bool waits = engine->n_waits[WAIT_SLOT] > 0 || !list_is_empty(&engine->aside);
+        return waits && engine->ledger_us > engine->now && engine->ledger_us < due
+                       ? engine->ledger_us
+                       : due;
 }
 
-void run_put_back(Engine *engine, Run *run) {
-        Host *host = run->host;
-        while (!list_is_empty(&run->messages)) {
-                Message *message = container_of(run->messages.prev, Message, host_link);
-                list_unlink(&message->host_link);
-                message->shares = false;
-                host_wait(engine, host, message, true); /* whoever came meanwhile, came later */
-        }
-        host->again = host->again || run->again;
-        engine->totals.runs--;
-        run_free(engine, run);
-}
-
-const char *run_host(const Run *run) {
-        return run->host->name;
-}
-
-bool run_is_wanted(const Run *run) {
-        /* What was revoked may not be cancelled yet. */
-        list_for_each(link, &run->messages) {
-                const Message *message = container_of(link, Message, host_link);
-                if (message->partition->state != PARTITION_DRAINING) {
-                        return true;
+void hosts_ledger_is_back(Engine *engine) {
+        engine->ledger_us = engine->now;
+        list_for_each(link, &engine->runs) {
+                Run *run = container_of(link, Run, link);
+                if (heap_node_is_linked(&run->retry)) {
+                        heap_update(&engine->run_retries, &run->retry, engine->now);
                 }
         }
-        return false;
-}
-
-int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, const char *detail,
-                     int64_t now) {
-        List messages;
-        int r = 0;
-        engine->now = now;
-        if (observes(engine)) {
-                observe_tell(engine, &(Observation){.type = OBSERVED_RESTARTED,
-                                                    .partition = -1,
-                                                    .id = run->id,
-                                                    .kind = outcome,
-                                                    .ok = charged,
-                                                    .a = run->retry_after_us});
-        }
-        list_init(&messages);
-        list_splice_back(&messages, &run->messages);
-        /* The messages are the run's no longer: whatever settling one does to the others, it finds
-         * them in this list, and their host stays until the run is freed. */
-        while (!list_is_empty(&messages)) {
-                Message *message = container_of(messages.next, Message, host_link);
-                list_unlink(&message->host_link);
-                message->target = NULL;
-                message->shares = false;
-                message->handlers[HANDLER_RESTART].not_before_us =
-                        run->retry_after_us > 0 ? now + run->retry_after_us : 0;
-                int one = message_outcome(message, HANDLER_RESTART, outcome, charged, detail);
-                one = one == 0 ? message_settle(message) : one;
-                r = r == 0 ? one : r; /* none may stay in this list */
-        }
-        run_account(engine, run);
-        run_free(engine, run);
-        return r;
 }
 
 void hosts_free(Engine *engine) {
         while (!list_is_empty(&engine->runs)) {
                 Run *run = container_of(engine->runs.next, Run, link);
+                Host *host = run->host;
+                host_leave(engine, run, WAIT_NONE);
                 run_free(engine, run);
+                if (host != NULL) {
+                        host_settle(engine, host);
+                }
         }
+        heap_deinit(&engine->asks);
+        heap_deinit(&engine->run_retries);
         free(engine->buckets);
 }

@@ -610,6 +610,7 @@ int engine_database_up(Engine *engine, int64_t now) {
         size_t n = 0;
         engine->now = engine->database_us = now;
         observe(engine, OBSERVED_DATABASE_UP);
+        hosts_ledger_is_back(engine);
         list_for_each(link, &engine->batches) {
                 Batch *batch = container_of(link, Batch, link);
                 batch->retry_us = batch->retry_us != INT64_MAX ? now : INT64_MAX;

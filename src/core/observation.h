@@ -31,7 +31,14 @@ typedef enum ObservationType {
         OBSERVED_DATABASE_UP,    /* */
         OBSERVED_FENCES_READ,    /* id: batch, ok; items: parts, offset: the fence */
         OBSERVED_SAVED_EACH,     /* id: batch, kind: BatchEnd; items: refused rows, a: source */
+        OBSERVED_CHECKED,        /* id: run, kind: CheckResult, ok: with a `before` */
+        OBSERVED_CLAIMED,        /* id: run, kind: LedgerVerdict, -1: none; ok: with a `before`,
+                                    a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us */
+        OBSERVED_TOO_LATE,       /* id: run */
         OBSERVED_RESTARTED,      /* id: run, kind: Outcome, ok: charged, a: Run.retry_after_us */
+        OBSERVED_ACTED,          /* id: run, kind: LedgerEnd */
+        OBSERVED_VERIFIED,       /* id: run, kind: VerifyResult */
+        OBSERVED_CONCLUDED,      /* id: run, kind: LedgerEnd, ok: the row says so, a: LedgerState */
         OBSERVED_COMMITTED_SEEN, /* ok; items: entries, offset: what Kafka has, a: ok */
         OBSERVED_COMMITTED,      /* the same */
         OBSERVED_REVOKED,        /* ok: not lost; items */
@@ -80,7 +87,7 @@ typedef struct Observation {
         int64_t offset;
         uint64_t id; /* of a batch or a run; unique in the process, each among its like */
         int64_t a, b, c, d;
-        const char *text; /* the topic of `partition`; of a RESTART the host; NULL: none */
+        const char *text; /* the topic of `partition`; of a run its host; NULL: none */
         const ObservedItem *items;
         size_t n_items;
         int64_t numbers[OBSERVED_NUMBERS];

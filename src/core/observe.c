@@ -110,6 +110,52 @@ void observe_revoked_(Engine *engine, Partition *const *partitions, size_t n, bo
                      &(Observation){.type = OBSERVED_REVOKED, .partition = -1, .ok = !lost});
 }
 
+void observe_run(Engine *engine, const Run *run, ObservationType type, int kind, bool ok,
+                 int64_t a) {
+        observe_tell(engine, &(Observation){.type = type,
+                                            .partition = -1,
+                                            .id = run->id,
+                                            .kind = kind,
+                                            .ok = ok,
+                                            .a = a});
+}
+
+void observe_claimed(Engine *engine, const Run *run, LedgerEnd end,
+                     const LedgerDecision *decision) {
+        Observation observation = {
+                .type = OBSERVED_CLAIMED, .partition = -1, .id = run->id, .kind = -1, .a = end};
+        if (decision != NULL) {
+                observation.kind = decision->verdict;
+                observation.ok = decision->before != NULL;
+                observation.b = decision->reason;
+                observation.c = decision->id;
+                observation.d = decision->again_us;
+        }
+        observe_tell(engine, &observation);
+}
+
+/* Messages of a run; what is asked of the ledger, and what it is told. */
+static void observe_run_action(Engine *engine, const EngineAction *action,
+                               Observation *observation) {
+        const Run *run = action->run;
+        observation->id = run->id;
+        observation->text = run_host(run);
+        list_for_each(link, &run->messages) {
+                item_add_message(engine, container_of(link, Message, host_link));
+        }
+        observation->a = run->ledger_id;
+        observation->b = run->put_back;
+        observation->c = run->state;
+        observation->d = run->outcome;
+        observation->numbers[0] = run->claim.source;
+        observation->numbers[1] = run->claim.offset;
+        observation->numbers[2] = run->claim.attempt;
+        observation->numbers[3] = run->claim.suppress;
+        observation->numbers[4] = run->doubt;
+        observation->numbers[5] = run->verified;
+        observation->numbers[6] = run->verify_us;
+}
+
 /* Rows and parts of a batch: an item a message, then one a part with d = 1, a and b its fences. */
 static void observe_order(Engine *engine, const Batch *batch, Observation *observation) {
         observation->id = batch->id;
@@ -144,7 +190,8 @@ static void observe_finished(const EngineAction *action, Observation *observatio
 
 /*
  * partition, offset: as in the action. SAVE, SAVE_EACH, READ_FENCES, REJECT: id and items, see
- * observe_order(). RESTART: id, text, items: messages. LOOK_COMMITTED, COMMIT: items: entries.
+ * observe_order(). CHECK, CLAIM, RESTART, ACTED, VERIFY, CONCLUDE: id, text, items: messages, see
+ * observe_run_action(). LOOK_COMMITTED, COMMIT: items: entries.
  * READ: ok. FINISHED: offset, a: Finish, b: its row in `rejected` is durable, c: MessageRecord,
  * numbers: of save, then of restart: state, outcome; charged attempts, whether it is a gap. NOTE:
  * a: EngineNote, b: delay, c: of a retried message its offset, d: its handler.
@@ -169,12 +216,13 @@ void observe_action_(Engine *engine, const EngineAction *action) {
         case ENGINE_REJECT:
                 observe_order(engine, action->batch, &observation);
                 break;
+        case ENGINE_CHECK:
+        case ENGINE_CLAIM:
         case ENGINE_RESTART:
-                observation.id = action->run->id;
-                observation.text = run_host(action->run);
-                list_for_each(link, &action->run->messages) {
-                        item_add_message(engine, container_of(link, Message, host_link));
-                }
+        case ENGINE_ACTED:
+        case ENGINE_VERIFY:
+        case ENGINE_CONCLUDE:
+                observe_run_action(engine, action, &observation);
                 break;
         case ENGINE_LOOK_COMMITTED:
         case ENGINE_COMMIT:

@@ -15,6 +15,10 @@ void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
                     const int64_t *fences, const RefusedRow *refused, size_t n_refused);
 void observe_commit_(Engine *engine, ObservationType type, const CommitResult *results);
 void observe_revoked_(Engine *engine, Partition *const *partitions, size_t n, bool lost);
+/* Of the run; @kind, @ok and @a as OBSERVED_… says. */
+void observe_run(Engine *engine, const Run *run, ObservationType type, int kind, bool ok,
+                 int64_t a);
+void observe_claimed(Engine *engine, const Run *run, LedgerEnd end, const LedgerDecision *decision);
 void observe_action_(Engine *engine, const EngineAction *action);
 void observe_quiet_(Engine *engine);
 

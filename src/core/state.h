@@ -9,7 +9,8 @@
  *   partition.c  an assignment: looked up, started, stopped, drained
  *   commits.c    what is committed, and when
  *   lanes.c      what waits for PostgreSQL: batches, fences, rejected rows
- *   hosts.c      what waits for a host: runs
+ *   hosts.c      what waits for a host, and whose turn it is
+ *   runs.c       a restart: asked for, carried out, verified, written down
  *
  * An event changes states and links; engine_dispatch() then starts whatever has become possible.
  */
@@ -18,11 +19,14 @@
 
 struct Host {
         struct Host *next; /* in its bucket */
-        Run *run;          /* the restart under way, or NULL */
+        Run *run;          /* the restart that is asked for or under way, or NULL */
         List waiting;      /* Message.host_link */
         List link;         /* Engine.fresh or .again, while it has waiting messages and no run */
         size_t n_waiting;
-        bool again; /* one of those that wait has failed before */
+        bool again;       /* one of those that wait has failed before */
+        HeapNode ask;     /* in Engine.asks while it has to wait for this: */
+        RestartWait wait; /* WAIT_NONE: it need not */
+        RestartWait told; /* what was said last of it */
         size_t hash;
         char name[];
 };
@@ -52,9 +56,15 @@ struct Engine {
         Host **buckets;
         size_t n_buckets, mask; /* mask + 1: a power of two, for so many is room */
         size_t n_hosts;
-        size_t n_hosted; /* messages in all Host.waiting */
-        size_t n_behind; /* of them, those whose host has a run */
-        List received;   /* Message.wait_link: in the order in which they came; with `max_wait` */
+        size_t n_waits[WAIT_REASONS]; /* messages in all Host.waiting: WAIT_HOST, or why their host
+                                         has to wait, or WAIT_SLOT. Engine.aside: WAIT_POSTGRES */
+        Heap asks;                    /* Host.ask: when it is asked again whether it may start */
+        List aside;                   /* Message.host_link: to be written down as suppressed */
+        size_t n_aside;               /* runs for these */
+        Heap run_retries;             /* Run.retry */
+        int64_t ledger_us;            /* it is asked for nothing new before */
+        unsigned ledger_failures;     /* in a row */
+        List received; /* Message.wait_link: in the order in which they came; with `max_wait` */
         bool clock_known;
         int64_t wall_ahead_us;   /* the wall clock, less @now */
         WindowsState windows;    /* as they were when the wall clock said */
@@ -64,10 +74,10 @@ struct Engine {
         List fresh; /* Host.link: to be restarted, in the order in which they became ready */
         List again; /* Host.link: the same, but restarting failed before */
         List runs;  /* Run.link */
-        size_t n_runs, n_runs_again;
-        int64_t no_fresh_us; /* when no fresh host was waiting, last */
-        int64_t debt_us;     /* of slots' time that retries owe to fresh work, see hosts.c */
-        size_t retrying;     /* messages that failed and are not resolved */
+        size_t n_runs, n_runs_again; /* with a host: they take slots */
+        int64_t no_fresh_us;         /* when no fresh host was waiting, last */
+        int64_t debt_us; /* of slots' time that retries owe to fresh work, see hosts.c */
+        size_t retrying; /* messages that failed and are not resolved */
         size_t retrying_bytes;
         bool retries_crowd; /* they have their share: nothing fresh starts */
         uint64_t run_ids;
@@ -89,6 +99,7 @@ struct Engine {
         bool trouble[BATCH_KINDS]; /* one failed since NOTE_SAVE_WORKS */
         bool fresh_first;          /* the last connection went to a retry */
         Partition *held;           /* of the newest action: a reference until the next is taken */
+        void *held_text;           /* the same: EngineAction.owned */
         EngineTotals totals;
         ObservedItem *observed; /* of the observation that is being made */
         size_t n_observed, observed_capacity;
@@ -192,8 +203,8 @@ bool windows_are_open(Engine *engine);
 MUST_CHECK int windows_dispatch(Engine *engine, bool *openp);
 /* Whether `max_wait` is over for the message. */
 bool wait_is_over(const Message *message);
-/* Its restart has waited too long: it is rejected. The message may be gone afterwards. */
-MUST_CHECK int wait_end(Message *message);
+/* Its restart has waited too long for @wait: it is rejected. The message may be gone afterwards. */
+MUST_CHECK int wait_end(Message *message, RestartWait wait);
 /* Ends the waits that are over. */
 MUST_CHECK int waits_dispatch(Engine *engine);
 /* When one is over, or the windows are to be asked again; INT64_MAX: nothing waits so. */
@@ -203,13 +214,39 @@ int64_t waits_deadline(const Engine *engine);
 
 MUST_CHECK int hosts_init(Engine *engine);
 MUST_CHECK int hosts_add(Message *message);
-/* Takes a message out of Host.waiting or Run.messages. */
+/* Takes a message out of Host.waiting, Run.messages or Engine.aside. */
 void hosts_remove(Message *message);
 MUST_CHECK int hosts_dispatch(Engine *engine);
+/* When a host is asked for again, or one may be that waits for the ledger; INT64_MAX: never. */
+int64_t hosts_deadline(const Engine *engine);
+/* The ledger answers again, or it was told that it might: what waits for it is tried at once. */
+void hosts_ledger_is_back(Engine *engine);
 /* Whether the message counts as one that is retried. */
 void retries_count(Message *message, bool retries);
-/* Whether somebody still waits for its outcome. */
-bool run_is_wanted(const Run *run);
-/* It may not start after all: its messages wait again, as if they had never been in it. */
-void run_put_back(Engine *engine, Run *run);
 void hosts_free(Engine *engine);
+
+/* Takes a slot, and what waits for the run's host, or @aside alone. */
+void host_begin(Engine *engine, Run *run, Message *aside);
+/* What has come since then joins it. */
+void host_join(Engine *engine, Run *run);
+/* Out of the run, to wait again before all that came later. */
+void host_take_back(Engine *engine, Run *run, Message *message);
+/* The run is over: its host may have another one, after @delay when @wait says for what. */
+MUST_CHECK int host_release(Engine *engine, Run *run, RestartWait wait, int64_t delay);
+/* The slots' time that a run took while fresh hosts waited for a slot. */
+void host_account(Engine *engine, const Run *run);
+
+/* --- runs.c --- */
+
+/* A run for those that wait for @host, or for @aside alone, which is to be written down as
+ * suppressed: the first question is asked. */
+MUST_CHECK int run_start(Engine *engine, Host *host, Message *aside);
+/* Asks again what is due. */
+MUST_CHECK int runs_dispatch(Engine *engine);
+/* Before a run's action is taken: false: it is not to be carried out, and something else was done.
+ */
+MUST_CHECK int run_may_go(Engine *engine, const EngineAction *action, bool *goesp);
+/* Takes a run out of the engine; its messages have left it. */
+void run_free(Engine *engine, Run *run);
+/* Appends a note about a host; @text NULL: none. Both are copied. */
+MUST_CHECK int run_note(Engine *engine, EngineAction *action, const char *host, const char *text);

@@ -101,6 +101,7 @@ void message_set_state(Message *message, HandlerId handler, HandlerState state) 
         message->handlers[handler].state = state;
         bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
                      (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
+                      restart->state == HANDLER_ASKING ||
                       (restart->state == HANDLER_RUNNING && message->shares));
         message_set_waits(message, waits);
 }
@@ -168,6 +169,7 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         message->produced_us = record->timestamp_us;
         message->tombstone = record->value == NULL;
         message->fault_handler = HANDLER_COUNT;
+        message->claim = 1;
         heap_node_init(&message->retry);
         list_init(&message->link);
         list_init(&message->lane_link);
@@ -191,9 +193,13 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
 }
 
 /* Nothing is to be done for the message's host: that counts as success. */
-static int message_suppress(Message *message, SuppressReason reason) {
+static int message_suppress(Message *message, LedgerReason reason) {
+        if (message->partition->engine->config->ledger) {
+                message->suppress = reason; /* which is written down */
+                return hosts_add(message);
+        }
         message->partition->engine->totals.suppressed[reason]++;
-        message->handlers[HANDLER_RESTART].reason = suppress_reason_name(reason);
+        message->handlers[HANDLER_RESTART].reason = ledger_reason_name(reason);
         return message_outcome(message, HANDLER_RESTART, OUTCOME_SUPPRESSED, false, NULL);
 }
 
@@ -212,7 +218,8 @@ static int message_start_restart(Message *message, const Record *record) {
         int selected =
                 message_matches(record->value, record->value_size, config->when, config->n_when);
         if (selected <= 0) {
-                return selected < 0 ? selected : message_suppress(message, SUPPRESS_NOT_SELECTED);
+                return selected < 0 ? selected
+                                    : message_suppress(message, LEDGER_REASON_NOT_SELECTED);
         }
         if (config->max_wait_us > 0) {
                 list_push_back(&engine->received, &message->wait_link);
@@ -243,6 +250,7 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
                 message->body->key_size + message->body->value_size + message->body->headers_size;
         list_push_back(&partition->messages, &message->link);
         message->gap = gap;
+        message->redelivered = record->offset < partition->fence;
         engine->totals.received += !gap;
         engine->in_flight += !gap;
         engine->in_flight_bytes += message->bytes;
@@ -314,8 +322,13 @@ static int message_retry(Message *message) {
                         (unsigned)task->attempts - 1; /* what was cancelled is not retried */
                 int64_t delay = backoff_delay(config->backoff_us, config->backoff_max_us, attempt,
                                               &engine->random);
-                if (task->not_before_us > engine->now + delay) {
-                        delay = task->not_before_us - engine->now;
+                /* The cool-down takes the place of the backoff. */
+                bool cooled = config->ledger && config->cooldown_us > 0 &&
+                              task->outcome != OUTCOME_NOT_STARTED &&
+                              task->outcome != OUTCOME_OUTAGE;
+                if (cooled || task->not_before_us > engine->now + delay) {
+                        int64_t left = task->not_before_us - engine->now;
+                        delay = left > BACKOFF_MIN_US ? left : BACKOFF_MIN_US;
                 }
                 message_set_state(message, (HandlerId)i, HANDLER_WAITING);
                 retries_count(message, true);
@@ -363,7 +376,8 @@ int message_settle(Message *message) {
                 if (engine->stopping || message->partition->state == PARTITION_DRAINING) {
                         return message_finish(message, FINISH_RELEASED);
                 }
-                return wait_is_over(message) ? wait_end(message) : message_retry(message);
+                return wait_is_over(message) ? wait_end(message, WAIT_RETRY)
+                                             : message_retry(message);
         case VERDICT_REJECT:
                 if (message->fault_kept) {
                         return message_finish(message, FINISH_REJECTED);
@@ -400,6 +414,7 @@ int message_cancel(Message *message, unsigned reach) {
                 r = message_outcome(message, HANDLER_SAVE, OUTCOME_CANCELLED, false, NULL);
         }
         if (r == 0 && (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
+                       restart->state == HANDLER_ASKING ||
                        (restart->state == HANDLER_RUNNING && (reach & CANCEL_RUN) != 0))) {
                 RestartWait wait = message_waits_for(message);
                 restart->reason = wait != WAIT_NONE ? restart_wait_name(wait) : NULL;

@@ -116,15 +116,41 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
                   line[0] != '\0' ? "; last line of its output: " : "", line);
 }
 
+/* For the ledger. Without memory for it the row has none. */
+static void keep(Run *run, const ActionResult *result) {
+        run->action_ended_us = ledger_clock();
+        run->exit_status = result->status >= 0 ? result->status : LEDGER_NO_STATUS;
+        free(run->output);
+        run->output = result->output_size > 0
+                              ? strndup((const char *)result->output, result->output_size)
+                              : NULL;
+}
+
 static void on_end(void *user, const ActionResult *result) {
         RestartTask *task = user;
         Restart *restart = task->restart;
         Run *run = task->run;
+        if (run->ledger_id != 0) {
+                keep(run, result);
+        }
         list_unlink(&task->link);
         list_push_front(&restart->spare, &task->link);
         log_end(restart, run, result);
         restart->ended(restart->user, run, result->outcome, result->charged, result->detail,
                        result->duration_us, result->retry_after_us);
+}
+
+ActionRequest restart_request(const Run *run) {
+        const Message *message = list_first(&run->messages, Message, host_link);
+        const MessageBody *body = message != NULL ? message->body : NULL;
+        return (ActionRequest){
+                .run = run->id,
+                .host = run_host(run),
+                .id = message != NULL ? message->id : run->claim.request_id,
+                .payload = body != NULL ? body->value : NULL,
+                .payload_size = body != NULL ? body->value_size : 0,
+                .attempt = run->attempt,
+        };
 }
 
 int restart_start(Restart *restart, Run *run) {
@@ -137,18 +163,10 @@ int restart_start(Restart *restart, Run *run) {
                 list_init(&task->link);
                 list_push_front(&restart->spare, &task->link);
         }
-        const Message *message = list_first(&run->messages, Message, host_link);
-        const MessageBody *body = message != NULL ? message->body : NULL;
-        ActionRequest request = {
-                .run = run->id,
-                .host = run_host(run),
-                .id = message != NULL ? message->id : NULL,
-                .payload = body != NULL ? body->value : NULL,
-                .payload_size = body != NULL ? body->value_size : 0,
-                .attempt = run->attempt,
-        };
+        const ActionRequest request = restart_request(run);
         task->restart = restart;
         task->run = run;
+        run->action_started_us = ledger_clock();
         int r = restart->action->interface->start(restart->action, &request, on_end, task);
         if (r != 0) {
                 return r;

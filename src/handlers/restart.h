@@ -15,6 +15,7 @@
 #include "core/engine.h"
 #include "core/outcome.h"
 #include "handlers/actions/action.h"
+#include "pg/ledger.h"
 #include "telemetry/log.h"
 #include "util/error.h"
 #include "util/list.h"
@@ -35,6 +36,9 @@ void restart_free(Restart *restart);
 /* Answers ENGINE_RESTART: @ended follows once, never during the call. The run's first message lends
  * its id and payload to the templates for the length of the call. -ENOMEM. */
 MUST_CHECK int restart_start(Restart *restart, Run *run);
+
+/* What the templates can name, of the run's first message; borrowed from the run. */
+ActionRequest restart_request(const Run *run);
 
 /* For the shutdown: TERM, and KILL, to everything that runs. Each run still ends with @ended. */
 void restart_terminate(Restart *restart);

@@ -41,7 +41,6 @@ typedef struct Ledger Ledger;
 enum {
         LEDGER_BATCH_MAX = 256, /* requests or ends in one call: one transaction holds its hosts */
         LEDGER_SHARED_MAX = 4096, /* messages that share, in one call; the rest go in another one */
-        LEDGER_NO_STATUS = -1,    /* there is no exit status */
         LEDGER_START_WITHIN_US = 5 * 1000 * 1000, /* design: a grant older than this is void */
 };
 

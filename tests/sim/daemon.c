@@ -1119,6 +1119,13 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
                 pending->type = action->type;
                 pending->batch = action->batch;
                 return;
+        case ENGINE_CHECK:
+        case ENGINE_CLAIM:
+        case ENGINE_ACTED:
+        case ENGINE_VERIFY:
+        case ENGINE_CONCLUDE:
+                broken(world, 8, "the ledger is asked, and there is none");
+                return;
         case ENGINE_RESTART:
                 pending = pending_add(daemon, PENDING_RUN);
                 pending->run = action->run;

@@ -1289,6 +1289,11 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_LOOK_UP:
         case ENGINE_READ_SOURCE:
         case ENGINE_RESUME:
+        case ENGINE_CHECK:
+        case ENGINE_CLAIM:
+        case ENGINE_ACTED:
+        case ENGINE_VERIFY:
+        case ENGINE_CONCLUDE:
                 break;
         }
 }
@@ -1335,6 +1340,12 @@ static void book(Judge *judge, const Observation *seen) {
         judge->now = seen->now;
         switch (seen->type) {
         case OBSERVED_TICK:
+        case OBSERVED_CHECKED:
+        case OBSERVED_CLAIMED:
+        case OBSERVED_TOO_LATE:
+        case OBSERVED_ACTED:
+        case OBSERVED_VERIFIED:
+        case OBSERVED_CONCLUDED:
         case OBSERVED_TYPES:
                 break;
         case OBSERVED_DATABASE_UP:

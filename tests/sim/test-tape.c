@@ -197,7 +197,8 @@ static void test_what_is_lost_is_said(void **state) {
         "limits start_latest=0 save=1 restart=1 on_unknown=0 concurrency=2 in_flight=16 "          \
         "in_flight_bytes=4096 waiting=16 ack_gap=16 keep_payload=0 message_bytes=100 batches=1 "   \
         "batch_rows=2 batch_bytes=4096 attempts=3 backoff_us=500000 backoff_max_us=1000000 "       \
-        "commit_interval_us=1000 drain_us=5000000 n_when=0 max_wait_us=0\n"
+        "commit_interval_us=1000 drain_us=5000000 n_when=0 max_wait_us=0 "                         \
+        "ledger=0 check=0 verify=0 verify_deadline_us=0 cooldown_us=0\n"
 
 /* Two messages, the second of which is restarted twice; and the shutdown. */
 static const char good[] = HEADER "assigned 1000 p0 e1 tt\n"

@@ -265,12 +265,12 @@ static void test_what_is_not_selected_is_saved_and_accepted(void **state) {
         save(world);
         assert_string_equal(world->finished, "A");
         assert_string_equal(world->word, "not_selected");
-        assert_int_equal(totals->suppressed[SUPPRESS_NOT_SELECTED], 1);
+        assert_int_equal(totals->suppressed[LEDGER_REASON_NOT_SELECTED], 1);
         assert_int_equal(totals->outcomes[HANDLER_RESTART][OUTCOME_SUPPRESSED], 1);
         fetch_value(world, "{\"host\":\"a\",\"kind\":{\"of\":\"restart\"}}");
         take(world);
         assert_int_equal(count(world, ENGINE_RESTART), 1);
-        assert_int_equal(totals->suppressed[SUPPRESS_NOT_SELECTED], 1);
+        assert_int_equal(totals->suppressed[LEDGER_REASON_NOT_SELECTED], 1);
 }
 
 /* --- windows ------------------------------------------------------------------------------ */

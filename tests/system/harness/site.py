@@ -84,6 +84,12 @@ class Site:
                     "restart-host": {
                         "action": "exec",
                         "allow": ["*.*", "*:*"],
+                        # Without limits, or tests with few hosts would meet them all the time.
+                        "cooldown": 0,
+                        "max_age": 0,
+                        "per_host": {"restarts": 0},
+                        "fleet_concurrency": 0,
+                        "fuse": {"restarts": 0},
                         "exec": {
                             "argv": self.restarter.argv(),
                             "timeout": "60s",
