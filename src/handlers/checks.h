@@ -20,8 +20,7 @@
 #include <stdint.h>
 
 #include "handlers/actions/action.h"
-#include "handlers/actions/exec.h"
-#include "handlers/actions/http.h"
+#include "handlers/check.h"
 #include "telemetry/log.h"
 #include "util/buffer.h"
 #include "util/error.h"
@@ -29,18 +28,6 @@
 #include "util/loop.h"
 
 typedef struct Checks Checks;
-
-typedef struct CheckStatuses {
-        const int *values; /* exit statuses, or HTTP statuses */
-        size_t n;
-} CheckStatuses;
-
-/* One of the two, or neither: there is no such check. Their own lists of statuses, and
- * output_bytes, are not used. */
-typedef struct CheckOptions {
-        const ExecOptions *exec;
-        const HttpOptions *http;
-} CheckOptions;
 
 /* Copied: nothing is borrowed after checks_new(). */
 typedef struct ChecksOptions {

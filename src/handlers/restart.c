@@ -1,13 +1,8 @@
 #include "handlers/restart.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-#include "util/json.h"
-
-enum {
-        LINE_BYTES = 200, /* of a command's last line of output, in the log */
-};
+#include "handlers/actions/output.h"
 
 struct Restart {
         Log *log;
@@ -56,22 +51,6 @@ void restart_free(Restart *restart) {
         free(restart);
 }
 
-/* The last line of @output that is not blank, escaped, its end cut off when it is long. */
-static void last_line(const uint8_t *output, size_t size, char out[LINE_BYTES]) {
-        while (size > 0 && output[size - 1] <= ' ') {
-                size--;
-        }
-        const uint8_t *newline = size > 0 ? memrchr(output, '\n', size) : NULL;
-        const uint8_t *start = newline != NULL ? newline + 1 : output;
-        size_t used = 0;
-        if (size > 0) {
-                size_t left = size - (size_t)(start - output);
-                used = json_escape(out, LINE_BYTES - 1, (const char *)start, left,
-                                   JSON_ESCAPE_CONTROL, &left);
-        }
-        out[used] = '\0';
-}
-
 static const char *end_event(Outcome outcome) {
         switch (outcome) {
         case OUTCOME_DONE:
@@ -96,7 +75,7 @@ static const char *end_event(Outcome outcome) {
 static void log_end(const Restart *restart, const Run *run, const ActionResult *result) {
         bool good = outcome_is_success(result->outcome);
         LogLevel level = good ? LOG_INFO : LOG_WARNING;
-        char line[LINE_BYTES] = "";
+        char line[OUTPUT_LINE] = "";
         bool said = good ? restart->action->interface->pretends
                          : result->outcome == OUTCOME_NOT_STARTED && !result->charged;
         if (said) {
@@ -106,7 +85,7 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
                 return;
         }
         if (!good) {
-                last_line(result->output, result->output_size, line);
+                output_last_line(result->output, result->output_size, line);
         }
         log_write(restart->log, level, end_event(result->outcome),
                   FIELDS(.host = run_host(run), .handler = handler_name(HANDLER_RESTART),

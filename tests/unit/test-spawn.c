@@ -38,7 +38,8 @@ static int teardown(void **state) {
 static void run(World *world, const char *const *argv, const ActionRequest *request) {
         int output = -1, error = 0, status;
         pid_t pid = -1;
-        int r = spawn_start(&world->spawn, (char *const *)argv, request, &pid, &output, &error);
+        int r = spawn_start(&world->spawn, (char *const *)argv, request, &pid, &output, NULL,
+                            &error);
         assert_int_equal(r, 0);
         world->size = 0;
         for (;;) {
@@ -169,7 +170,8 @@ static void test_without_standard_descriptors(void **state) {
         const char *const argv[] = {"/bin/sh", "-c",
                                     "echo out; echo err >&2; readlink /proc/$$/fd/0", NULL};
         r = r != 0 ? r
-                   : spawn_start(&world->spawn, (char *const *)argv, &plain, &pid, &output, &error);
+                   : spawn_start(&world->spawn, (char *const *)argv, &plain, &pid, &output, NULL,
+                                 &error);
         if (r == 0) {
                 (void)waitpid(pid, NULL, 0);
                 ssize_t n = read(output, world->output, sizeof(world->output) - 1);
@@ -190,7 +192,7 @@ static void test_refused(void **state) {
         pid_t pid = -1;
         const char *const argv[] = {"/nonexistent", NULL};
         assert_int_equal(spawn_start(&world->spawn, (char *const *)argv, &plain, &pid, &output,
-                                     &error),
+                                     NULL, &error),
                          SPAWN_E_REFUSED);
         assert_int_equal(error, ENOENT);
         assert_int_equal(pid, -1);

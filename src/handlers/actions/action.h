@@ -36,8 +36,11 @@ typedef struct ActionResult {
         int status;   /* exit status, signal + 128; HTTP status; -1: none */
         const char *
                 detail; /* a line for people, never NULL: "exit status 3", "timed out after 60 s" */
-        const uint8_t *output; /* of stdout and stderr, bounded; any bytes; NULL: none */
+        const uint8_t *output; /* of stdout and stderr, or a body; bounded; any bytes; NULL: none */
         size_t output_size;
+        bool whole; /* that is all of it: nothing was left out, and nothing was cut off */
+        const uint8_t *errors; /* of stderr alone, as output; NULL: none, or it is in the output */
+        size_t errors_size;
         int64_t duration_us;
         /* How long whoever was asked wants to be left alone before the next attempt (Retry-After);
          * only with not_started. 0: nothing was said. At most ACTION_RETRY_AFTER_MAX_US. */

@@ -44,6 +44,7 @@ enum {
         SAY_US = 10000000,    /* between two lines about spawns that fail */
         STATUS_COUNT = 256,   /* exit statuses */
         OUTPUT_HALF_MAX = 1 << 20,
+        ERRORS_HALF = 1024, /* kept of stderr when it is apart: a line for people */
 };
 
 typedef enum ExecState {
@@ -69,15 +70,23 @@ typedef struct Exec {
         Command command;
         int64_t timeout_us;
         int64_t kill_after_us;
-        size_t half; /* bytes of output kept from each end */
-        int said;    /* errno of the failed spawn that was logged; 0: none, or one worked since */
+        size_t half;        /* bytes of output kept from each end */
+        size_t errors_half; /* the same of stderr; 0: it is in the output */
+        int said; /* errno of the failed spawn that was logged; 0: none, or one worked since */
         int64_t said_us; /* when; 0: never */
         Buffer why;      /* of a request that can't be expanded */
         Buffer output;   /* of the run that is just being reported */
+        Buffer errors;   /* likewise */
         List runs;
         List abandoned;
         Outcome outcomes[STATUS_COUNT];
 } Exec;
+
+typedef struct ExecPipe {
+        int fd; /* -1: closed, or there is none */
+        LoopIo readable;
+        Output written;
+} ExecPipe;
 
 typedef struct ExecRun {
         Exec *exec;
@@ -90,17 +99,16 @@ typedef struct ExecRun {
         bool charged;
         pid_t pid; /* of the process and its group; -1: none */
         int pidfd; /* -1: none */
-        int pipe;  /* -1: closed */
+        ExecPipe output;
+        ExecPipe errors;
         int kill_errno;
         int64_t started_us;
         LoopIo exited;
-        LoopIo readable;
         LoopTimer deadline; /* of its state */
         LoopTimer poll;
         LoopSoon soon;
         char detail[ACTION_DETAIL_MAX];
-        Output written;
-        uint8_t kept[]; /* of it */
+        uint8_t kept[]; /* of output, and of errors */
 } ExecRun;
 
 /* How a process ended. */
@@ -131,7 +139,7 @@ static const char *signal_text(int signal) {
 }
 
 static ExecRun *run_new(Exec *exec, ActionEnd end, void *user) {
-        ExecRun *run = malloc(sizeof(*run) + 2 * exec->half);
+        ExecRun *run = malloc(sizeof(*run) + 2 * exec->half + 2 * exec->errors_half);
         if (run == NULL) {
                 return NULL;
         }
@@ -141,25 +149,33 @@ static ExecRun *run_new(Exec *exec, ActionEnd end, void *user) {
                 .user = user,
                 .pid = -1,
                 .pidfd = -1,
-                .pipe = -1,
+                .output.fd = -1,
+                .errors.fd = -1,
                 .started_us = loop_now(),
         };
         list_init(&run->link);
-        output_init(&run->written, run->kept, exec->half);
+        output_init(&run->output.written, run->kept, exec->half);
+        output_init(&run->errors.written, run->kept + 2 * exec->half, exec->errors_half);
         loop_io_init(&run->exited, exec->loop, "exec.exited", on_exited);
-        loop_io_init(&run->readable, exec->loop, "exec.output", on_readable);
+        loop_io_init(&run->output.readable, exec->loop, "exec.output", on_readable);
+        loop_io_init(&run->errors.readable, exec->loop, "exec.output", on_readable);
         loop_timer_init(&run->deadline, exec->loop, "exec.deadline", on_deadline);
         loop_timer_init(&run->poll, exec->loop, "exec.poll", on_poll);
         loop_soon_init(&run->soon, exec->loop, "exec.refused", on_soon);
         return run;
 }
 
-static void run_close_pipe(ExecRun *run) {
-        loop_io_stop(&run->readable);
-        if (run->pipe >= 0) {
-                close(run->pipe);
-                run->pipe = -1;
+static void pipe_close(ExecPipe *pipe) {
+        loop_io_stop(&pipe->readable);
+        if (pipe->fd >= 0) {
+                close(pipe->fd);
+                pipe->fd = -1;
         }
+}
+
+static void run_close_pipes(ExecRun *run) {
+        pipe_close(&run->output);
+        pipe_close(&run->errors);
 }
 
 static void run_free(ExecRun *run) {
@@ -167,7 +183,7 @@ static void run_free(ExecRun *run) {
                 return;
         }
         list_unlink(&run->link);
-        run_close_pipe(run);
+        run_close_pipes(run);
         loop_io_stop(&run->exited);
         loop_timer_stop(&run->deadline);
         loop_timer_stop(&run->poll);
@@ -179,12 +195,12 @@ static void run_free(ExecRun *run) {
 }
 
 /* Whether there may be more. */
-static bool run_read(ExecRun *run, int reads) {
+static bool pipe_read(ExecPipe *pipe, int reads) {
         uint8_t data[READ_SIZE];
         while (reads-- > 0) {
-                ssize_t n = read(run->pipe, data, sizeof(data));
+                ssize_t n = read(pipe->fd, data, sizeof(data));
                 if (n > 0) {
-                        output_add(&run->written, data, (size_t)n);
+                        output_add(&pipe->written, data, (size_t)n);
                 } else if (n == 0) {
                         return false;
                 } else if (errno != EINTR) {
@@ -196,25 +212,45 @@ static bool run_read(ExecRun *run, int reads) {
 
 static void on_readable(LoopIo *io, int events) {
         (void)events;
-        ExecRun *run = container_of(io, ExecRun, readable);
+        ExecPipe *pipe = container_of(io, ExecPipe, readable);
         /* A command that floods keeps its turn short; the process is watched, not the pipe. */
-        if (!run_read(run, READS_PER_TURN)) {
-                run_close_pipe(run);
+        if (!pipe_read(pipe, READS_PER_TURN)) {
+                pipe_close(pipe);
         }
+}
+
+/* What is left in the pipes of a process that has ended, or is given up. */
+static void run_read_rest(ExecRun *run) {
+        ExecPipe *pipes[] = {&run->output, &run->errors};
+        for (int i = 0; i < 2; i++) {
+                if (pipes[i]->fd >= 0) {
+                        (void)pipe_read(pipes[i], READS_AT_END);
+                }
+        }
+}
+
+/* What a pipe brought, in @out; NULL: nothing. */
+static const uint8_t *pipe_print(const ExecPipe *pipe, Buffer *out) {
+        buffer_clear(out);
+        return pipe->written.written > 0 && output_print(&pipe->written, out) == 0 ? out->data
+                                                                                   : NULL;
 }
 
 /* Tells the outcome; run->detail says why. The run stays the caller's. */
 static void run_report(ExecRun *run, Outcome outcome, bool charged, int status) {
         Exec *exec = run->exec;
-        buffer_clear(&exec->output);
-        bool has_output = output_print(&run->written, &exec->output) == 0 && exec->output.size > 0;
+        const uint8_t *output = pipe_print(&run->output, &exec->output);
+        const uint8_t *errors = pipe_print(&run->errors, &exec->errors);
         ActionResult result = {
                 .outcome = outcome,
                 .charged = charged,
                 .status = status,
                 .detail = run->detail,
-                .output = has_output ? exec->output.data : NULL,
-                .output_size = has_output ? exec->output.size : 0,
+                .output = output,
+                .output_size = output != NULL ? exec->output.size : 0,
+                .whole = run->output.written.written <= 2 * exec->half,
+                .errors = errors,
+                .errors_size = errors != NULL ? exec->errors.size : 0,
                 .duration_us = loop_now() - run->started_us,
         };
         exec->action.running--;
@@ -287,9 +323,7 @@ static void run_end(ExecRun *run, ExecEnd how, int status) {
                 (void)kill(-run->pid, SIGKILL);
                 (void)waitid(P_PID, (id_t)run->pid, &info, WEXITED | WNOHANG);
         }
-        if (run->pipe >= 0) {
-                (void)run_read(run, READS_AT_END);
-        }
+        run_read_rest(run);
         list_unlink(&run->link);
         if (run->state == EXEC_ABANDONED) {
                 log_info(exec->log, "exec.abandoned_ended", FIELDS(),
@@ -297,7 +331,7 @@ static void run_end(ExecRun *run, ExecEnd how, int status) {
         } else {
                 Outcome outcome = run_judge(run, how, status);
                 /* Descriptors first: what the receiver starts may need them. */
-                run_close_pipe(run);
+                run_close_pipes(run);
                 loop_io_stop(&run->exited);
                 if (run->pidfd >= 0) {
                         close(run->pidfd);
@@ -392,8 +426,8 @@ static void run_abandon(ExecRun *run) {
         run->state = EXEC_ABANDONED;
         list_unlink(&run->link);
         list_push_back(&run->exec->abandoned, &run->link);
-        (void)run_read(run, run->pipe >= 0 ? READS_AT_END : 0);
-        run_close_pipe(run);
+        run_read_rest(run);
+        run_close_pipes(run);
         run_report(run, OUTCOME_UNKNOWN, true, -1);
 }
 
@@ -493,7 +527,10 @@ static void run_watch(ExecRun *run) {
         run->state = EXEC_RUNNING;
         list_push_back(&exec->runs, &run->link);
         exec->action.running++;
-        loop_io_start(&run->readable, run->pipe, LOOP_READ);
+        loop_io_start(&run->output.readable, run->output.fd, LOOP_READ);
+        if (run->errors.fd >= 0) {
+                loop_io_start(&run->errors.readable, run->errors.fd, LOOP_READ);
+        }
         loop_timer_set(&run->deadline, exec->timeout_us);
         run->pidfd = pidfd_open(run->pid, 0);
         if (run->pidfd >= 0) {
@@ -518,7 +555,8 @@ static int exec_start(Action *action, const ActionRequest *request, ActionEnd en
                 return 0;
         }
         r = r != 0 ? r
-                   : spawn_start(&exec->spawn, exec->command.argv, request, &run->pid, &run->pipe,
+                   : spawn_start(&exec->spawn, exec->command.argv, request, &run->pid,
+                                 &run->output.fd, exec->errors_half > 0 ? &run->errors.fd : NULL,
                                  &error);
         if (r < 0) {
                 run_free(run);
@@ -567,6 +605,7 @@ static void exec_free(Action *action) {
         command_deinit(&exec->command);
         buffer_deinit(&exec->why);
         buffer_deinit(&exec->output);
+        buffer_deinit(&exec->errors);
         free(exec);
 }
 
@@ -605,7 +644,8 @@ static int exec_init(Exec *exec, const ExecOptions *options, Buffer *why) {
         }
         r = keep_children();
         r = r != 0 ? r : spawn_init(&exec->spawn);
-        return r != 0 ? r : buffer_reserve(&exec->output, 2 * exec->half + OUTPUT_MARK);
+        r = r != 0 ? r : buffer_reserve(&exec->output, 2 * exec->half + OUTPUT_MARK);
+        return r != 0 ? r : buffer_reserve(&exec->errors, 2 * exec->errors_half + OUTPUT_MARK);
 }
 
 int exec_new(Action **actionp, Loop *loop, Log *log, const ExecOptions *options, Buffer *why) {
@@ -620,6 +660,7 @@ int exec_new(Action **actionp, Loop *loop, Log *log, const ExecOptions *options,
         exec->kill_after_us = options->kill_after_us;
         exec->half = options->output_bytes > 1 ? options->output_bytes / 2 : 1;
         exec->half = exec->half < OUTPUT_HALF_MAX ? exec->half : OUTPUT_HALF_MAX;
+        exec->errors_half = options->errors_apart ? ERRORS_HALF : 0;
         exec->spawn.null_fd = -1;
         list_init(&exec->runs);
         list_init(&exec->abandoned);

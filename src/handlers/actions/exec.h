@@ -30,6 +30,7 @@ typedef struct ExecOptions {
         ExecStatus not_started;
         ExecStatus unknown;
         size_t output_bytes; /* kept of stdout and stderr: the first half and the last */
+        bool errors_apart;   /* stderr is no part of the output: see ActionResult.errors */
 } ExecOptions;
 
 enum {

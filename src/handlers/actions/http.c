@@ -129,6 +129,7 @@ static void on_soon(LoopSoon *soon) {
                 .detail = transfer->detail,
                 .output = has_output ? http->output.data : NULL,
                 .output_size = has_output ? http->output.size : 0,
+                .whole = transfer->whole && transfer->written.written <= 2 * http->half,
                 .duration_us = loop_now() - transfer->started_us,
                 .retry_after_us = transfer->retry_after_us,
         };
@@ -318,6 +319,7 @@ static void transfer_blame(HttpTransfer *transfer) {
 }
 
 static void transfer_end(HttpTransfer *transfer, HttpCause cause, CURLcode code) {
+        transfer->whole = cause == CAUSE_ITSELF && code == CURLE_OK;
         transfer_judge(transfer, cause, code);
         if (!transfer->ours && cause != CAUSE_STOP) {
                 transfer_blame(transfer);

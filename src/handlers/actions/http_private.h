@@ -74,7 +74,8 @@ typedef struct HttpTransfer {
         int64_t retry_after_us;
         LoopTimer deadline;
         LoopSoon soon;
-        bool ours; /* it was not sent for a reason that lies here */
+        bool ours;  /* it was not sent for a reason that lies here */
+        bool whole; /* libcurl ended it, and says that the body is complete */
         char host[HOST_SIZE];
         char endpoint[ENDPOINT_NAME_SIZE];
         char error[CURL_ERROR_SIZE];

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "util/json.h"
+
 void output_init(Output *output, uint8_t *kept, size_t half) {
         *output = (Output){.half = half, .kept = kept};
 }
@@ -50,4 +52,19 @@ int output_print(const Output *output, Buffer *out) {
                                    output->written - 2 * half);
         r = r != 0 ? r : buffer_append(out, ring + at, half - at);
         return r != 0 ? r : buffer_append(out, ring, at);
+}
+
+void output_last_line(const uint8_t *data, size_t size, char line[OUTPUT_LINE]) {
+        while (size > 0 && data[size - 1] <= ' ') {
+                size--;
+        }
+        const uint8_t *newline = size > 0 ? memrchr(data, '\n', size) : NULL;
+        const uint8_t *start = newline != NULL ? newline + 1 : data;
+        size_t used = 0;
+        if (size > 0) {
+                size_t left = size - (size_t)(start - data);
+                used = json_escape(line, OUTPUT_LINE - 1, (const char *)start, left,
+                                   JSON_ESCAPE_CONTROL, &left);
+        }
+        line[used] = '\0';
 }

@@ -116,16 +116,16 @@ static int spawn_set_environment(Spawn *spawn, const ActionRequest *request) {
 }
 
 /* The errno of what failed, 0: there is a child. */
-static int spawn_child(Spawn *spawn, char *const *argv, int output, pid_t *pidp) {
+static int spawn_child(Spawn *spawn, char *const *argv, int output, int errors, pid_t *pidp) {
         posix_spawn_file_actions_t actions;
         int r = posix_spawn_file_actions_init(&actions);
         if (r != 0) {
                 return r;
         }
-        /* stdin last: the pipe itself may have become 0 in a daemon that was started without. The
+        /* stdin last: a pipe itself may have become 0 in a daemon that was started without. The
          * rest is closed by number: librdkafka's pipes and sockets lack CLOEXEC. */
         r = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-        r = r != 0 ? r : posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+        r = r != 0 ? r : posix_spawn_file_actions_adddup2(&actions, errors, STDERR_FILENO);
         r = r != 0 ? r : posix_spawn_file_actions_adddup2(&actions, spawn->null_fd, STDIN_FILENO);
         r = r != 0 ? r : posix_spawn_file_actions_addclosefrom_np(&actions, 3);
         r = r != 0 ? r : posix_spawn_file_actions_addchdir_np(&actions, "/");
@@ -136,30 +136,63 @@ static int spawn_child(Spawn *spawn, char *const *argv, int output, pid_t *pidp)
         return r;
 }
 
+/* A pipe, of which our end alone does not block: the child's writes must not fail. Its end to write
+ * to is never below 3, or the other pipe's dup2 would write it over. errno, 0: it is there; what is
+ * open of it is the caller's either way. */
+static int pipe_open(int pipes[2]) {
+        if (pipe2(pipes, O_CLOEXEC) != 0) {
+                return errno;
+        }
+        if (fcntl(pipes[0], F_SETFL, O_NONBLOCK) != 0) {
+                return errno;
+        }
+        if (pipes[1] < 3) {
+                int moved = fcntl(pipes[1], F_DUPFD_CLOEXEC, 3);
+                if (moved < 0) {
+                        return errno;
+                }
+                close(pipes[1]);
+                pipes[1] = moved;
+        }
+        return 0;
+}
+
+static void pipe_close(const int pipes[2]) {
+        for (int i = 0; i < 2; i++) {
+                if (pipes[i] >= 0) {
+                        close(pipes[i]);
+                }
+        }
+}
+
 int spawn_start(Spawn *spawn, char *const *argv, const ActionRequest *request, pid_t *pidp,
-                int *outputp, int *errorp) {
-        int pipes[2];
+                int *outputp, int *errorsp, int *errorp) {
+        int output[2] = {-1, -1}, errors[2] = {-1, -1};
+        pid_t pid = -1;
         int r = spawn_set_environment(spawn, request);
         if (r != 0) {
                 return r;
         }
-        if (pipe2(pipes, O_CLOEXEC) != 0) {
-                *errorp = errno;
-                return SPAWN_E_REFUSED;
+        int error = pipe_open(output);
+        if (error == 0 && errorsp != NULL) {
+                error = pipe_open(errors);
         }
-        /* Our end alone: O_NONBLOCK is no concern of the child's, whose writes must not fail. */
-        int error = fcntl(pipes[0], F_SETFL, O_NONBLOCK) != 0 ? errno : 0;
-        pid_t pid = -1;
         if (error == 0) {
-                error = spawn_child(spawn, argv, pipes[1], &pid);
+                error = spawn_child(spawn, argv, output[1], errorsp != NULL ? errors[1] : output[1],
+                                    &pid);
         }
-        close(pipes[1]);
         if (error != 0) {
-                close(pipes[0]);
+                pipe_close(output);
+                pipe_close(errors);
                 *errorp = error;
                 return SPAWN_E_REFUSED;
         }
+        close(output[1]);
         *pidp = pid;
-        *outputp = pipes[0];
+        *outputp = output[0];
+        if (errorsp != NULL) {
+                close(errors[1]);
+                *errorsp = errors[0];
+        }
         return 0;
 }
