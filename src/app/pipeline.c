@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "app/action.h"
 #include "app/commands.h"
+#include "app/restarts.h"
 #include "util/list.h"
 
 enum {
@@ -35,8 +35,7 @@ static void pipeline_fail(Pipeline *pipeline, int error, const char *what) {
         }
 }
 
-/* Every event ends here: a fatal error goes to the global handler, the rest to the next turn. */
-static void pipeline_after(Pipeline *pipeline, int r, const char *what) {
+void pipeline_after(Pipeline *pipeline, int r, const char *what) {
         if (r < 0) {
                 pipeline_fail(pipeline, r, what);
         }
@@ -231,7 +230,7 @@ static const ConsumerEvents consumer_events = {
         .closed = on_closed,
 };
 
-/* --- from PostgreSQL and the commands ----------------------------------------------------- */
+/* --- from PostgreSQL ----------------------------------------------------- */
 
 static void on_saved(void *user, Batch *batch, BatchEnd end) {
         Pipeline *pipeline = user;
@@ -261,43 +260,9 @@ static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
                        "reading the fences");
 }
 
-static void on_restarted(void *user, Run *run, Outcome outcome, bool charged, const char *detail,
-                         int64_t duration_us, int64_t retry_after_us) {
-        Pipeline *pipeline = user;
-        run->retry_after_us = retry_after_us;
-        report_restart(pipeline->report, outcome, duration_us);
-        pipeline_after(pipeline,
-                       engine_restarted(pipeline->engine, run, outcome, charged, detail,
-                                        loop_time(pipeline->loop)),
-                       "restart");
-}
-
 void pipeline_database_up(Pipeline *pipeline) {
         pipeline_after(pipeline, engine_database_up(pipeline->engine, loop_time(pipeline->loop)),
                        "PostgreSQL is back");
-}
-
-static void on_claimed(void *user, Run *run, LedgerEnd end, const LedgerDecision *decision) {
-        Pipeline *pipeline = user;
-        pipeline_after(pipeline,
-                       engine_claimed(pipeline->engine, run, end, decision,
-                                      loop_time(pipeline->loop)),
-                       "claim");
-}
-
-static void on_acted(void *user, Run *run, LedgerEnd end) {
-        Pipeline *pipeline = user;
-        pipeline_after(pipeline,
-                       engine_acted(pipeline->engine, run, end, loop_time(pipeline->loop)),
-                       "end of an action");
-}
-
-static void on_concluded(void *user, Run *run, LedgerEnd end, const LedgerResult *result) {
-        Pipeline *pipeline = user;
-        pipeline_after(pipeline,
-                       engine_concluded(pipeline->engine, run, end, result,
-                                        loop_time(pipeline->loop)),
-                       "end of a restart");
 }
 
 static int call_new(Pipeline *pipeline, Partition *partition, Call **callp) {
@@ -443,28 +408,6 @@ static int commit_send(Pipeline *pipeline, bool look) {
         return r;
 }
 
-/* What goes wrong with one restart is the matter of its messages, which are rejected as `internal`.
- * With no memory nobody's work goes on. */
-static int start_run(Pipeline *pipeline, Run *run) {
-        if (pipeline->claims != NULL && !claims_may_start(pipeline->claims, run)) {
-                return engine_too_late(pipeline->engine, run, loop_time(pipeline->loop));
-        }
-        int r = restart_start(pipeline->restart, run);
-        if (r == 0 || r == -ENOMEM) {
-                return r;
-        }
-        char detail[128];
-        snprintf(detail, sizeof(detail), "the restart could not be begun: %s", strerror(-r));
-        log_error(pipeline->log, "restart.internal",
-                  FIELDS(.host = run_host(run), .handler = handler_name(HANDLER_RESTART),
-                         .error = detail),
-                  "an error that nobody expected, in the restart of %s alone: its messages are "
-                  "rejected, the others go on",
-                  run_host(run));
-        return engine_restarted(pipeline->engine, run, OUTCOME_INTERNAL, false, detail,
-                                loop_time(pipeline->loop));
-}
-
 static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         switch (action->type) {
         case ENGINE_LOOK_UP:
@@ -497,16 +440,12 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
         case ENGINE_REJECT:
                 return save_reject(pipeline->save, action->batch);
         case ENGINE_CHECK:
-        case ENGINE_VERIFY:
-                break;
         case ENGINE_CLAIM:
-                return claims_claim(pipeline->claims, action->run);
-        case ENGINE_ACTED:
-                return claims_acted(pipeline->claims, action->run);
-        case ENGINE_CONCLUDE:
-                return claims_conclude(pipeline->claims, action->run);
         case ENGINE_RESTART:
-                return start_run(pipeline, action->run);
+        case ENGINE_ACTED:
+        case ENGINE_VERIFY:
+        case ENGINE_CONCLUDE:
+                return restarts_carry_out(pipeline, action);
         case ENGINE_LOOK_COMMITTED:
                 return commit_send(pipeline, true);
         case ENGINE_COMMIT:
@@ -551,8 +490,8 @@ static void on_soon(LoopSoon *soon) {
         if (r >= 0) {
                 r = look_up_now(pipeline);
         }
-        if (r >= 0 && pipeline->claims != NULL) {
-                r = claims_send(pipeline->claims);
+        if (r >= 0) {
+                r = restarts_send(pipeline);
         }
         if (r < 0) {
                 pipeline_fail(pipeline, r, "carrying out what the engine said");
@@ -604,39 +543,6 @@ static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }
 
-static const LedgerGroup *group_of(const void *data, const char *host) {
-        return ledger_settings_group(data, host);
-}
-
-static int pipeline_claims(Pipeline *pipeline) {
-        static const ClaimsEvents events = {.claimed = on_claimed,
-                                            .acted = on_acted,
-                                            .concluded = on_concluded};
-        int r = ledger_settings_init(&pipeline->ledger, pipeline->config);
-        const ClaimsOptions options = {.schema = pipeline->config->postgres.schema,
-                                       .instance = pipeline->config->instance,
-                                       .policy = &pipeline->ledger.policy,
-                                       .group = group_of,
-                                       .data = &pipeline->ledger};
-        return r != 0 ? r
-                      : claims_new(&pipeline->claims, pipeline->pool, pipeline->log, &options,
-                                   &events, pipeline);
-}
-
-static int pipeline_restart(Pipeline *pipeline, char **errorp) {
-        Action *action = NULL;
-        if (!pipeline->config->handlers.restart.enabled) {
-                return 0;
-        }
-        int r = action_new(&action, pipeline->loop, pipeline->log,
-                           &pipeline->config->handlers.restart, errorp);
-        if (r != 0) {
-                return r > 0 ? PIPELINE_E_CONFIG : r;
-        }
-        r = restart_new(&pipeline->restart, pipeline->log, action, on_restarted, pipeline);
-        return r == 0 && ledger_settings_wanted(pipeline->config) ? pipeline_claims(pipeline) : r;
-}
-
 int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
                   void *user, char **errorp) {
         static const SaveEvents save_events = {.saved = on_saved,
@@ -662,7 +568,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
                                (uint64_t)loop_wall() ^ (uint64_t)loop_now() << 20);
         }
         if (r == 0) {
-                r = pipeline_restart(pipeline, errorp);
+                r = restarts_init(pipeline, errorp);
         }
         if (r == 0) {
                 r = sources_new(&pipeline->sources, parts->pool, parts->log,
@@ -690,9 +596,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         loop_soon_stop(&pipeline->soon);
         loop_timer_stop(&pipeline->timer);
         consumer_free(pipeline->consumer);
-        restart_free(pipeline->restart);
-        claims_free(pipeline->claims);
-        ledger_settings_deinit(&pipeline->ledger);
+        restarts_deinit(pipeline);
         save_free(pipeline->save);
         sources_free(pipeline->sources);
         engine_free(pipeline->engine);

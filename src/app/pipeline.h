@@ -19,6 +19,7 @@
 #include "app/tape.h"
 #include "config/config.h"
 #include "core/engine.h"
+#include "handlers/checks.h"
 #include "handlers/claims.h"
 #include "handlers/restart.h"
 #include "handlers/save.h"
@@ -50,6 +51,7 @@ typedef struct Pipeline {
         Sources *sources;
         Save *save;
         Restart *restart;
+        Checks *checks; /* NULL: neither precheck nor verify is configured */
         Claims *claims; /* NULL: restarts are not asked for, as in a dry run */
         LoopSoon soon;
         LoopTimer timer;
@@ -90,3 +92,7 @@ void pipeline_database_up(Pipeline *pipeline);
 
 /* After the daemon called an engine function itself: what follows from it is carried out soon. */
 void pipeline_turn(Pipeline *pipeline);
+
+/* Every event ends here: a fatal error (@r < 0, in @what) goes to the global handler, the rest to
+ * the next turn. */
+void pipeline_after(Pipeline *pipeline, int r, const char *what);

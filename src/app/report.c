@@ -59,13 +59,6 @@ static const char *instant_text(int64_t wall_us, char out[32]) {
         return out;
 }
 
-/* Whether its host was really restarted. */
-static bool was_restarted(const Report *report, const Message *message) {
-        const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
-        return report->config->handlers.restart.action != CONFIG_ACTION_DRY_RUN &&
-               restart->state == HANDLER_ENDED && restart->outcome == OUTCOME_DONE;
-}
-
 void report_finished(Report *report, const Message *message, Finish finish) {
         const Partition *partition = message->partition;
         int64_t now = loop_time(report->loop);
@@ -76,9 +69,6 @@ void report_finished(Report *report, const Message *message, Finish finish) {
             buffer_printf(&report->released_hosts, "%s %s", report->n_released_hosts > 0 ? "," : "",
                           message->host) == 0) {
                 report->n_released_hosts++;
-        }
-        if (finish == FINISH_RELEASED && was_restarted(report, message)) {
-                report->released_restarted++;
         }
         if (finish != FINISH_RELEASED) {
                 metrics_observe(&report->ack_duration, now - message->received_us);
@@ -508,13 +498,13 @@ void report_revoked(const Report *report, Partition *const *partitions, size_t n
         char under_way[160] = "";
         if (restarts > 0) {
                 snprintf(under_way, sizeof(under_way),
-                         "; %zu restart%s under way go%s on here and run%s again at the next owner "
-                         "(there is no ledger of restarts yet)",
+                         "; %zu restart%s under way go%s on here, and the ledger tells the next "
+                         "owner how %s",
                          restarts, restarts == 1 ? "" : "s", restarts == 1 ? "es" : "",
-                         restarts == 1 ? "s" : "");
+                         restarts == 1 ? "it ends" : "they end");
         }
-        log_write(report->log, restarts > 0 ? LOG_WARNING : LOG_INFO, "kafka.revoked", FIELDS(),
-                  "%zu partition%s %s; %s%s", n, n == 1 ? "" : "s", lost ? "lost" : "revoked",
+        log_write(report->log, LOG_INFO, "kafka.revoked", FIELDS(), "%zu partition%s %s; %s%s", n,
+                  n == 1 ? "" : "s", lost ? "lost" : "revoked",
                   lost      ? "nothing of them is committed any more"
                   : leaving ? "this member leaves the group"
                             : "what is at the database is drained and committed first",

@@ -56,7 +56,6 @@ typedef struct Report {
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */
         size_t n_released_hosts;
-        uint64_t released_restarted; /* released, though their hosts were restarted */
         bool closed;        /* Kafka and PostgreSQL are left: whether they are up is moot */
         Textfile *textfile; /* NULL: not configured */
         LoopTimer timer;

@@ -85,7 +85,6 @@ static void count_begin(Shutdown *shutdown) {
         const Engine *engine = shutdown->pipeline->engine;
         shutdown->unknown_before = shutdown->report->restarts[OUTCOME_UNKNOWN];
         shutdown->released_before = engine_totals(engine)->finished[FINISH_RELEASED];
-        shutdown->restarted_before = shutdown->report->released_restarted;
         buffer_clear(&shutdown->report->released_hosts);
         shutdown->report->n_released_hosts = 0;
         list_for_each(partition_link, engine_partitions(engine)) {
@@ -102,9 +101,13 @@ static void cancel_begin(Shutdown *shutdown) {
         if (engine_stop(engine, loop_time(shutdown->pipeline->loop)) != 0) {
                 worsen(shutdown, EXIT_UNEXPECTED);
         }
+        if (shutdown->pipeline->checks != NULL) {
+                /* They change nothing, and whoever owns the message next looks again. */
+                checks_cancel(shutdown->pipeline->checks);
+        }
         if (running > 0) {
                 log_info(shutdown->log, "shutdown.grace", FIELDS(),
-                         "waiting up to %lld s for %zu running restart%s; a SIGTERM or SIGINT "
+                         "waiting up to %lld s for %zu restart%s under way; a SIGTERM or SIGINT "
                          "that comes 1 s after the first signal or later ends them",
                          (long long)(grace(shutdown) / 1000000), running, running == 1 ? "" : "s");
         }
@@ -125,6 +128,9 @@ static bool cancel_is_done(Shutdown *shutdown) {
                 return true;
         }
         if (pipeline->restart == NULL || restart_running(pipeline->restart) == 0) {
+                if (engine_open_entries(pipeline->engine) > 0) {
+                        return false; /* the ledger is to know how they ended */
+                }
                 /* Only a batch is left; without a connection it is not at the database. */
                 return shutdown->hurried || !pg_pool_is_up(*shutdown->poolp);
         }
@@ -150,19 +156,20 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
                 shutdown->report->restarts[OUTCOME_UNKNOWN] - shutdown->unknown_before;
         say(shutdown, "%zu that had not started are given back", shutdown->waiting);
         if (shutdown->unsaved > 0) {
-                say(shutdown, ", %zu whose restart is done are not saved any more",
+                say(shutdown, ", %zu whose restart is done are saved by the next owner",
                     shutdown->unsaved);
-                shutdown->alarm = true;
         }
         if (shutdown->failed > 0) {
                 say(shutdown, ", %zu whose restart failed are not tried again", shutdown->failed);
         }
         if (interrupted > 0) {
+                bool forced = shutdown->terminated || shutdown->killed;
                 say(shutdown, ", %llu running restart%s ended unknown, %s",
                     (unsigned long long)interrupted, interrupted == 1 ? "" : "s",
-                    shutdown->terminated || shutdown->killed ? "by force at the end of the grace"
-                                                             : "by themselves");
-                worsen(shutdown, EXIT_UNCONFIRMED);
+                    forced ? "by force at the end of the grace" : "by themselves");
+                if (forced) {
+                        worsen(shutdown, EXIT_UNCONFIRMED);
+                }
         }
         if (running > 0) {
                 say(shutdown, ", %zu running restarts did not end", running);
@@ -202,20 +209,11 @@ static void nack_end(Shutdown *shutdown, bool in_time) {
         uint64_t released = engine_totals(shutdown->pipeline->engine)->finished[FINISH_RELEASED] -
                             shutdown->released_before;
         (void)in_time;
-        uint64_t restarted = report->released_restarted - shutdown->restarted_before;
         say(shutdown, "%llu released: uncommitted, delivered again", (unsigned long long)released);
         if (report->released_hosts.size > 0) {
                 say(shutdown, ";%.*s%s", (int)report->released_hosts.size,
                     (const char *)report->released_hosts.data,
                     released > REPORT_HOSTS_MAX ? " and others" : "");
-        }
-        if (restarted > 0) {
-                say(shutdown,
-                    "; %llu of them are not saved, and their hosts WERE restarted: the next start "
-                    "restarts them again (there is no ledger of restarts yet)%s",
-                    (unsigned long long)restarted,
-                    report->postgres_up ? "" : "; bring PostgreSQL back before stopping");
-                shutdown->alarm = true;
         }
 }
 
@@ -238,16 +236,10 @@ static void commit_end(Shutdown *shutdown, bool in_time) {
                 say(shutdown,
                     shutdown->nothing ? "nothing to commit: no partition is ours" : "confirmed");
                 if (shutdown->stranded > 0) {
-                        const ConfigRestart *restart = &shutdown->config->handlers.restart;
-                        bool restarts =
-                                restart->enabled && restart->action != CONFIG_ACTION_DRY_RUN;
                         say(shutdown,
-                            "; %zu finished behind an unfinished one: uncommitted, delivered and "
-                            "handled again%s",
-                            shutdown->stranded,
-                            restarts ? ", their restarts too (there is no ledger of restarts yet)"
-                                     : "");
-                        shutdown->alarm = restarts;
+                            "; %zu finished behind an unfinished one: uncommitted and delivered "
+                            "again, what is done of them is known",
+                            shutdown->stranded);
                 }
                 return;
         }
@@ -284,6 +276,7 @@ static void leave_end(Shutdown *shutdown, bool in_time) {
 
 static void database_begin(Shutdown *shutdown) {
         shutdown->report->closed = true;
+        shutdown->open_entries = engine_open_entries(shutdown->pipeline->engine);
         pg_pool_free(*shutdown->poolp);
         *shutdown->poolp = NULL;
 }
@@ -291,6 +284,14 @@ static void database_begin(Shutdown *shutdown) {
 static void database_end(Shutdown *shutdown, bool in_time) {
         (void)in_time;
         say(shutdown, "connections closed");
+        if (shutdown->open_entries > 0) {
+                say(shutdown,
+                    "; %zu restart%s without a confirmed end in the ledger: unknown once "
+                    "restarts.held_until is over, then on_unknown or verify decides",
+                    shutdown->open_entries, shutdown->open_entries == 1 ? " is" : "s are");
+                worsen(shutdown, EXIT_UNCONFIRMED);
+                shutdown->alarm = true;
+        }
 }
 
 static void metrics_begin(Shutdown *shutdown) {

@@ -30,8 +30,9 @@ struct Shutdown {
         bool hurried;     /* the second signal: the grace is over */
         bool terminated, killed;
         int64_t killed_us;
-        bool alarm; /* what the step found is a warning, though it ended in time */
-        uint64_t released_before, restarted_before;
+        bool alarm;          /* what the step found is a warning, though it ended in time */
+        size_t open_entries; /* restarts whose end the ledger has not confirmed */
+        uint64_t released_before;
         size_t waiting;          /* messages whose restart had not started when it began, */
         size_t unsaved;          /* was done, and whose save had not begun, */
         size_t failed;           /* or had failed */

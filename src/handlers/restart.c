@@ -1,6 +1,7 @@
 #include "handlers/restart.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "handlers/actions/output.h"
 
