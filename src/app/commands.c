@@ -74,30 +74,6 @@ static void print_problems(const ConfigProblems *problems, const char *kind) {
         }
 }
 
-/* As load_config(), with the warnings left in @errors for the caller. */
-static Config *load_config_quietly(const CommonOptions *options, ConfigErrors *errors,
-                                   int *statusp) {
-        ConfigSources sources = {.file = options->file,
-                                 .environment = (const char *const *)environ,
-                                 .options = (const char *const *)options->overrides,
-                                 .librdkafka = consumer_library_version()};
-        Config *config = NULL;
-        int r = config_load(&config, &sources, errors);
-        print_problems(&errors->errors, "error: ");
-        if (r < 0) {
-                fprintf(stderr, "ackd: cannot read the configuration: %s\n", strerror(-r));
-        }
-        *statusp = r < 0 ? EXIT_UNEXPECTED : r > 0 ? EXIT_CONFIG : EXIT_OK;
-        return config;
-}
-
-Config *load_config(const CommonOptions *options, int *statusp) {
-        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
-        Config *config = load_config_quietly(options, &errors, statusp);
-        print_problems(&errors.warnings, "warning: ");
-        return config;
-}
-
 /* A switch of a command's own: --connect, --defaults, --print. */
 typedef struct Switch {
         const char *name; /* NULL: the command has none */
@@ -154,50 +130,83 @@ static void look_nearest(void *user, const char *name) {
         }
 }
 
-/* "kafka.NAME: why" gets the place of the setting, and the name that was perhaps meant. */
-static void print_refusal(const Config *config, const char *error) {
-        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
-        for (size_t i = 0; i < config->kafka.n; i++) {
-                const ConfigSetting *setting = &config->kafka.items[i];
-                size_t size = strlen(setting->name);
-                if (strncmp(error, "kafka.", 6) != 0 ||
-                    strncmp(error + 6, setting->name, size) != 0 ||
-                    strncmp(error + 6 + size, ": ", 2) != 0) {
-                        continue;
+typedef struct Refusals {
+        const Config *config;
+        ConfigErrors *errors;
+} Refusals;
+
+static const ConfigOrigin *origin_of(const Config *config, const char *key) {
+        return &config->origins[key_index(key_find(key))];
+}
+
+/* It gets the place of the setting, and the name that was perhaps meant. */
+static void add_refusal(void *user, const char *setting, const char *error) {
+        const Refusals *refusals = user;
+        const Config *config = refusals->config;
+        const ConfigOrigin *origin =
+                origin_of(config, setting != NULL ? "kafka" : "consume.topics");
+        Nearest nearest = {.name = setting, .distance = 4};
+        for (size_t i = 0; setting != NULL && i < config->kafka.n; i++) {
+                if (strcmp(config->kafka.items[i].name, setting) == 0) {
+                        origin = &config->kafka.items[i].origin;
+                        query_settings(look_nearest, &nearest);
                 }
-                Nearest nearest = {.name = setting->name, .distance = 4};
-                query_settings(look_nearest, &nearest);
-                bool has = nearest.found[0] != '\0' && nearest.distance > 0;
-                problem_add(&errors.errors, &setting->origin, "%s%s%s%s", error,
-                            has ? "; did you mean \"" : "", has ? nearest.found : "",
-                            has ? "\"?" : "");
         }
-        if (errors.errors.n > 0) {
-                print_problems(&errors.errors, "error: ");
-        } else {
-                fprintf(stderr, "error: %s\n", error);
-        }
+        bool has = nearest.found[0] != '\0' && nearest.distance > 0;
+        problem_add(&refusals->errors->errors, origin, "%s%s%s%s", error,
+                    has ? "; did you mean \"" : "", has ? nearest.found : "", has ? "\"?" : "");
 }
 
 /* What only the libraries can tell of the sections kafka and postgres. */
-static int check_libraries(const Config *config) {
+static int check_libraries(void *user, const Config *config, ConfigErrors *errors) {
         char *error = NULL;
+        Refusals refusals = {.config = config, .errors = errors};
         ConsumerOptions options = {.n_settings = config->kafka.n,
                                    .topics = (const char *const *)config->consume.topics,
                                    .queue_bytes = config->limits.in_flight_bytes};
+        (void)user;
         ConsumerSetting *settings = kafka_settings(config);
         options.settings = settings;
-        int r = settings == NULL ? -ENOMEM : consumer_check(&options, &error);
+        int r = settings == NULL ? -ENOMEM : consumer_check(&options, add_refusal, &refusals);
         free(settings);
+        if (r < 0) {
+                return r;
+        }
         PgOptions postgres = {.dsn = config->postgres.dsn,
                               .password_file = config->postgres.password_file,
                               .application_name = config->instance};
-        r = r == 0 ? pg_check(&postgres, &error) : r;
-        if (r != 0) {
-                print_refusal(config, error != NULL ? error : strerror(ENOMEM));
+        r = pg_check(&postgres, &error);
+        if (r > 0) {
+                problem_add(&errors->errors, origin_of(config, "postgres.dsn"), "%s", error);
         }
         free(error);
-        return r == 0 ? EXIT_OK : r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
+        return r < 0 ? r : 0;
+}
+
+/* As load_config(), with the warnings left in @errors for the caller; @whole: what the libraries
+ * refuse is an error too. */
+static Config *load_config_quietly(const CommonOptions *options, bool whole, ConfigErrors *errors,
+                                   int *statusp) {
+        ConfigSources sources = {.file = options->file,
+                                 .environment = (const char *const *)environ,
+                                 .options = (const char *const *)options->overrides,
+                                 .check = whole ? check_libraries : NULL,
+                                 .librdkafka = consumer_library_version()};
+        Config *config = NULL;
+        int r = config_load(&config, &sources, errors);
+        print_problems(&errors->errors, "error: ");
+        if (r < 0) {
+                fprintf(stderr, "ackd: cannot read the configuration: %s\n", strerror(-r));
+        }
+        *statusp = r < 0 ? EXIT_UNEXPECTED : r > 0 ? EXIT_CONFIG : EXIT_OK;
+        return config;
+}
+
+Config *load_config(const CommonOptions *options, int *statusp) {
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        Config *config = load_config_quietly(options, false, &errors, statusp);
+        print_problems(&errors.warnings, "warning: ");
+        return config;
 }
 
 int command_run(int argc, char **argv) {
@@ -215,9 +224,8 @@ int command_run(int argc, char **argv) {
                 return status;
         }
         CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
-        Config *config = load_config_quietly(&options, &errors, &status);
-        status = config != NULL ? check_libraries(config) : status;
-        if (status == EXIT_OK) {
+        Config *config = load_config_quietly(&options, true, &errors, &status);
+        if (config != NULL) {
                 config_check_machine(config, &errors);
                 status = daemon_run(config, &errors.warnings);
         } else {
@@ -239,10 +247,9 @@ int command_check_config(int argc, char **argv) {
                 return status;
         }
         CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
-        Config *config = load_config_quietly(&options, &errors, &status);
+        Config *config = load_config_quietly(&options, true, &errors, &status);
         if (config != NULL) {
                 config_check_machine(config, &errors);
-                status = check_libraries(config);
         }
         print_problems(&errors.warnings, "warning: ");
         if (status == EXIT_OK) {

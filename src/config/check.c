@@ -149,6 +149,7 @@ static int check_restart(const Checker *checker) {
         warn_restart(checker);
         warn_windows(checker);
         check_ledger(checker);
+        check_code(checker);
         return check_http(checker);
 }
 
@@ -310,13 +311,15 @@ int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, con
                  ConfigErrors *errors) {
         Checker checker = {.config = config, .bad = bad, .errors = errors};
         if (!config->handlers.save.enabled && !config->handlers.restart.enabled) {
-                problem_add(&errors->errors, whole,
-                            "no handlers: nothing would be done with a message; allowed: at least "
-                            "one, such as handlers: {save: {}}%s",
+                problem_add(&errors->errors, whole, "%s",
                             whole->kind == CONFIG_FROM_FILE
-                                    ? ""
-                                    : " (no " CONFIG_FILE " here; -c or ACKD_CONFIG name another "
-                                      "file)");
+                                    ? "no handlers: nothing would be done with a message; allowed: "
+                                      "at least one, such as handlers: {save: {}}"
+                                    : "no configuration: there is no " CONFIG_FILE
+                                      ", and no handler is named elsewhere; write it, or name "
+                                      "another with -c FILE or ACKD_CONFIG. ackd.yaml in "
+                                      "share/doc/ackd/examples (in the sources: config) is one to "
+                                      "copy, with every key");
         }
         int r = config->handlers.restart.enabled ? check_restart(&checker) : 0;
         if (r == 0) {

@@ -37,6 +37,9 @@ void checker_warn_access(const Config *config, ConfigErrors *errors, const char 
 /* The limits of restart-host that the ledger keeps: warnings only. */
 void check_ledger(const Checker *checker);
 
+/* Placeholders of exec.argv that become code: warnings only. */
+void check_code(const Checker *checker);
+
 /* handlers.restart-host.http. -ENOMEM. */
 MUST_CHECK int check_http(const Checker *checker);
 void check_http_machine(const Config *config, ConfigErrors *errors);

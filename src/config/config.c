@@ -534,14 +534,14 @@ static int load_variable(Loader *loader, const char *variable) {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-static int report_option(const Source *source) {
+static int report_option(const Source *source, const char *what) {
         CLEANUP(buffer_deinit) Buffer nearest = BUFFER_INIT;
         int r = key_nearest_path(source->origin.name, &nearest);
         const char *near = buffer_string(&nearest);
         if (r != 0 || near == NULL) {
                 return error_origin(-ENOMEM);
         }
-        source_error(source, NULL, "names no key;%s%s%s `ackd print-config --defaults` lists all",
+        source_error(source, NULL, "%s;%s%s%s `ackd print-config --defaults` lists all", what,
                      *near != '\0' ? " did you mean " : "", near, *near != '\0' ? "?" : "");
         return 0;
 }
@@ -561,8 +561,11 @@ static int load_option(Loader *loader, const char *option) {
         }
         const char *path = source.origin.name;
         bool setting = strncmp(path, "kafka.", strlen("kafka.")) == 0;
-        if (*path == '\0' || (!setting && key_find(path) == NULL && !key_is_section(path))) {
-                return report_option(&source);
+        bool known = *path != '\0' && (setting || key_find(path) != NULL || key_is_section(path));
+        if (!known) {
+                return report_option(&source, option[size] == '\0'
+                                                      ? "is not KEY=VALUE, such as retry.attempts=3"
+                                                      : "names no key");
         }
         if (option[size] == '\0') {
                 source_error(&source, NULL, "has no value; write -o %s=VALUE", path);
@@ -630,6 +633,8 @@ int config_load(Config **configp, const ConfigSources *sources, ConfigErrors *er
         int r = load_sources(&loader, sources, &file);
         if (r == 0 && !loader.unreadable) {
                 r = config_check(config, bad, &file.origin, sources->librdkafka, errors);
+                r = r == 0 && sources->check != NULL ? sources->check(sources->user, config, errors)
+                                                     : r;
         }
         free(bad);
         problems_sort(&errors->errors);

@@ -273,11 +273,18 @@ typedef struct Config {
         char **names;          /* what origins point to; ends with NULL */
 } Config;
 
+typedef struct ConfigErrors ConfigErrors;
+
 /* All borrowed for the call. */
 typedef struct ConfigSources {
         const char *file; /* -c; NULL: ACKD_CONFIG, else CONFIG_FILE, which may be missing */
         const char *const *environment; /* NAME=value as in environ, ends with NULL; NULL: none */
         const char *const *options;     /* the arguments of -o, ends with NULL; NULL: none */
+        /* What only the libraries can tell, added to @errors; negative only. It is asked even when
+         * there are other errors: what was refused has its value from before, so there is always
+         * one. NULL: nobody is asked. */
+        int (*check)(void *user, const Config *config, ConfigErrors *errors);
+        void *user;             /* of check */
         const char *librdkafka; /* its version, such as "2.0.2", to warn of what it gets wrong;
                                    NULL: not known */
 } ConfigSources;
@@ -295,10 +302,10 @@ typedef struct ConfigProblems {
 } ConfigProblems;
 
 /* Embedded by the caller, {0} at first. */
-typedef struct ConfigErrors {
+struct ConfigErrors {
         ConfigProblems errors; /* FILE:LINE:COLUMN: what is wrong; nearest name; what is allowed */
         ConfigProblems warnings; /* what will hurt; also after a load that went well */
-} ConfigErrors;
+};
 
 void config_errors_deinit(ConfigErrors *errors);
 

@@ -261,7 +261,8 @@ const Key keys[] = {
         LIST(RESTART ".exec.argv", handlers.restart.exec.argv, NULL, 1, check_argument,
              "a list that begins with the absolute path of a program, such as [/usr/bin/ssh, --, "
              "\"{{host}}\", reboot]",
-             "The command and its arguments; no shell. Placeholders: " TEMPLATE_KNOWN "."),
+             "The command and its arguments; no shell. Placeholders: " TEMPLATE_KNOWN "; a "
+             "request that lacks one of them is rejected."),
         DURATION(RESTART ".exec.kill_after", handlers.restart.exec.kill_after_us, "5s", 0, HOUR,
                  "Time from TERM to KILL."),
         STATUSES(RESTART ".exec.status.done", handlers.restart.exec.status.done, "[0]",
@@ -323,7 +324,9 @@ const Key keys[] = {
         TEXT(RESTART ".http.url", handlers.restart.http.url, NULL, check_url,
              "an http or https URL, such as "
              "https://{{host.label}}-bmc.example.com/reset",
-             "Where to send the request. Placeholders: " TEMPLATE_KNOWN "."),
+             "Where to send the request. Placeholders: " TEMPLATE_KNOWN
+             "; a request that lacks one "
+             "of them is rejected."),
         DURATION(RESTART ".max_age", handlers.restart.max_age_us, "1h", 0, 366 * DAY,
                  "A request that was older when it was received is suppressed; 0: none is too "
                  "old."),

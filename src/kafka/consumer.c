@@ -9,7 +9,6 @@
 #include "kafka/consumer.h"
 
 #include <assert.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,8 +122,8 @@ static int set_prefetch(rd_kafka_conf_t *conf, Consumer *consumer, const Consume
         return r;
 }
 
-static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOptions *options,
-                     char **errorp) {
+int consumer_set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOptions *options,
+                       char **errorp) {
         static const ConsumerSetting owned[] = {
                 {"enable.auto.commit", "false"},
                 {"enable.auto.offset.store", "false"},
@@ -164,67 +163,28 @@ static int set_owned(rd_kafka_conf_t *conf, Consumer *consumer, const ConsumerOp
         return r;
 }
 
-/* A setting that has no sensible default. */
-static int need(const ConsumerOptions *options, const char *name, const char *what, char **errorp) {
-        const char *value = settings_get(options->settings, options->n_settings, name);
-        if (value != NULL && value[0] != '\0') {
-                return 0;
+/* The first is enough: whoever asks for a consumer has asked consumer_check() for all of them. */
+static void keep_first(void *user, const char *setting, const char *error) {
+        char **errorp = user;
+        (void)setting;
+        if (*errorp == NULL) {
+                *errorp = strdup(error);
         }
-        return asprintf(errorp, "kafka.%s: it is needed; name %s", name, what) < 0
-                       ? error_origin(-ENOMEM)
-                       : CONSUMER_E_CONFIG;
-}
-
-static int check_pattern(const char *topic, char **errorp) {
-        regex_t regex;
-        char why[128];
-        int error = topic[0] == '^' ? regcomp(&regex, topic, REG_EXTENDED | REG_NOSUB) : 0;
-        if (error == 0) {
-                if (topic[0] == '^') {
-                        regfree(&regex);
-                }
-                return 0;
-        }
-        regerror(error, &regex, why, sizeof(why));
-        return asprintf(errorp, "consume.topics: \"%s\" is no regular expression: %s", topic, why) <
-                               0
-                       ? error_origin(-ENOMEM)
-                       : CONSUMER_E_CONFIG;
-}
-
-int consumer_check(const ConsumerOptions *options, char **errorp) {
-        Consumer scratch = {.queue_bytes = options->queue_bytes};
-        rd_kafka_conf_t *conf = NULL;
-        int r = need(options, "group.id", "the consumer group", errorp);
-        if (r == 0 &&
-            settings_get(options->settings, options->n_settings, "metadata.broker.list") == NULL) {
-                r = need(options, "bootstrap.servers", "at least one broker", errorp);
-        }
-        for (size_t i = 0; r == 0 && options->topics[i] != NULL; i++) {
-                r = check_pattern(options->topics[i], errorp);
-        }
-        if (r == 0) {
-                r = settings_new(&conf, RD_KAFKA_CONSUMER, options->settings, options->n_settings,
-                                 errorp);
-        }
-        if (r == 0) {
-                r = set_owned(conf, &scratch, options, errorp);
-                rd_kafka_conf_destroy(conf);
-        }
-        return r;
 }
 
 static int open_handle(Consumer *consumer, const ConsumerOptions *options, char **errorp) {
         rd_kafka_conf_t *conf;
-        int r = consumer_check(options, errorp);
+        char *first = NULL;
+        int r = consumer_check(options, keep_first, &first);
         if (r != 0) {
-                return r;
+                *errorp = r > 0 ? first : *errorp;
+                return r > 0 && first == NULL ? error_origin(-ENOMEM) : r;
         }
         r = settings_new(&conf, RD_KAFKA_CONSUMER, options->settings, options->n_settings, errorp);
         if (r != 0) {
                 return r;
         }
-        r = set_owned(conf, consumer, options, errorp);
+        r = consumer_set_owned(conf, consumer, options, errorp);
         if (r == 0) {
                 rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_FETCH | RD_KAFKA_EVENT_REBALANCE |
                                                        RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG |

@@ -110,9 +110,13 @@ MUST_CHECK int consumer_new(Consumer **consumerp, Loop *loop, Log *log,
                             const ConsumerOptions *options, const ConsumerEvents *events,
                             void *user, char **errorp);
 
-/* Whether librdkafka takes the settings, and the topics' patterns are valid, without connecting.
- * CONSUMER_E_CONFIG with *@errorp as above. */
-MUST_CHECK int consumer_check(const ConsumerOptions *options, char **errorp);
+/* One thing that is wrong: a sentence that begins with "kafka.NAME: ", and that name; NULL: it is
+ * about a topic, and begins with "consume.topics: ". Borrowed for the call. */
+typedef void (*ConsumerRefused)(void *user, const char *setting, const char *error);
+
+/* Whether librdkafka takes the settings, the producer's too, and the topics' patterns are valid,
+ * without connecting. Everything that is wrong is told before CONSUMER_E_CONFIG is returned. */
+MUST_CHECK int consumer_check(const ConsumerOptions *options, ConsumerRefused refused, void *user);
 
 /* Frees what can be freed without waiting. librdkafka's handle is destroyed only after `closed`;
  * before that it is left to the end of the process, since destroying it can hang. NULL is allowed.

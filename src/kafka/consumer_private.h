@@ -84,6 +84,10 @@ struct Consumer {
 
 void consumer_set_state(Consumer *consumer, ConsumerState state);
 
+/* What ackd owns or prefers, behind the user's settings; positive: refused, *@errorp says why. */
+MUST_CHECK int consumer_set_owned(rd_kafka_conf_t *conf, Consumer *consumer,
+                                  const ConsumerOptions *options, char **errorp);
+
 /* After the last revoke: asks librdkafka to leave the group. */
 void consumer_close_queue(Consumer *consumer);
 void consumer_check_closed(Consumer *consumer);

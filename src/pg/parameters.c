@@ -13,6 +13,10 @@ enum {
         PARAMETERS_MAX = 96, /* libpq 15 knows 45 */
 };
 
+#define HIDDEN                                                                                     \
+        "libpq cannot read it, and what it says is not shown, since it may hold the password; "    \
+        "a value with a space needs single quotes, and in a URI what is special is written as %XX"
+
 static const struct {
         const char *keyword, *value;
 } defaults[] = {
@@ -57,6 +61,11 @@ static int take_from_environment(PQconninfoOption *options) {
         return 0;
 }
 
+/* libpq repeats what it cannot read: a word of a password with a space in it, a whole URI. */
+static bool may_hold_password(const char *dsn) {
+        return strcasestr(dsn, "password") != NULL || strchr(dsn, '@') != NULL;
+}
+
 int parameters_init(Parameters *parameters, const char *dsn, const char *password_file,
                     const char *application_name, char **errorp) {
         char *why = NULL;
@@ -66,7 +75,7 @@ int parameters_init(Parameters *parameters, const char *dsn, const char *passwor
                         return error_origin(-ENOMEM);
                 }
                 why[strcspn(why, "\n")] = '\0';
-                int n = asprintf(errorp, "postgres.dsn: %s", why);
+                int n = asprintf(errorp, "postgres.dsn: %s", may_hold_password(dsn) ? HIDDEN : why);
                 PQfreemem(why);
                 return n < 0 ? error_origin(-ENOMEM) : PARAMETERS_E_DSN;
         }

@@ -101,6 +101,35 @@ def test_a_setting_that_librdkafka_does_not_know_has_its_place(site, name):
     assert 'did you mean "bootstrap.servers"?' in result.stderr
 
 
+@pytest.mark.parametrize("name", ["check-config", "run"])
+def test_what_the_libraries_refuse_is_said_at_once_and_in_its_place(tmp_path, name):
+    path = tmp_path / "bad.yaml"
+    path.write_text(
+        "handlers: {save: {}}\n"
+        "kafka:\n"
+        "  session.timeout.ms: 10s\n"
+        "  linger.ms: often\n"
+        "  bootstrap.server: x\n"
+        "consume: {topics: ['^(']}\n"
+        "postgres: {dsn: hots=x}\n"
+        "retry: {attempts: 0}\n"
+    )
+    result = command(name, "-c", path, "-o", "kafka.sasl.mechanisms.x=y")
+    assert result.returncode == 78
+    places = [
+        f"error: {path}:3:23: kafka.session.timeout.ms: 10s would be taken as 10",
+        f"error: {path}:4:14: kafka.linger.ms: ",
+        f"error: {path}:5:21: kafka.bootstrap.server: ",
+        f"error: {path}:6:19: consume.topics: ",
+        f"error: {path}:7:17: postgres.dsn: ",
+        f"error: {path}:8:19: retry.attempts: ",
+        "error: -o kafka.sasl.mechanisms.x: ",
+    ]
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(places), result.stderr
+    assert all(map(str.startswith, lines, places)), result.stderr
+
+
 def test_check_config_warns_of_what_is_not_there(site):
     exec_ = {"argv": ["/nope/x", "{{host}}"]}
     path = site.write_config(

@@ -223,9 +223,10 @@ static void test_which_file(void **state) {
                 assert_int_equal(errors.errors.n, 1);
                 assert_string_equal(
                         errors.errors.items[0].text,
-                        "no handlers: nothing would be done with a message; allowed: at least one, "
-                        "such as handlers: {save: {}} (no /etc/ackd/ackd.yaml here; -c or "
-                        "ACKD_CONFIG name another file)");
+                        "no configuration: there is no /etc/ackd/ackd.yaml, and no handler is "
+                        "named elsewhere; write it, or name another with -c FILE or ACKD_CONFIG. "
+                        "ackd.yaml in share/doc/ackd/examples (in the sources: config) is one to "
+                        "copy, with every key");
                 config_errors_deinit(&errors);
         }
 }
@@ -374,6 +375,10 @@ static void test_wrong_options(void **state) {
                 {"=3", "-o : names no key; " LISTS},
                 {"retry.attempts", "-o retry.attempts: has no value; write -o "
                                    "retry.attempts=VALUE\n"},
+                {"nonsense", "-o nonsense: is not KEY=VALUE, such as retry.attempts=3; " LISTS},
+                {"retry.atempts", "-o retry.atempts: is not KEY=VALUE, such as retry.attempts=3; "
+                                  "did you mean retry.attempts? " LISTS},
+                {"", "-o : is not KEY=VALUE, such as retry.attempts=3; " LISTS},
                 {"retry.attempts=0", "-o retry.attempts: \"0\" is out of range; "
                                      "allowed: a whole number, 1 to 1000\n"},
                 {"consume.topics=a", "-o consume.topics: is not a list; allowed: a "

@@ -45,6 +45,57 @@ static void test_settings(void **state) {
         consumer_free(NULL);
 }
 
+static void add_line(void *user, const char *setting, const char *error) {
+        Buffer *lines = user;
+        assert_int_equal(buffer_printf(lines, "%s| %s\n", setting != NULL ? setting : "-", error),
+                         0);
+}
+
+/* Everything that is wrong is told, the producer's settings too. */
+static void test_check(void **state) {
+        (void)state;
+        Buffer lines = BUFFER_INIT;
+        ConsumerSetting settings[] = {
+                {"no.such.thing", "1"},
+                {"session.timeout.ms", "10s"},
+                {"linger.ms", "often"},
+                {"bootstrap.servers", ""},
+        };
+        const char *const topics[] = {"t", "^(", "^[", NULL};
+        ConsumerOptions options = {.settings = settings,
+                                   .n_settings = sizeof(settings) / sizeof(settings[0]),
+                                   .topics = topics,
+                                   .queue_bytes = 1 << 20};
+        assert_int_equal(consumer_check(&options, add_line, &lines), CONSUMER_E_CONFIG);
+        static const char *const expected[] = {
+                "group.id| kafka.group.id: it is needed",
+                "bootstrap.servers| kafka.bootstrap.servers: it is needed",
+                "-| consume.topics: \"^(\" is no regular expression: ",
+                "-| consume.topics: \"^[\" is no regular expression: ",
+                "no.such.thing| kafka.no.such.thing: ",
+                "session.timeout.ms| kafka.session.timeout.ms: 10s would be taken as 10",
+                "linger.ms| kafka.linger.ms: ",
+        };
+        const char *text = buffer_string(&lines);
+        assert_non_null(text);
+        for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+                assert_memory_equal(text, expected[i], strlen(expected[i]));
+                text = strchr(text, '\n');
+                assert_non_null(text);
+                text++;
+        }
+        assert_string_equal(text, "");
+        buffer_clear(&lines);
+        settings[0] = (ConsumerSetting){"group.id", "g"};
+        settings[1].value = "10000";
+        settings[2].value = "10";
+        settings[3] = (ConsumerSetting){"metadata.broker.list", "127.0.0.1:1"};
+        options.topics = (const char *const[]){"t", "^t", NULL};
+        assert_int_equal(consumer_check(&options, add_line, &lines), 0);
+        assert_int_equal(lines.size, 0);
+        buffer_deinit(&lines);
+}
+
 static void expect_setting(const Client *client, const char *name, const char *expected) {
         char value[64];
         size_t size = sizeof(value);
@@ -377,6 +428,7 @@ static int teardown(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_settings),
+                cmocka_unit_test(test_check),
                 cmocka_unit_test(test_owned_settings),
                 cmocka_unit_test(test_fetch_takes_the_largest_message),
                 cmocka_unit_test(test_message),

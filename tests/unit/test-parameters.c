@@ -25,6 +25,26 @@ static void test_bad_dsn(void **state) {
         expect_refused("service=prod", "service= is not supported");
 }
 
+/* libpq's own words would repeat it. */
+static void test_password_is_not_repeated(void **state) {
+        (void)state;
+        static const char *const dsns[] = {
+                "host=x password=my hunter2",
+                "host=x PassWord='hunter2",
+                "postgresql://u:hunter2@[::1/d",
+                "postgresql://u@h/d?hunter2=1&password=hunter2",
+        };
+        for (size_t i = 0; i < sizeof(dsns) / sizeof(dsns[0]); i++) {
+                Parameters parameters;
+                char *error = NULL;
+                assert_int_equal(parameters_init(&parameters, dsns[i], NULL, "test", &error),
+                                 PARAMETERS_E_DSN);
+                assert_non_null(strstr(error, "postgres.dsn: libpq cannot read it"));
+                assert_null(strstr(error, "hunter2"));
+                free(error);
+        }
+}
+
 static bool needs_resolving(const char *dsn) {
         Parameters parameters;
         char *error = NULL;
@@ -144,6 +164,7 @@ int main(void) {
                 cmocka_unit_test(test_defaults_and_overrides),
                 cmocka_unit_test(test_place_replaces_hosts),
                 cmocka_unit_test(test_password_file),
+                cmocka_unit_test(test_password_is_not_repeated),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
