@@ -376,7 +376,7 @@ const Key keys[] = {
         DURATION("metrics.interval", metrics.interval_us, "15s", 100 * MS, HOUR,
                  "Time between two writes of the textfile."),
         TEXT("metrics.textfile", metrics.textfile, "\"\"", check_file, FILE_,
-             "File for Prometheus' node exporter; empty: none."),
+             "File for Prometheus' node exporter, one for each instance; empty: none."),
         SIZE("postgres.batch_bytes", postgres.batch_bytes, "4MiB", 64 * KIB, GIB,
              "Bytes of the rows of one transaction."),
         COUNT("postgres.batch_rows", postgres.batch_rows, "2000", 1, 100000,

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,10 @@ struct Textfile {
         char *path;
         char *temporary;
         pthread_t thread;
-        Buffer own; /* the thread's: what it writes */
+        Buffer own;         /* the thread's, as is what follows: what it writes */
+        struct stat before; /* the file that it wrote last */
+        bool wrote;         /* there is one */
+        bool crowded;       /* another writes to this path as well: said */
 
         pthread_mutex_t lock;
         pthread_cond_t changed; /* CLOCK_MONOTONIC */
@@ -45,7 +49,18 @@ static int write_all(int fd, const Buffer *page) {
         return 0;
 }
 
-static int write_file(const char *path, const char *temporary, const Buffer *page) {
+/* Whether what lies there is not what was put there last. The number of a file can be used again,
+ * its time tells then. */
+static bool is_replaced(const char *path, const struct stat *before) {
+        struct stat now;
+        return stat(path, &now) == 0 &&
+               (now.st_ino != before->st_ino || now.st_dev != before->st_dev ||
+                now.st_mtim.tv_sec != before->st_mtim.tv_sec ||
+                now.st_mtim.tv_nsec != before->st_mtim.tv_nsec);
+}
+
+static int write_file(const char *path, const char *temporary, const Buffer *page,
+                      struct stat *written) {
         /* EXCL: never through a link that somebody put there. A leftover of a crash goes first. */
         if (unlink(temporary) < 0 && errno != ENOENT) {
                 return errno;
@@ -55,6 +70,9 @@ static int write_file(const char *path, const char *temporary, const Buffer *pag
                 return errno;
         }
         int error = write_all(fd, page);
+        if (error == 0 && fstat(fd, written) < 0) {
+                error = errno;
+        }
         /* Some file systems tell of a full disk only here. */
         if (close(fd) < 0 && error == 0) {
                 error = errno;
@@ -91,6 +109,14 @@ static void tell(Textfile *file, int error) {
         file->failed = error != 0;
 }
 
+/* Once: two daemons with one path take turns, and every counter leaps to and fro. */
+static void tell_crowded(Textfile *file) {
+        log_warning(file->log, "metrics.textfile_crowded", FIELDS(),
+                    "somebody else writes to %s as well, so its metrics are those of now one and "
+                    "now the other; give each daemon a metrics.textfile of its own",
+                    file->path);
+}
+
 static void *textfile_thread(void *user) {
         Textfile *file = user;
         pthread_mutex_lock(&file->lock);
@@ -105,7 +131,8 @@ static void *textfile_thread(void *user) {
                 uint64_t number = file->given;
                 file->busy = true;
                 pthread_mutex_unlock(&file->lock);
-                int error = write_file(file->path, file->temporary, &file->own);
+                bool crowded = file->wrote && is_replaced(file->path, &file->before);
+                int error = write_file(file->path, file->temporary, &file->own, &file->before);
                 pthread_mutex_lock(&file->lock);
                 file->busy = false;
                 if (file->stop) {
@@ -115,6 +142,11 @@ static void *textfile_thread(void *user) {
                         return NULL;
                 }
                 tell(file, error);
+                file->wrote = error == 0;
+                if (crowded && !file->crowded) {
+                        file->crowded = true;
+                        tell_crowded(file);
+                }
                 file->ended = number;
                 pthread_cond_broadcast(&file->changed);
         }

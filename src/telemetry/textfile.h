@@ -6,6 +6,9 @@
  * A thread writes, since a disk can hang; it always takes the newest page and leaves out those that
  * came meanwhile. A reader never sees half a page: it is written beside the file (PATH.tmp) and
  * renamed. Not synced: after a power cut a page that is seconds old is worth nothing.
+ *
+ * A path belongs to one daemon: two of them replace each other's pages, and may rename each other's
+ * unfinished ones. That is noticed when a file is not the one that was written before, and said.
  */
 
 #include <stdbool.h>
@@ -16,8 +19,8 @@
 
 typedef struct Textfile Textfile;
 
-/* Starts the thread. @path is copied; @log is told when writing fails, and when it works again, and
- * must live as long. Negative errno. */
+/* Starts the thread. @path is copied; @log is told when writing fails, when it works again, and
+ * when another writes there too, and must live as long. Negative errno. */
 MUST_CHECK int textfile_new(Textfile **filep, const char *path, Log *log);
 
 /* Ends the thread. What it has not begun is not written: textfile_flush() before. Never waits for

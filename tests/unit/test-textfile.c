@@ -115,6 +115,12 @@ static void check_log(Fixture *fixture, const char *event) {
         }
 }
 
+/* Nothing has been logged: a line of ours is the first to come. */
+static void check_quiet(Fixture *fixture) {
+        log_info(fixture->log, "test.mark", FIELDS(), "mark");
+        check_log(fixture, "test.mark");
+}
+
 static void test_writes(void **state) {
         Fixture *fixture = *state;
         Textfile *file;
@@ -134,6 +140,51 @@ static void test_writes(void **state) {
         assert_int_equal(st.st_mode & 0777, 0644 & ~mask); /* node_exporter is another user */
         textfile_free(file);
         check_files(fixture->folder, 1);
+}
+
+/* Another process that writes into the file (the clock may be coarse, so its time is set), or puts
+ * one of the same time in its place. */
+static void write_as_another(const char *path, bool replace) {
+        struct stat st;
+        assert_int_equal(stat(path, &st), 0);
+        struct timespec times[2] = {st.st_mtim, st.st_mtim};
+        if (!replace) {
+                times[1].tv_sec -= 1;
+        } else {
+                char aside[200];
+                snprintf(aside, sizeof(aside), "%s.aside", path);
+                FILE *other = fopen(aside, "w");
+                assert_non_null(other);
+                assert_int_equal(fclose(other), 0);
+                assert_int_equal(renameat(AT_FDCWD, aside, AT_FDCWD, path), 0);
+        }
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+static void test_crowded(void **state) {
+        Fixture *fixture = *state;
+        for (int replace = 0; replace <= 1; replace++) {
+                Textfile *file;
+                assert_int_equal(textfile_new(&file, fixture->path, fixture->log), 0);
+                give(file, "one\n"); /* over what lies there from before */
+                assert_true(textfile_flush(file, 10 * SECOND));
+                give(file, "two\n");
+                assert_true(textfile_flush(file, 10 * SECOND));
+                assert_int_equal(unlink(fixture->path), 0); /* nobody else writes */
+                give(file, "three\n");
+                assert_true(textfile_flush(file, 10 * SECOND));
+                check_quiet(fixture);
+                write_as_another(fixture->path, replace);
+                give(file, "four\n");
+                assert_true(textfile_flush(file, 10 * SECOND));
+                check_log(fixture, "metrics.textfile_crowded");
+                write_as_another(fixture->path, replace);
+                give(file, "five\n");
+                assert_true(textfile_flush(file, 10 * SECOND));
+                check_quiet(fixture); /* it was said */
+                check_content(fixture->path, "five\n");
+                textfile_free(file);
+        }
 }
 
 /* A crash, or somebody with a link, left something where the temporary file goes. */
@@ -219,6 +270,7 @@ static void test_null(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_writes, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_crowded, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_leftover, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_failure_is_told_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_disk_hangs, setup, teardown),
