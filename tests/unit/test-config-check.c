@@ -60,6 +60,7 @@ static void test_warnings(void **state) {
                 {SAVE "postgres: {dsn: 'host=h password=x'}\n",
                  "warning: t.yaml:2:17: postgres.dsn: holds a password; in postgres.password_file "
                  "it is out of sight, and can be changed without a restart\n"},
+                {SAVE "postgres: {dsn: 'host=h nonsense'}\n", ""},
         };
         CHECK(table);
 }
