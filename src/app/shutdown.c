@@ -277,6 +277,9 @@ static void leave_end(Shutdown *shutdown, bool in_time) {
 static void database_begin(Shutdown *shutdown) {
         shutdown->report->closed = true;
         shutdown->open_entries = engine_open_entries(shutdown->pipeline->engine);
+        if (shutdown->pipeline->claims != NULL) {
+                claims_close(shutdown->pipeline->claims);
+        }
         pg_pool_free(*shutdown->poolp);
         *shutdown->poolp = NULL;
 }

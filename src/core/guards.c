@@ -120,9 +120,7 @@ WindowsState engine_windows(const Engine *engine) {
 
 /* Of a host that has neither a run nor a reason of its own to wait. */
 static RestartWait ready_waits_for(const Engine *engine) {
-        return engine->shut                      ? WAIT_WINDOW
-               : engine->ledger_us > engine->now ? WAIT_POSTGRES
-                                                 : WAIT_SLOT;
+        return engine->shut ? WAIT_WINDOW : engine->ledger_failures > 0 ? WAIT_POSTGRES : WAIT_SLOT;
 }
 
 RestartWait message_waits_for(const Message *message) {

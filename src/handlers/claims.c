@@ -35,6 +35,7 @@ typedef struct Gathered {
 
 struct Claims {
         Ledger *ledger;
+        PgPool *pool; /* NULL: closed */
         Log *log;
         ClaimsOptions options;
         const ClaimsEvents *events;
@@ -62,6 +63,7 @@ int claims_new(Claims **claimsp, PgPool *pool, Log *log, const ClaimsOptions *op
         }
         claims->options = *options;
         claims->log = log;
+        claims->pool = pool;
         claims->events = events;
         claims->user = user;
         strcpy(claims->said, "-");
@@ -408,7 +410,29 @@ static int send_all_ends(Claims *claims) {
         return r;
 }
 
+/* Without a connection a claim would wait in a queue, and keep a slot for as long. */
+static void turn_down(Claims *claims) {
+        Gathered *gathered = &claims->gathered[QUESTION_CLAIM];
+        size_t n = gathered->n;
+        gathered->n = 0;
+        for (size_t i = 0; i < n; i++) {
+                Run *run = gathered->items[i]->run;
+                free(gathered->items[i]);
+                claims->events->claimed(claims->user, run, LEDGER_END_OUTAGE, NULL);
+        }
+}
+
+void claims_close(Claims *claims) {
+        claims->pool = NULL;
+}
+
 int claims_send(Claims *claims) {
+        if (claims->pool == NULL) {
+                return 0;
+        }
+        if (!pg_pool_is_up(claims->pool)) {
+                turn_down(claims);
+        }
         int r = send_questions(claims, QUESTION_CLAIM);
         r = r == 0 ? send_questions(claims, QUESTION_ACTED) : r;
         return r == 0 ? send_all_ends(claims) : r;

@@ -38,6 +38,9 @@ MUST_CHECK int claims_new(Claims **claimsp, PgPool *pool, Log *log, const Claims
 /* After the pool, whose end answers what is open. NULL is allowed. */
 void claims_free(Claims *claims);
 
+/* The pool is about to be freed: what is asked from now on is never answered. */
+void claims_close(Claims *claims);
+
 /* Answer ENGINE_CLAIM, ENGINE_ACTED and ENGINE_CONCLUDE: the event follows once, after
  * claims_send(). -ENOMEM. */
 MUST_CHECK int claims_claim(Claims *claims, Run *run);

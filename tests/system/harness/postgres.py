@@ -38,6 +38,9 @@ class Database:
             query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
             connection.execute(query, (self.name,))
 
+    def accept_connections(self):
+        self._on_server("ALTER DATABASE {} ALLOW_CONNECTIONS true")
+
     def has_schema(self):
         return self.value("SELECT to_regclass('ackd.schema_version') IS NOT NULL")
 
