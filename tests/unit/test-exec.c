@@ -29,6 +29,9 @@ typedef struct Ended {
         char detail[ACTION_DETAIL_MAX];
         uint8_t output[8192];
         size_t output_size;
+        bool whole;
+        char errors[4096];
+        size_t errors_size;
         int64_t duration_us;
 } Ended;
 
@@ -42,6 +45,7 @@ typedef struct World {
         size_t n;
         size_t again; /* how many more to start, one at each end */
         Ended last;
+        bool errors_apart; /* for make() */
 } World;
 
 static bool pidfd_fails;
@@ -123,6 +127,7 @@ static void make_with(World *world, const char *const *argv, int64_t timeout, in
                 .not_started = {not_started, 2},
                 .unknown = {unknown, 1},
                 .output_bytes = 4096,
+                .errors_apart = world->errors_apart,
         };
         Buffer why = BUFFER_INIT;
         free_action(world);
@@ -148,6 +153,11 @@ static void on_end(void *user, const ActionResult *result) {
         last->output_size = result->output_size;
         assert_non_null(result->detail);
         assert_true(result->output_size < sizeof(last->output));
+        assert_int_equal(result->output == NULL, result->output_size == 0);
+        last->whole = result->whole;
+        last->errors_size = result->errors_size;
+        snprintf(last->errors, sizeof(last->errors), "%.*s", (int)result->errors_size,
+                 result->errors != NULL ? (const char *)result->errors : "");
         snprintf(last->detail, sizeof(last->detail), "%s", result->detail);
         if (result->output_size > 0) {
                 memcpy(last->output, result->output, result->output_size);
@@ -190,6 +200,61 @@ static const Ended *run(World *world, const ActionRequest *request) {
 static const Ended *run_script(World *world, const char *script) {
         make(world, script, 20 * SECOND, SECOND);
         return run(world, &plain);
+}
+
+static void test_errors_apart(void **state) {
+        World *world = *state;
+        const Ended *last = run_script(world, "echo out; echo err >&2; echo out");
+        assert_string_equal(last->output, "out\nerr\nout\n");
+        assert_int_equal(last->errors_size, 0);
+        assert_true(last->whole);
+        world->errors_apart = true;
+        last = run_script(world, "echo out; echo err >&2; echo out; exit 3");
+        assert_int_equal(last->outcome, OUTCOME_FAILED);
+        assert_string_equal(last->output, "out\nout\n");
+        assert_string_equal(last->errors, "err\n");
+        last = run_script(world, "echo err >&2");
+        assert_int_equal(last->output_size, 0);
+        assert_string_equal(last->errors, "err\n");
+        assert_true(last->whole);
+}
+
+/* Neither pipe holds up the other, and each is bounded by itself. */
+static void test_errors_that_flood(void **state) {
+        World *world = *state;
+        world->errors_apart = true;
+        const Ended *last = run_script(world, "head -c 3000000 /dev/zero >&2; echo out; head -c "
+                                              "300000 /dev/zero >&2; echo err >&2");
+        assert_int_equal(last->outcome, OUTCOME_DONE);
+        assert_string_equal(last->output, "out\n");
+        assert_true(last->whole);
+        assert_in_range(last->errors_size, 2048, 2200);
+        last = run_script(world, "head -c 3000000 /dev/zero; echo err >&2");
+        assert_false(last->whole);
+        assert_string_equal(last->errors, "err\n");
+        last = run_script(world, "head -c 4096 /dev/zero");
+        assert_true(last->whole);
+        last = run_script(world, "head -c 4097 /dev/zero");
+        assert_false(last->whole);
+}
+
+/* A daemon that was started without descriptors: the pipes are not among the first three. */
+static void test_errors_apart_without_the_first_descriptors(void **state) {
+        World *world = *state;
+        int kept[3];
+        for (int i = 0; i < 3; i++) {
+                kept[i] = fcntl(i, F_DUPFD_CLOEXEC, 10);
+                close(i);
+        }
+        world->errors_apart = true;
+        const Ended *last = run_script(world, "cat; echo out; echo err >&2");
+        bool right = strcmp((const char *)last->output, "out\n") == 0 &&
+                     strcmp(last->errors, "err\n") == 0;
+        for (int i = 0; i < 3; i++) {
+                dup2(kept[i], i);
+                close(kept[i]);
+        }
+        assert_true(right);
 }
 
 /* Or a zombie whose reaper is not us. */
@@ -623,6 +688,9 @@ int main(void) {
                 TEST(test_kill),
                 TEST(test_terminate_is_followed_by_the_timeout),
                 TEST(test_free_with_running_children),
+                TEST(test_errors_apart),
+                TEST(test_errors_that_flood),
+                TEST(test_errors_apart_without_the_first_descriptors),
                 TEST(test_ignored_sigchld),
                 TEST(test_a_process_that_does_not_end_is_left_behind),
         };

@@ -50,10 +50,30 @@ static void test_both_ends_of_more_however_it_comes(void **state) {
         }
 }
 
+static void test_last_line(void **state) {
+        (void)state;
+        static const char *const cases[][2] = {
+                {"", ""},      {" \r\n\n", ""},      {"a", "a"},
+                {"a\nb", "b"}, {"a\n b \n\n", " b"}, {"\x1b\xff", "\\u001b\xef\xbf\xbd"},
+        };
+        char line[OUTPUT_LINE];
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                output_last_line((const uint8_t *)cases[i][0], strlen(cases[i][0]), line);
+                assert_string_equal(line, cases[i][1]);
+        }
+        output_last_line(NULL, 0, line);
+        assert_string_equal(line, "");
+        uint8_t long_one[1000];
+        memset(long_one, 'x', sizeof(long_one));
+        output_last_line(long_one, sizeof(long_one), line);
+        assert_int_equal(strlen(line), OUTPUT_LINE - 1);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_everything_while_it_fits),
                 cmocka_unit_test(test_both_ends_of_more_however_it_comes),
+                cmocka_unit_test(test_last_line),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -312,7 +312,7 @@ static void transfer_blame(HttpTransfer *transfer) {
         transfer->charged = false;
         if (reminder_is_due(&http->said, transfer->endpoint, loop_now())) {
                 log_warning(http->log, "http.endpoint_out", FIELDS(.error = transfer->detail),
-                            "%s: no host can be restarted there: %s; all are tried again, and none "
+                            "%s: no request gets through there: %s; all are tried again, and none "
                             "is charged an attempt",
                             transfer->endpoint, transfer->detail);
         }
