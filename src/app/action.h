@@ -1,9 +1,10 @@
 #pragma once
 
-/* The action that the configuration asks for. */
+/* The action that the configuration asks for, and its checks. */
 
 #include "config/config.h"
 #include "handlers/actions/action.h"
+#include "handlers/checks.h"
 
 enum {
         ACTION_E_CONFIG = 1, /* it cannot be made so; *@errorp: a malloc'd sentence, or NULL */
@@ -13,5 +14,10 @@ enum {
 MUST_CHECK int action_new(Action **actionp, Loop *loop, Log *log, const ConfigRestart *restart,
                           char **errorp);
 
-/* Whether a template of an action names a field of the message, which must then stay in memory. */
+/* The same for precheck and verify, of which each may be missing: see checks_has_precheck(). */
+MUST_CHECK int action_new_checks(Checks **checksp, Loop *loop, Log *log,
+                                 const ConfigRestart *restart, char **errorp);
+
+/* Whether a template of the action, or of a check, names a field of the message, which must then
+ * stay in memory. */
 bool action_reads_payload(const ConfigRestart *restart);

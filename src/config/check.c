@@ -1,6 +1,7 @@
 #include "config/check.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -51,6 +52,18 @@ int checker_require(const Checker *checker, const char *path) {
         return 0;
 }
 
+bool checker_is_any_given(const Checker *checker, const char *section) {
+        size_t size = strlen(section);
+        for (size_t i = 0; i < n_keys; i++) {
+                const char *path = keys[i].path;
+                if (strncmp(path, section, size) == 0 && path[size] == '.' &&
+                    checker_is_given(checker, path)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 static bool has_status(const ConfigStatuses *statuses, int status) {
         for (size_t i = 0; i < statuses->n; i++) {
                 if (statuses->items[i] == status) {
@@ -81,14 +94,36 @@ void checker_statuses(const Checker *checker, const CheckerStatuses *lists, size
         }
 }
 
-static void check_exec_statuses(const Checker *checker) {
+static void check_statuses(const Checker *checker) {
         const ConfigExec *exec = &checker->config->handlers.restart.exec;
-        const CheckerStatuses lists[] = {
+        const ConfigHttp *http = &checker->config->handlers.restart.http;
+        const CheckerStatuses exec_lists[] = {
                 {RESTART ".exec.status.done", &exec->status.done},
                 {RESTART ".exec.status.not_started", &exec->status.not_started},
                 {RESTART ".exec.status.unknown", &exec->status.unknown},
         };
-        checker_statuses(checker, lists, 3);
+        const CheckerStatuses http_lists[] = {
+                {RESTART ".http.status.done", &http->status.done},
+                {RESTART ".http.status.failed", &http->status.failed},
+                {RESTART ".http.status.not_started", &http->status.not_started},
+                {RESTART ".http.status.unknown", &http->status.unknown},
+        };
+        checker_statuses(checker, exec_lists, 3);
+        checker_statuses(checker, http_lists, 4);
+}
+
+void check_exec(const Checker *checker, const char *section, const ConfigExec *exec) {
+        char path[KEY_PATH];
+        bool names_host = exec->argv == NULL;
+        for (size_t i = 0; exec->argv != NULL && exec->argv[i] != NULL; i++) {
+                names_host = names_host || strstr(exec->argv[i], "{{") != NULL;
+        }
+        if (!names_host) {
+                snprintf(path, sizeof(path), "%s.exec.argv", section);
+                problem_add(&checker->errors->warnings, checker_origin(checker->config, path),
+                            "%s: no {{host}} in it, so the command is the same for every host",
+                            path);
+        }
 }
 
 static void warn_restart(const Checker *checker) {
@@ -101,16 +136,8 @@ static void warn_restart(const Checker *checker) {
                                     restart->allow[i]);
                 }
         }
-        char **argv = restart->exec.argv;
-        bool names_host = argv == NULL || restart->action != CONFIG_ACTION_EXEC;
-        for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
-                names_host = names_host || strstr(argv[i], "{{") != NULL;
-        }
-        if (!names_host) {
-                problem_add(warnings, checker_origin(checker->config, RESTART ".exec.argv"),
-                            "%s.exec.argv: no {{host}} in it, so the command is the same for every "
-                            "host",
-                            RESTART);
+        if (restart->action == CONFIG_ACTION_EXEC) {
+                check_exec(checker, RESTART, &restart->exec);
         }
 }
 
@@ -145,18 +172,20 @@ static int check_restart(const Checker *checker) {
         if (r != 0) {
                 return r;
         }
-        check_exec_statuses(checker);
+        check_statuses(checker);
         warn_restart(checker);
         warn_windows(checker);
         check_ledger(checker);
-        check_code(checker);
-        return check_http(checker);
+        check_code(checker, RESTART, &restart->exec);
+        r = check_http(checker, RESTART, &restart->http);
+        return r == 0 ? check_checks(checker) : r;
 }
 
 static void check_grace(const Checker *checker) {
         ConfigShutdown *shutdown = &checker->config->shutdown;
         const ConfigRestart *restart = &checker->config->handlers.restart;
         int64_t action = 0;
+        /* The checks hold up no shutdown: a precheck is killed, a verify left to the next owner. */
         if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
                 action = restart->exec.timeout_us + restart->exec.kill_after_us;
         } else if (restart->enabled && restart->action == CONFIG_ACTION_HTTP) {
@@ -274,24 +303,34 @@ void checker_warn_access(const Config *config, ConfigErrors *errors, const char 
         }
 }
 
+void check_exec_machine(const Config *config, ConfigErrors *errors, const char *section,
+                        const ConfigExec *exec, const char *follows) {
+        char path[KEY_PATH];
+        struct stat status;
+        const char *program = exec->argv[0];
+        snprintf(path, sizeof(path), "%s.exec.argv", section);
+        if (stat(program, &status) == 0 && S_ISDIR(status.st_mode)) {
+                problem_add(&errors->warnings, checker_origin(config, path), "%s: %s: %s; %s", path,
+                            program, strerror(EISDIR), follows);
+        } else {
+                checker_warn_access(config, errors, path, program, X_OK, follows);
+        }
+}
+
 void config_check_machine(const Config *config, ConfigErrors *errors) {
         const ConfigRestart *restart = &config->handlers.restart;
         const char *textfile = config->metrics.textfile;
-        struct stat stat_buffer;
 
         if (restart->enabled && restart->action == CONFIG_ACTION_EXEC) {
-                const char *program = restart->exec.argv[0];
-                if (stat(program, &stat_buffer) == 0 && S_ISDIR(stat_buffer.st_mode)) {
-                        problem_add(&errors->warnings, checker_origin(config, RESTART ".exec.argv"),
-                                    "%s.exec.argv: %s: %s; no host can be restarted", RESTART,
-                                    program, strerror(EISDIR));
-                } else {
-                        checker_warn_access(config, errors, RESTART ".exec.argv", program, X_OK,
-                                            "no host can be restarted");
-                }
+                check_exec_machine(config, errors, RESTART, &restart->exec,
+                                   "no host can be restarted");
         }
         if (restart->enabled && restart->action == CONFIG_ACTION_HTTP) {
-                check_http_machine(config, errors);
+                check_http_machine(config, errors, RESTART, &restart->http,
+                                   "no host can be restarted");
+        }
+        if (restart->enabled) {
+                check_checks_machine(config, errors);
         }
         if (config->postgres.password_file[0] != '\0') {
                 checker_warn_access(config, errors, "postgres.password_file",

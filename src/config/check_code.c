@@ -2,14 +2,13 @@
 #include <string.h>
 
 #include "config/checker.h"
+#include "config/keys.h"
 #include "config/problems.h"
 
 /*
  * Placeholders that become code. Each stays one argument, but an argument may be code to what is
  * run: the script of `sh -c`, and whatever ssh hands to the shell on the other side.
  */
-
-#define EXEC RESTART ".exec.argv"
 
 static const char *base_name(const char *path) {
         const char *slash = strrchr(path, '/');
@@ -51,15 +50,16 @@ static const char *find_script(char *const *argument) {
         return NULL;
 }
 
-static void warn_script(const Checker *checker, const char *shell, const char *script) {
+static void warn_script(const Checker *checker, const char *path, const char *shell,
+                        const char *script) {
         const char *open = strstr(script, "{{");
         const char *shut = strstr(open, "}}");
         int size = shut != NULL ? (int)(shut + 2 - open) : (int)strlen(open);
-        problem_add(&checker->errors->warnings, checker_origin(checker->config, EXEC),
+        problem_add(&checker->errors->warnings, checker_origin(checker->config, path),
                     "%s: %.*s stands in the code of %s -c, and becomes a part of it; write \"$1\" "
                     "there, and give it behind the code as an argument of its own: -c, 'CODE "
                     "\"$1\"', %s, \"%.*s\"",
-                    EXEC, size, open, shell, shell, size, open);
+                    path, size, open, shell, shell, size, open);
 }
 
 /* The letters of a host are known; those of an id or another field are whoever's. */
@@ -68,7 +68,7 @@ static const char *find_field(const char *text) {
         return field != NULL ? field : strstr(text, "{{id}}");
 }
 
-static void warn_ssh(const Checker *checker, char *const *argument) {
+static void warn_ssh(const Checker *checker, const char *path, char *const *argument) {
         while (*argument != NULL && strstr(*argument, "{{host") == NULL) {
                 argument++;
         }
@@ -78,26 +78,28 @@ static void warn_ssh(const Checker *checker, char *const *argument) {
                 if (shut == NULL) {
                         continue;
                 }
-                problem_add(&checker->errors->warnings, checker_origin(checker->config, EXEC),
+                problem_add(&checker->errors->warnings, checker_origin(checker->config, path),
                             "%s: %.*s: ssh gives what stands behind the host to a shell there, so "
                             "what a message brings is run as code; of the placeholders only "
                             "{{host}} and {{host.label}} are safe in it",
-                            EXEC, (int)(shut + 2 - field), field);
+                            path, (int)(shut + 2 - field), field);
                 return;
         }
 }
 
-void check_code(const Checker *checker) {
-        char **argv = checker->config->handlers.restart.exec.argv;
+void check_code(const Checker *checker, const char *section, const ConfigExec *exec) {
+        char path[KEY_PATH];
+        char **argv = exec->argv;
+        snprintf(path, sizeof(path), "%s.exec.argv", section);
         for (size_t i = 0; argv != NULL && argv[i] != NULL; i++) {
                 const char *name = base_name(argv[i]);
                 const char *script = is_shell(name) ? find_script(argv + i + 1) : NULL;
                 if (script != NULL && strstr(script, "{{") != NULL) {
-                        warn_script(checker, name, script);
+                        warn_script(checker, path, name, script);
                         return;
                 }
         }
         if (argv != NULL && strcmp(base_name(argv[0]), "ssh") == 0) {
-                warn_ssh(checker, argv + 1);
+                warn_ssh(checker, path, argv + 1);
         }
 }

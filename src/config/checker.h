@@ -37,9 +37,23 @@ void checker_warn_access(const Config *config, ConfigErrors *errors, const char 
 /* The limits of restart-host that the ledger keeps: warnings only. */
 void check_ledger(const Checker *checker);
 
-/* Placeholders of exec.argv that become code: warnings only. */
-void check_code(const Checker *checker);
+/* Placeholders of an exec.argv that become code: warnings only. As check_exec(). */
+void check_code(const Checker *checker, const char *section, const ConfigExec *exec);
 
-/* handlers.restart-host.http. -ENOMEM. */
-MUST_CHECK int check_http(const Checker *checker);
-void check_http_machine(const Config *config, ConfigErrors *errors);
+/* What is given below a section. */
+bool checker_is_any_given(const Checker *checker, const char *section);
+
+/* A command, that of the action or of a check; @section: its path without the ".exec". The second
+ * is for config_check_machine(), @follows: what comes of it when it cannot be run. */
+void check_exec(const Checker *checker, const char *section, const ConfigExec *exec);
+void check_exec_machine(const Config *config, ConfigErrors *errors, const char *section,
+                        const ConfigExec *exec, const char *follows);
+
+/* The same for a request. -ENOMEM. */
+MUST_CHECK int check_http(const Checker *checker, const char *section, const ConfigHttp *http);
+void check_http_machine(const Config *config, ConfigErrors *errors, const char *section,
+                        const ConfigHttp *http, const char *follows);
+
+/* precheck and verify of restart-host; works out what statuses are by default. -ENOMEM. */
+MUST_CHECK int check_checks(const Checker *checker);
+void check_checks_machine(const Config *config, ConfigErrors *errors);

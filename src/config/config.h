@@ -176,6 +176,29 @@ typedef struct ConfigHttp {
         } auth;
 } ConfigHttp;
 
+/* A command or a request that asks something: the lists of statuses in exec and http are empty. */
+typedef struct ConfigCheck {
+        bool enabled;    /* the rest means nothing without it */
+        ConfigExec exec; /* argv is NULL, or url is: exactly one of the two is there */
+        ConfigHttp http;
+} ConfigCheck;
+
+typedef struct ConfigPrecheck {
+        ConfigCheck check;
+        struct {
+                ConfigStatuses go, not_needed, wait; /* any other: wait */
+        } status;
+} ConfigPrecheck;
+
+typedef struct ConfigVerify {
+        ConfigCheck check;
+        struct {
+                ConfigStatuses done; /* the check succeeded */
+        } status;
+        int64_t interval_us;
+        int64_t deadline_us; /* from the end of the action */
+} ConfigVerify;
+
 typedef struct ConfigSave {
         bool enabled;
 } ConfigSave;
@@ -193,6 +216,8 @@ typedef struct ConfigRestart {
         int64_t cooldown_us; /* from a start of a host to its next one; 0: none */
         ConfigExec exec;     /* argv is NULL when the action is another and it was not given; */
         ConfigHttp http;     /* so is url */
+        ConfigPrecheck precheck;
+        ConfigVerify verify;
         ConfigOnUnknown on_unknown;
         size_t concurrency;       /* of this instance */
         size_t fleet_concurrency; /* of all instances; 0: no limit */

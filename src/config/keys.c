@@ -228,10 +228,69 @@ static int check_schema(const char *text, size_t index, Buffer *why) {
 #define SPECIAL(type_, name, field, default_, max_, help_)                                         \
         { .path = name, .type = type_, FIELD(field), .text = default_, .max = max_, .help = help_ }
 
-#define RESTART "handlers.restart-host"
-#define GLOBS   "a list of globs, such as [\"*.prod.example.com\"]"
-#define PATH    "a dotted path into the message, such as target.fqdn"
-#define FILE_   "an absolute path, or \"\" for none"
+#define CHECK_STATUSES(name, field, default_, help_)                                               \
+        {                                                                                          \
+                .path = name, .type = KEY_STATUSES, FIELD(field), .text = default_, .max = 599,    \
+                .help = help_                                                                      \
+        }
+
+#define RESTART  "handlers.restart-host"
+#define PRECHECK RESTART ".precheck"
+#define VERIFY   RESTART ".verify"
+#define GLOBS    "a list of globs, such as [\"*.prod.example.com\"]"
+#define PATH     "a dotted path into the message, such as target.fqdn"
+#define FILE_    "an absolute path, or \"\" for none"
+
+/* What a command and a request are, of the action and of the checks alike. Only the action's have
+ * statuses of their own, which stand between these by their names. */
+#define EXEC_TO_STATUS(at, field)                                                                  \
+        LIST(at ".exec.argv", field.exec.argv, NULL, 1, check_argument,                            \
+             "a list that begins with the absolute path of a program, such as [/usr/bin/ssh, --, " \
+             "\"{{host}}\", reboot]",                                                              \
+             "The command and its arguments; no shell. Placeholders: " TEMPLATE_KNOWN              \
+             "; a request that lacks one of them is rejected."),                                   \
+                DURATION(at ".exec.kill_after", field.exec.kill_after_us, "5s", 0, HOUR,           \
+                         "Time from TERM to KILL.")
+#define EXEC_FROM_STATUS(at, field, default_, help_)                                               \
+        DURATION(at ".exec.timeout", field.exec.timeout_us, default_, 10 * MS, DAY, help_)
+#define HTTP_TO_STATUS(at, field, method_)                                                         \
+        TEXT(at ".http.auth.bearer_file", field.http.auth.bearer_file, "\"\"", check_file, FILE_,  \
+             "File with a bearer token, read at each request; empty: none."),                      \
+                TEXT(at ".http.auth.password_file", field.http.auth.password_file, "\"\"",         \
+                     check_file, FILE_, "File with the password of user, read at each request."),  \
+                TEXT(at ".http.auth.user", field.http.auth.user, "\"\"", check_user,               \
+                     "a name without a colon", "User of basic authentication; empty: none."),      \
+                TEXT(at ".http.body", field.http.body, "\"\"", check_template,                     \
+                     "text with placeholders: " TEMPLATE_KNOWN,                                    \
+                     "What is sent. In JSON a placeholder stands between quotes, and is "          \
+                     "escaped."),                                                                  \
+                DURATION(at ".http.connect_timeout", field.http.connect_timeout_us, "10s",         \
+                         10 * MS, HOUR,                                                            \
+                         "Time for name, connection and TLS; after it surely nothing was sent."),  \
+                SPECIAL(KEY_HEADERS, at ".http.headers", field.http.headers, "{}", 0,              \
+                        "Headers of the request. A JSON body without a Content-Type gets "         \
+                        "application/json."),                                                      \
+                TEXT(at ".http.method", field.http.method, method_, check_method,                  \
+                     "DELETE | GET | PATCH | POST | PUT", "Method of the request.")
+#define HTTP_FROM_STATUS(at, field, help_)                                                         \
+        DURATION(at ".http.timeout", field.http.timeout_us, "30s", 10 * MS, DAY, help_),           \
+                TEXT(at ".http.tls.ca_file", field.http.tls.ca_file, "\"\"", check_file, FILE_,    \
+                     "PEM file of the authorities to trust; empty: the system's."),                \
+                TEXT(at ".http.tls.cert_file", field.http.tls.cert_file, "\"\"", check_file,       \
+                     FILE_, "PEM file with a client certificate; empty: none."),                   \
+                TEXT(at ".http.tls.key_file", field.http.tls.key_file, "\"\"", check_file, FILE_,  \
+                     "PEM file with its key, without a passphrase; empty: it is in cert_file."),   \
+                TEXT(at ".http.url", field.http.url, NULL, check_url,                              \
+                     "an http or https URL, such as "                                              \
+                     "https://{{host.label}}-bmc.example.com/reset",                               \
+                     "Where to send the request. Placeholders: " TEMPLATE_KNOWN                    \
+                     "; a request that lacks one of them is rejected.")
+#define CHECK(at, field)                                                                           \
+        EXEC_TO_STATUS(at, field),                                                                 \
+                EXEC_FROM_STATUS(at, field, "30s",                                                 \
+                                 "Time after which the command gets TERM; it has not succeeded."), \
+                HTTP_TO_STATUS(at, field, "GET"),                                                  \
+                HTTP_FROM_STATUS(at, field, "Time for all of it; after it, it has not succeeded.")
 
 const Key keys[] = {
         DURATION("consume.commit_interval", consume.commit_interval_us, "1s", 10 * MS, HOUR,
@@ -258,13 +317,7 @@ const Key keys[] = {
                  "after a restart that is done, and waits after any other."),
         LIST(RESTART ".deny", handlers.restart.deny, "[]", 0, key_check_glob, GLOBS,
              "Globs on host names that are rejected although allowed."),
-        LIST(RESTART ".exec.argv", handlers.restart.exec.argv, NULL, 1, check_argument,
-             "a list that begins with the absolute path of a program, such as [/usr/bin/ssh, --, "
-             "\"{{host}}\", reboot]",
-             "The command and its arguments; no shell. Placeholders: " TEMPLATE_KNOWN "; a "
-             "request that lacks one of them is rejected."),
-        DURATION(RESTART ".exec.kill_after", handlers.restart.exec.kill_after_us, "5s", 0, HOUR,
-                 "Time from TERM to KILL."),
+        EXEC_TO_STATUS(RESTART, handlers.restart),
         STATUSES(RESTART ".exec.status.done", handlers.restart.exec.status.done, "[0]",
                  "Exit statuses that mean: restarted."),
         STATUSES(RESTART ".exec.status.not_started", handlers.restart.exec.status.not_started, "[]",
@@ -272,8 +325,8 @@ const Key keys[] = {
         STATUSES(RESTART ".exec.status.unknown", handlers.restart.exec.status.unknown, "[255]",
                  "Exit statuses that mean: perhaps restarted (ssh ends with 255 when the host goes "
                  "down)."),
-        DURATION(RESTART ".exec.timeout", handlers.restart.exec.timeout_us, "60s", 10 * MS, DAY,
-                 "Time after which the command gets TERM and its outcome is unknown."),
+        EXEC_FROM_STATUS(RESTART, handlers.restart, "60s",
+                         "Time after which the command gets TERM and its outcome is unknown."),
         COUNT(RESTART ".fleet_concurrency", handlers.restart.fleet_concurrency, "5", 0, RESTARTS,
               "Restarts at once, of all instances; 0: no limit."),
         DURATION(RESTART ".fuse.period", handlers.restart.fuse.period_us, "10m", SECOND, 366 * DAY,
@@ -285,23 +338,7 @@ const Key keys[] = {
                 "Hosts that share a limit, over all instances; the first that matches a host is "
                 "its group. concurrency: restarts at once, 0: no limit; quiet_time: time from the "
                 "end of a restart to the next start, 0 without it."),
-        TEXT(RESTART ".http.auth.bearer_file", handlers.restart.http.auth.bearer_file, "\"\"",
-             check_file, FILE_, "File with a bearer token, read at each request; empty: none."),
-        TEXT(RESTART ".http.auth.password_file", handlers.restart.http.auth.password_file, "\"\"",
-             check_file, FILE_, "File with the password of user, read at each request."),
-        TEXT(RESTART ".http.auth.user", handlers.restart.http.auth.user, "\"\"", check_user,
-             "a name without a colon", "User of basic authentication; empty: none."),
-        TEXT(RESTART ".http.body", handlers.restart.http.body, "\"\"", check_template,
-             "text with placeholders: " TEMPLATE_KNOWN,
-             "What is sent. In JSON a placeholder stands between quotes, and is escaped."),
-        DURATION(RESTART ".http.connect_timeout", handlers.restart.http.connect_timeout_us, "10s",
-                 10 * MS, HOUR,
-                 "Time for name, connection and TLS; after it surely nothing was sent."),
-        SPECIAL(KEY_HEADERS, RESTART ".http.headers", handlers.restart.http.headers, "{}", 0,
-                "Headers of the request. A JSON body without a Content-Type gets "
-                "application/json."),
-        TEXT(RESTART ".http.method", handlers.restart.http.method, "POST", check_method,
-             "DELETE | GET | PATCH | POST | PUT", "Method of the request."),
+        HTTP_TO_STATUS(RESTART, handlers.restart, "POST"),
         HTTP_STATUSES(RESTART ".http.status.done", handlers.restart.http.status.done,
                       "[200, 202, 204]", "HTTP statuses that mean: restarted."),
         HTTP_STATUSES(RESTART ".http.status.failed", handlers.restart.http.status.failed, "[]",
@@ -313,20 +350,8 @@ const Key keys[] = {
         HTTP_STATUSES(RESTART ".http.status.unknown", handlers.restart.http.status.unknown, "[]",
                       "HTTP statuses that mean: perhaps restarted, as do all from 500 on that are "
                       "in no list."),
-        DURATION(RESTART ".http.timeout", handlers.restart.http.timeout_us, "30s", 10 * MS, DAY,
-                 "Time for all of it; after it the outcome is unknown when it was sent."),
-        TEXT(RESTART ".http.tls.ca_file", handlers.restart.http.tls.ca_file, "\"\"", check_file,
-             FILE_, "PEM file of the authorities to trust; empty: the system's."),
-        TEXT(RESTART ".http.tls.cert_file", handlers.restart.http.tls.cert_file, "\"\"", check_file,
-             FILE_, "PEM file with a client certificate; empty: none."),
-        TEXT(RESTART ".http.tls.key_file", handlers.restart.http.tls.key_file, "\"\"", check_file,
-             FILE_, "PEM file with its key, without a passphrase; empty: it is in cert_file."),
-        TEXT(RESTART ".http.url", handlers.restart.http.url, NULL, check_url,
-             "an http or https URL, such as "
-             "https://{{host.label}}-bmc.example.com/reset",
-             "Where to send the request. Placeholders: " TEMPLATE_KNOWN
-             "; a request that lacks one "
-             "of them is rejected."),
+        HTTP_FROM_STATUS(RESTART, handlers.restart,
+                         "Time for all of it; after it the outcome is unknown when it was sent."),
         DURATION(RESTART ".max_age", handlers.restart.max_age_us, "1h", 0, 366 * DAY,
                  "A request that was older when it was received is suppressed; 0: none is too "
                  "old."),
@@ -339,6 +364,29 @@ const Key keys[] = {
         COUNT(RESTART ".per_host.restarts", handlers.restart.per_host.restarts, "3", 0, RESTARTS,
               "Restarts of one host in the period that are done or unknown; a request beyond them "
               "is rejected. 0: no limit."),
+        SPECIAL(KEY_HANDLER, PRECHECK, handlers.restart.precheck.check.enabled, NULL, 0,
+                "A check before each restart, by exec or by http: whether it may start now, and "
+                "is needed."),
+        CHECK(PRECHECK, handlers.restart.precheck.check),
+        CHECK_STATUSES(PRECHECK ".status.go", handlers.restart.precheck.status.go, "[0]",
+                       "Statuses that mean: restart it. With http [200] by default."),
+        CHECK_STATUSES(PRECHECK ".status.not_needed", handlers.restart.precheck.status.not_needed,
+                       "[1]",
+                       "Statuses that mean: it needs no restart. With http [404] by "
+                       "default."),
+        CHECK_STATUSES(PRECHECK ".status.wait", handlers.restart.precheck.status.wait, "[75]",
+                       "Statuses that mean: not now; so does every other one, which is logged as "
+                       "a failure. With http [503] by default."),
+        SPECIAL(KEY_HANDLER, VERIFY, handlers.restart.verify.check.enabled, NULL, 0,
+                "A check after each restart, by exec or by http: passed when it succeeds and says "
+                "something else than before."),
+        DURATION(VERIFY ".deadline", handlers.restart.verify.deadline_us, "10m", 10 * MS, DAY,
+                 "Time after the action by which the check must have passed."),
+        CHECK(VERIFY, handlers.restart.verify.check),
+        DURATION(VERIFY ".interval", handlers.restart.verify.interval_us, "10s", 10 * MS, HOUR,
+                 "Time before the first look, and between two."),
+        CHECK_STATUSES(VERIFY ".status.done", handlers.restart.verify.status.done, "[0]",
+                       "Statuses that mean: the check succeeded. With http [200] by default."),
         SPECIAL(KEY_WHEN, RESTART ".when", handlers.restart.when, "{}", 0,
                 "Fields that a message must have for its host to be restarted; others are saved, "
                 "and that is all."),
@@ -573,6 +621,10 @@ int key_expected(const Key *key, Buffer *out) {
                 return buffer_printf(out, "auto, or a duration up to %s",
                                      duration_format(key->max, max));
         case KEY_STATUSES:
+                if (key->min == 0 && key->max > 255) {
+                        return buffer_append_string(out, "a list of exit statuses (0 to 255) or, "
+                                                         "with http, HTTP statuses (200 to 599)");
+                }
                 return buffer_printf(out, "a list of %s statuses from %lld to %lld, such as [%lld]",
                                      key->min > 0 ? "HTTP" : "exit", (long long)key->min,
                                      (long long)key->max, (long long)key->min);

@@ -16,7 +16,7 @@
 #include "util/error.h"
 
 typedef enum KeyType {
-        KEY_HANDLER,  /* bool: a section whose presence says that the handler runs */
+        KEY_HANDLER,  /* bool: a section whose presence says that a handler, or its check, runs */
         KEY_KAFKA,    /* ConfigSettings: names that are librdkafka's */
         KEY_TEXT,     /* char * */
         KEY_CHOICE,   /* an enum, in the order of `choices` */
@@ -38,6 +38,8 @@ typedef int (*KeyCheck)(const char *text, size_t index, Buffer *why);
 
 enum {
         KEY_E_UNFIT = 1,
+
+        KEY_PATH = 64, /* bytes of a path, with its NUL */
 };
 
 typedef struct Key {

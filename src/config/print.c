@@ -119,13 +119,15 @@ static int print_key(Printer *printer, const Config *config, const Key *key) {
         return r == 0 ? end_line(printer, origin) : r;
 }
 
-/* Keys of a handler that does not run would make it run when they are read again. */
+/* Keys of a handler, or of a check, that does not run would make it run when they are read again.
+ */
 static bool is_off(const Config *config, const Key *key) {
         for (size_t i = 0; i < n_keys; i++) {
                 size_t size = strlen(keys[i].path);
                 if (keys[i].type == KEY_HANDLER && strncmp(key->path, keys[i].path, size) == 0 &&
-                    (key->path[size] == '\0' || key->path[size] == '.')) {
-                        return !*(const bool *)((const char *)config + keys[i].offset);
+                    (key->path[size] == '\0' || key->path[size] == '.') &&
+                    !*(const bool *)((const char *)config + keys[i].offset)) {
+                        return true;
                 }
         }
         return false;

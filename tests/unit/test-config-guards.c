@@ -32,9 +32,9 @@ static void test_when(void **state) {
                 {BEGIN "    wehn: {}\n",
                  "t.yaml:5:5: unknown key \"handlers.restart-host.wehn\"; did you mean \"when\"? "
                  "known in handlers.restart-host: action allow allow_self concurrency cooldown "
-                 "deny "
-                 "exec fleet_concurrency fuse groups http max_age max_wait on_unknown per_host "
-                 "when windows\n"},
+                 "deny exec fleet_concurrency fuse groups http max_age max_wait on_unknown "
+                 "per_host "
+                 "precheck verify when windows\n"},
         };
         CHECK(table);
         Config *config = load(BEGIN "    when: {type: restart, meta.n: 1.50, a: -0, b: \"1\", "

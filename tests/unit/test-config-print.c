@@ -180,6 +180,10 @@ static void test_print_can_be_fed_back(void **state) {
                         "Asia/Kolkata}]\n"
                         "    groups: [{match: 'A*', concurrency: 1, quiet_time: 90s}, {match: no, "
                         "concurrency: 2}, {match: '12', concurrency: 0, quiet_time: 1ms}]\n",
+                RESTART "    precheck: {}\n    verify:\n"
+                        "      http: {url: 'https://{{host}}/x', headers: {Accept: text/plain}}\n",
+                RESTART "    precheck: {exec: {argv: [/bin/x, '{{id}}']}, status: {wait: [3]}}\n"
+                        "    verify: {exec: {argv: [/bin/x, '{{host}}']}, interval: 3s}\n",
                 "handlers:\n  save:\n" /* everything that quoting could get wrong */
                 "  restart-host:\n    action: exec\n    allow: [a, '*.b']\n    deny: ['::1', no]\n"
                 "    exec:\n      argv: [/bin/x, '', ' ', 'a b', '{{host}}', 'it''s', '\"', "

@@ -398,6 +398,15 @@ static void test_wrong_options(void **state) {
         }
 }
 
+/* A check is one of two, and none by default: its keys stand in comments. */
+static bool is_shown(const char *text, const char *path) {
+        char name[64];
+        bool check = strncmp(path, "handlers.restart-host.precheck.", 31) == 0 ||
+                     strncmp(path, "handlers.restart-host.verify.", 29) == 0;
+        snprintf(name, sizeof(name), "%s:", strrchr(path, '.') + 1);
+        return check && strstr(text, name) != NULL;
+}
+
 /* The example that is installed has every key, so that it shows what there is. */
 static void test_example(void **state) {
         (void)state;
@@ -413,8 +422,16 @@ static void test_example(void **state) {
         char *findings = join(&errors);
         assert_string_equal(findings, "");
         assert_int_equal(r, 0);
+        char text[16384];
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        size_t size = fread(text, 1, sizeof(text) - 1, file);
+        assert_in_range(size, 1, sizeof(text) - 2);
+        text[size] = '\0';
+        fclose(file);
         for (size_t i = 0; i < n_keys; i++) {
-                if (keys[i].type != KEY_KAFKA && config->origins[i].kind != CONFIG_FROM_FILE) {
+                if (keys[i].type != KEY_KAFKA && config->origins[i].kind != CONFIG_FROM_FILE &&
+                    !is_shown(text, keys[i].path)) {
                         fail_msg("config/ackd.yaml lacks %s", keys[i].path);
                 }
         }
