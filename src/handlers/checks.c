@@ -15,6 +15,7 @@
 
 #include "handlers/checks.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -502,6 +503,7 @@ static void on_look_end(Task *task, const ActionResult *result) {
 int checks_verify(Checks *checks, const ActionRequest *request, const char *before,
                   int64_t deadline_us, VerifiedEnd end, void *user) {
         Task *task;
+        assert(checks->verify.action != NULL);
         int r = task_new(&task, checks, request, user);
         if (r != 0) {
                 return r;
@@ -555,6 +557,9 @@ static void on_soon(LoopSoon *soon) {
                 task_cut_off(task);
         } else if (task->cancelled) {
                 task_end_cancelled(task);
+        } else if (task->verified != NULL) {
+                /* Its last look ended in the turn of the deadline. */
+                task_end_verified(task);
         } else {
                 task_tell(task);
         }

@@ -408,6 +408,30 @@ static void test_the_receiver_may_start(void **state) {
         assert_int_equal(world->ends[1].result, VERIFIED_PASSED);
 }
 
+static void on_verified_cancel(void *user, const Verified *verified) {
+        World *world = user;
+        on_verified(user, verified);
+        checks_cancel(world->checks);
+}
+
+static void test_the_receiver_may_cancel(void **state) {
+        World *world = *state;
+        captured.level = LOG_DEBUG;
+        world_precheck(world, "exec sleep 60");
+        world_verify(world, "echo new");
+        world->options.interval_us = 60 * SECOND;
+        world_make(world);
+        assert_int_equal(checks_verify(world->checks, &plain, "old", 0, on_verified_cancel, world),
+                         0);
+        world_look(world, "old", 600 * SECOND);
+        world_before(world, &plain);
+        world_run(world, 3);
+        assert_int_equal(world->ends[0].result, VERIFIED_PASSED);
+        assert_int_equal(world->ends[1].result, VERIFIED_CANCELLED);
+        assert_int_equal(world->ends[2].result, CHECKED_CANCELLED);
+        assert_string_equal(captured.lines[captured.n - 1].event, "check.cancelled");
+}
+
 static void test_what_runs_is_listed(void **state) {
         World *world = *state;
         world_precheck(world, "exec sleep 60");
@@ -501,6 +525,7 @@ int main(void) {
                 TEST(test_cancel_between_two_looks),
                 TEST(test_free_while_it_runs),
                 TEST(test_the_receiver_may_start),
+                TEST(test_the_receiver_may_cancel),
                 TEST(test_what_runs_is_listed),
                 TEST(test_many_at_once),
                 TEST(test_cannot_be_made),
