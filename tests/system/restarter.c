@@ -10,7 +10,17 @@
  *     hold-…      waits until somebody writes to the FIFO DIR/HOST
  *     hang-…      runs for an hour
  *     stubborn-…  the same, and ignores TERM
+ *     late-…      the same, and exits with 0 on TERM
+ *     mute-…      the same, with stdout and stderr closed
+ *     crowd-…     the same, with four children that ignore TERM
+ *     stopped-…   stops itself, as with SIGSTOP
+ *     crash-…     ends by SIGSEGV
+ *     closed-…    closes stdout and stderr, and is done
  *     flood-…     writes 10 MB to stdout
+ *     endless-…   writes to stdout as long as somebody reads
+ *     orphan-…    is done, and leaves a child that holds stdout and ignores TERM
+ *     escape-…    is done, and leaves a child in a session of its own that writes to stdout as long
+ * as somebody reads
  *
  * Any other name: it is done at once.
  */
@@ -23,6 +33,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,10 +75,99 @@ static void flood(void) {
         }
 }
 
+static void hang(void) {
+        for (unsigned left = 3600; left > 0;) {
+                left = sleep(left);
+        }
+}
+
+/* Until SIGPIPE. */
+static void write_for_ever(unsigned pause_us) {
+        static char page[4096];
+
+        memset(page, 'x', sizeof(page));
+        while (write(STDOUT_FILENO, page, sizeof(page)) > 0) {
+                usleep(pause_us);
+        }
+        _exit(0);
+}
+
+static void on_term(int number) {
+        (void)number;
+        _exit(0);
+}
+
+static void leave_children(int count, void (*live)(void)) {
+        for (int i = 0; i < count; i++) {
+                pid_t pid = fork();
+
+                if (pid < 0) {
+                        die("fork");
+                }
+                if (pid == 0) {
+                        live();
+                        _exit(0);
+                }
+        }
+}
+
+static void ignore_and_hang(void) {
+        signal(SIGTERM, SIG_IGN);
+        hang();
+}
+
+static void escape(void) {
+        setsid();
+        write_for_ever(1000);
+}
+
+static void crash(void) {
+        const struct rlimit no_core = {0, 0};
+
+        setrlimit(RLIMIT_CORE, &no_core);
+        raise(SIGSEGV);
+}
+
+static void close_output(void) {
+        close(STDOUT_FILENO);
+        close(STDERR_FILENO);
+}
+
 static bool named(const char *host, const char *word) {
         size_t size = strlen(word);
 
         return strncmp(host, word, size) == 0 && host[size] == '-';
+}
+
+/* The exit status. */
+static int behave(int dir, const char *host) {
+        if (named(host, "mute") || named(host, "closed")) {
+                close_output();
+        }
+        if (named(host, "crowd")) {
+                leave_children(4, ignore_and_hang);
+        }
+        if (named(host, "hold")) {
+                hold(dir, host);
+        } else if (named(host, "hang") || named(host, "stubborn") || named(host, "late") ||
+                   named(host, "mute") || named(host, "crowd")) {
+                hang();
+        } else if (named(host, "stopped")) {
+                raise(SIGSTOP);
+        } else if (named(host, "crash")) {
+                crash();
+        } else if (named(host, "flood")) {
+                flood();
+        } else if (named(host, "endless")) {
+                write_for_ever(0);
+        } else if (named(host, "orphan")) {
+                leave_children(1, ignore_and_hang);
+        } else if (named(host, "escape")) {
+                leave_children(1, escape);
+        } else if (strncmp(host, "exit", 4) == 0) {
+                return atoi(host + 4);
+        }
+        return 0;
 }
 
 int main(int argc, char **argv) {
@@ -83,20 +183,11 @@ int main(int argc, char **argv) {
         }
         if (named(host, "stubborn")) {
                 signal(SIGTERM, SIG_IGN);
+        } else if (named(host, "late")) {
+                signal(SIGTERM, on_term);
         }
         if (dir < 0 || !record(dir, host, argc > 3 && *argv[3] ? argv[3] : "-")) {
                 die(argv[1]);
         }
-        if (named(host, "hold")) {
-                hold(dir, host);
-        } else if (named(host, "hang") || named(host, "stubborn")) {
-                for (unsigned left = 3600; left > 0;) {
-                        left = sleep(left);
-                }
-        } else if (named(host, "flood")) {
-                flood();
-        } else if (strncmp(host, "exit", 4) == 0) {
-                return atoi(host + 4);
-        }
-        return 0;
+        return behave(dir, host);
 }

@@ -370,6 +370,56 @@ static void test_a_grandchild_holds_the_pipe(void **state) {
         wait_until_gone(grandchild);
 }
 
+static void test_a_grandchild_in_a_session_of_its_own(void **state) {
+        /* Out of reach of the group's KILL; the pipe that it holds is closed all the same. */
+        const Ended *ended =
+                run_script(*state, "exec 4>&1; left=$(setsid sh -c 'exec >&4; echo $$; while echo "
+                                   "x; do sleep 0.01; done' &); exit 0");
+        assert_int_equal(ended->outcome, OUTCOME_DONE);
+        assert_true(ended->duration_us < 10 * SECOND);
+        pid_t grandchild = atoi((const char *)ended->output);
+        assert_true(grandchild > 1);
+        wait_until_gone(grandchild);
+}
+
+static void test_grandchildren_that_ignore_term(void **state) {
+        World *world = *state;
+        make(world, "(trap '' TERM; echo $$; while :; do sleep 0.05; done) & sleep 30", SECOND,
+             10 * SECOND);
+        const Ended *ended = run(world, &plain);
+        assert_string_equal(ended->detail, "timed out after 1 s, ended by TERM, signal 15 (TERM)");
+        assert_true(ended->duration_us < 9 * SECOND);
+        /* Its leader took the TERM; the group is gone with it. */
+        int64_t deadline = loop_now() + 10 * SECOND;
+        pid_t group = atoi((const char *)ended->output);
+        assert_true(group > 1);
+        while (kill(-group, 0) == 0) {
+                assert_true(loop_now() < deadline);
+                usleep(1000);
+        }
+        assert_int_equal(errno, ESRCH);
+}
+
+static void test_closed_output(void **state) {
+        World *world = *state;
+        const Ended *ended = run_script(world, "echo before; exec >&- 2>&-; sleep 0.1; exit 3");
+        assert_int_equal(ended->status, 3);
+        assert_string_equal((const char *)ended->output, "before\n");
+        make(world, "exec >&- 2>&-; exec sleep 30", 300 * MS, 10 * SECOND);
+        assert_int_equal(run(world, &plain)->status, 128 + SIGTERM);
+}
+
+static void test_flood_without_end(void **state) {
+        World *world = *state;
+        make(world, "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done", SECOND,
+             10 * SECOND);
+        const Ended *ended = run(world, &plain);
+        assert_int_equal(ended->outcome, OUTCOME_UNKNOWN);
+        assert_int_equal(ended->status, 128 + SIGTERM);
+        assert_in_range(ended->duration_us, SECOND, 9 * SECOND);
+        assert_in_range(ended->output_size, 4096, 4096 + 64);
+}
+
 static void test_flood(void **state) {
         const Ended *ended =
                 run_script(*state, "echo first; head -c 100000000 /dev/zero | tr '\\0' x;"
@@ -675,6 +725,10 @@ int main(void) {
                 TEST(test_done_late),
                 TEST(test_a_status_after_term_proves_nothing),
                 TEST(test_a_grandchild_holds_the_pipe),
+                TEST(test_a_grandchild_in_a_session_of_its_own),
+                TEST(test_grandchildren_that_ignore_term),
+                TEST(test_closed_output),
+                TEST(test_flood_without_end),
                 TEST(test_flood),
                 TEST(test_what_was_written_before_the_end_is_read),
                 TEST(test_many),

@@ -1,7 +1,7 @@
 """Endpoints made of bare sockets: what they are sent is kept byte for byte, and they misbehave.
 
-An endpoint is an address of the loopback and a port, plain or with TLS, and a function that is given
-each connection when its request was read:
+An endpoint is a port on addresses of the loopback, plain or with TLS, and a function that is given each
+connection when its request was read:
 
     def redirect(connection, request): connection.sendall(b"HTTP/1.1 307 …")
 
@@ -9,6 +9,7 @@ What it returns does not matter; afterwards the connection is closed. `unread` o
 unread, and without the handshake.
 """
 
+import selectors
 import socket
 import ssl
 import threading
@@ -28,7 +29,9 @@ def split(request):
 
 
 class Endpoint:
-    def __init__(self, behave=answer, address="127.0.0.1", port=0, context=None, unread=False):
+    def __init__(
+        self, behave=answer, addresses=("127.0.0.1",), port=0, context=None, unread=False
+    ):
         self.requests = []  # whole ones, in bytes
         self.accepted = 0
         self._behave = behave
@@ -36,21 +39,28 @@ class Endpoint:
         self._unread = unread
         self._lock = threading.Lock()
         self._open = set()
-        self._listener = socket.create_server((address, port), backlog=128)
-        self.port = self._listener.getsockname()[1]
+        self._stopped, self._stop = socket.socketpair()
+        self.port = port
+        self._listeners = []
+        for address in addresses:
+            self._listeners.append(socket.create_server((address, self.port), backlog=128))
+            self.port = self._listeners[0].getsockname()[1]
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self.accepted += 1
-                self._open.add(connection)
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+        with selectors.DefaultSelector() as selector:
+            for readable in (*self._listeners, self._stopped):
+                selector.register(readable, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._stopped:
+                        return
+                    connection, _ = key.fileobj.accept()
+                    with self._lock:
+                        self.accepted += 1
+                        self._open.add(connection)
+                    threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection):
         plain = connection
@@ -96,9 +106,10 @@ class Endpoint:
             return len(self._open)
 
     def stop(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
+        self._stop.close()
         self._thread.join(10)
-        self._listener.close()
+        for listener in (*self._listeners, self._stopped):
+            listener.close()
         with self._lock:
             still = list(self._open)
         for connection in still:
