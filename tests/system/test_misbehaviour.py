@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import until
-from harness.endpoint import ANSWER, Endpoint, answer, server_context
+from harness.endpoint import ANSWER, Endpoint, answer, server_context, until_closed
 from harness.oracle import check_fences, check_resolved
 
 ROUNDS = 12
@@ -193,11 +193,6 @@ def test_commands(site):
 
 def say(text):
     return lambda connection, _: connection.sendall(text)
-
-
-def until_closed(connection, _request=b""):
-    while connection.recv(65536):
-        pass
 
 
 def repeat(text, pause=0.0, first=b""):

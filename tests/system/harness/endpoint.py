@@ -21,6 +21,12 @@ def answer(connection, _request):
     connection.sendall(ANSWER)
 
 
+def until_closed(connection, _request=b""):
+    """Says nothing."""
+    while connection.recv(65536):
+        pass
+
+
 def split(request):
     """(request line, [(name, value), …], body) of a request as it came, in bytes"""
     head, _, body = request.partition(b"\r\n\r\n")

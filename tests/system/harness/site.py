@@ -206,8 +206,11 @@ class Site:
             "metrics.textfile": textfile,
             "metrics.interval": "200ms",
             **{
-                # A list is YAML already; what is text stays text, whatever is in it.
-                key: value if str(value).startswith("[") else json.dumps(str(value))
+                # A list is YAML already, and so is a number; what is text stays text, whatever is
+                # in it.
+                key: value
+                if isinstance(value, int) or str(value).startswith("[")
+                else json.dumps(str(value))
                 for key, value in changes.items()
             },
         }
