@@ -51,7 +51,10 @@ def run(site, **restart_host):
         assert row is None or row["host"] == entry["host"], entry
         if entry.get("self"):
             assert (row["handler"], row["reason"]) == ("restart-host", "self"), entry
-    return {entry["host"] for entry in ENTRIES if "host" in entry and not entry.get("self")}
+    hosts = {entry["host"] for entry in ENTRIES if "host" in entry and not entry.get("self")}
+    assert {host for (host,) in site.database.rows("SELECT host FROM hosts")} == hosts
+    assert {host for (host,) in site.database.rows("SELECT host FROM restarts")} == hosts
+    return hosts
 
 
 def rejected_hosts(site, reason):

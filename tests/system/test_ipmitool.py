@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from harness import until
-from harness.example import EXAMPLES, changed
+from harness.example import EXAMPLES, NO_LIMITS, changed
 from harness.ipmi import Bmc, Deaf
 from harness.oracle import check_fences, check_resolved
 
@@ -26,11 +26,11 @@ def password_file(tmp_path):
     return path
 
 
-def start(site, port, password_file, wait=5):
+def start(site, port, password_file, wait=5, **more):
     """The example file itself; only what names other machines and files is told otherwise."""
     changes = {"/etc/ackd/bmc-password": password_file, "-N5": f"-N{wait}"}
     command = changed(EXAMPLE, changes, C3=["-p", port])
-    return site.start_file(EXAMPLE, {"handlers.restart-host.exec.argv": command})
+    return site.start_file(EXAMPLE, {**NO_LIMITS, "handlers.restart-host.exec.argv": command, **more})
 
 
 def name(label):
@@ -90,11 +90,8 @@ def test_what_ipmitool_says_decides(site, tmp_path, port, password_file):
 def test_an_address_has_no_bmc_of_that_name(site, port, password_file):
     site.create_topic(1)
     (place,) = site.produce("10.0.0.1")
-    command = changed(EXAMPLE, {"/etc/ackd/bmc-password": password_file}, C3=["-p", port])
-    daemon = site.start_file(
-        EXAMPLE,
-        {"handlers.restart-host.exec.argv": command, "handlers.restart-host.allow": '["10.*"]'},
-    )
+    allow = {"handlers.restart-host.allow": '["10.*"]'}
+    daemon = start(site, port, password_file, **allow)
     site.wait_drained()
     assert daemon.stop() == 0
     row = site.rejected()[place]

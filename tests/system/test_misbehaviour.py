@@ -157,6 +157,8 @@ def check_end(site, daemon, kinds, places):
             lines = [line for host in hosts for line in daemon.find(event="restart.done", host=host)]
             assert len(lines) == ROUNDS and all(said in line["msg"] for line in lines), kind
     assert outcomes(daemon) == expected
+    ledger = site.database.rows("SELECT state, count(*) FROM restarts GROUP BY state")
+    assert dict(ledger) == dict(expected)
     metrics = daemon.metrics()
     assert {o: metrics[f'ackd_restarts_total{{result="{o}"}}'] for o in ATTEMPTS} == dict(expected)
     done = sum(outcome == DONE for outcome, _ in kinds.values())

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from harness import until
 from harness.endpoint import Endpoint, until_closed
-from harness.example import EXAMPLES, argv, changed
+from harness.example import EXAMPLES, NO_LIMITS, argv, changed
 from harness.oracle import check_fences, check_resolved
 from harness.sshd import Sshd
 
@@ -36,7 +36,7 @@ def start(site, sshd, timeout=None, **more):
         changes["ConnectTimeout=10"] = f"ConnectTimeout={timeout}"
     command = changed(EXAMPLE, changes, Fnone=["-p", sshd.port, "-oSendEnv=ACKD_HOST"])
     exec_section = "handlers.restart-host.exec."
-    return site.start_file(EXAMPLE, {exec_section + "argv": command, **more})
+    return site.start_file(EXAMPLE, {**NO_LIMITS, exec_section + "argv": command, **more})
 
 
 def name(label):

@@ -6,6 +6,13 @@ import re
 from . import BUILD, ROOT
 
 EXAMPLES = ROOT / "config/examples"
+# Without limits, or tests with few hosts would meet them all the time.
+NO_LIMITS = {
+    "handlers.restart-host.cooldown": "0s",
+    "handlers.restart-host.fleet_concurrency": 0,
+    "handlers.restart-host.fuse.restarts": 0,
+    "handlers.restart-host.per_host.restarts": 0,
+}
 NAMES = BUILD / "tests/system/libloopback-names.so"
 
 
