@@ -68,7 +68,7 @@ def test_what_ipmitool_says_decides(site, tmp_path, port, password_file):
         hosts = [name(label) for label in ("web1", "web2", "web4", "web5", "web")]
         site.create_topic(1)
         places = dict(zip(hosts, site.produce(*hosts)))
-        daemon = start(site, port, password_file, wait=1)
+        daemon = start(site, port, password_file, wait=2)
         site.wait_drained()
         until(lambda: bmc.calls() == CYCLE)
         # Told once, not once for each answer that was lost.

@@ -23,8 +23,8 @@ GROWTH_KIB = 16 * 1024  # of the daemon's memory, at most, over all rounds but t
 DONE, FAILED, NOT_STARTED, UNKNOWN = "done", "failed", "not_started", "unknown"
 ATTEMPTS = {DONE: 1, FAILED: 2, NOT_STARTED: 2, UNKNOWN: 1}
 
-TERMED = "timed out after 1 s, ended by TERM, signal 15 (TERM)"
-KILLED = "timed out after 1 s, ended by KILL, signal 9 (KILL)"
+TERMED = "timed out after 2 s, ended by TERM, signal 15 (TERM)"
+KILLED = "timed out after 2 s, ended by KILL, signal 9 (KILL)"
 
 # what a host's name asks the restarter for: (outcome, what is said of it)
 COMMANDS = {
@@ -34,7 +34,7 @@ COMMANDS = {
     "exit255": (UNKNOWN, "exit status 255"),
     "hang": (UNKNOWN, TERMED),
     "stubborn": (UNKNOWN, KILLED),
-    "late": (DONE, "done late: timed out after 1 s, then exit status 0"),
+    "late": (DONE, "done late: timed out after 2 s, then exit status 0"),
     "mute": (UNKNOWN, TERMED),
     "crowd": (UNKNOWN, TERMED),
     "stopped": (UNKNOWN, TERMED),
@@ -169,7 +169,7 @@ def check_end(site, daemon, kinds, places):
 def test_commands(site):
     exec_section = {
         "argv": site.restarter.argv(),
-        "timeout": "1s",
+        "timeout": "2s",
         "kill_after": "500ms",
         "status": {"not_started": [75]},
     }
@@ -348,8 +348,8 @@ def test_endpoints(site, endpoints):
         "http": {
             "url": "https://{{host}}:%d/reset" % port,
             "body": '{"ResetType": "ForceRestart"}',
-            "connect_timeout": "1s",
-            "timeout": "2s",
+            "connect_timeout": "2s",
+            "timeout": "4s",
             "tls": {"ca_file": str(authorities)},
         },
     }

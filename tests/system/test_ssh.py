@@ -76,7 +76,7 @@ def test_what_ssh_says_decides(site, sshd):
     }
     site.create_topic(1)
     places = dict(zip(kinds, site.produce(*map(name, kinds))))
-    daemon = start(site, sshd, timeout=1, **{"retry.attempts": 2})
+    daemon = start(site, sshd, timeout=3, **{"retry.attempts": 2})
     site.wait_drained()
     assert daemon.stop() == 0
     silent.stop()
