@@ -34,6 +34,9 @@ static void configure(EngineConfig *engine, const Config *config) {
                 .max_wait_us = restart->max_wait_us,
                 .on_unknown = on_unknown(restart->on_unknown),
                 .ledger = ledger_settings_wanted(config),
+                .check = restart->precheck.check.enabled || restart->verify.check.enabled,
+                .verify = restart->verify.check.enabled,
+                .verify_deadline_us = restart->verify.deadline_us,
                 .cooldown_us = restart->cooldown_us,
                 /* A dry run takes no time: a slot would only slow it down. */
                 .concurrency = restart->action == CONFIG_ACTION_DRY_RUN ? 0 : restart->concurrency,

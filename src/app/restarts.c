@@ -182,7 +182,15 @@ int restarts_init(Pipeline *pipeline, char **errorp) {
                 return r > 0 ? PIPELINE_E_CONFIG : r;
         }
         r = restart_new(&pipeline->restart, pipeline->log, action, on_restarted, pipeline);
-        return r == 0 && ledger_settings_wanted(pipeline->config) ? pipeline_claims(pipeline) : r;
+        if (r != 0 || !ledger_settings_wanted(pipeline->config)) {
+                return r;
+        }
+        r = pipeline_claims(pipeline);
+        if (r == 0) {
+                r = action_new_checks(&pipeline->checks, pipeline->loop, pipeline->log,
+                                      &pipeline->config->handlers.restart, errorp);
+        }
+        return r > 0 ? PIPELINE_E_CONFIG : r;
 }
 
 void restarts_deinit(Pipeline *pipeline) {
