@@ -338,10 +338,14 @@ static void note_ledger(Report *report, const EngineAction *action) {
         const char *text = action->text != NULL ? action->text : "";
         const char *colon = action->text != NULL ? ": " : "";
         if (action->note == NOTE_RESTART_WAITS) {
-                log_info(report->log, "restart.waits", fields,
-                         "restart of %s waits (%s)%s%s; asked again in %.1f s, or later when many "
-                         "wait; no attempt is charged",
-                         action->host, action->reason, colon, text, (double)action->delay_us / 1e6);
+                /* What keeps many hosts waiting is said of the first one. */
+                static const char one_host[] = "cooldown running precheck";
+                bool news = action->offset == 0 || strstr(one_host, action->reason) != NULL;
+                log_write(report->log, news ? LOG_INFO : LOG_DEBUG, "restart.waits", fields,
+                          "restart of %s waits (%s)%s%s; asked again in %.1f s, or later when many "
+                          "wait; no attempt is charged",
+                          action->host, action->reason, colon, text,
+                          (double)action->delay_us / 1e6);
         } else if (action->note == NOTE_FUSE_BLEW) {
                 log_error(report->log, "restart.fuse", fields,
                           "the fuse blew at the restart of %s%s%s: too many restarts in its "

@@ -407,7 +407,8 @@ typedef enum EngineNote {
         NOTE_WINDOWS_SHUT,      /* offset: requests that wait; until when: engine_windows() */
         NOTE_WINDOWS_OPEN,      /* offset: requests that have waited */
         NOTE_RESTART_WAITS, /* host, reason: a RestartWait's name, text; delay_us: when it is asked
-                               again. When the reason is another one than before */
+                               again; offset: requests that wait for it already. When the reason is
+                               another one than before */
         NOTE_FUSE_BLEW,     /* host: whose claim blew it; text */
         NOTE_SUPPRESSED,    /* message, host, reason, text: counts as done */
         NOTE_LEDGER_AWAY,   /* delay_us: it is asked again after it */

@@ -454,6 +454,7 @@ static int host_told(Engine *engine, Run *run, RestartWait wait, const char *det
         return run_note(engine,
                         &(EngineAction){.note = NOTE_RESTART_WAITS,
                                         .reason = restart_wait_name(wait),
+                                        .offset = (int64_t)engine->n_waits[wait],
                                         .delay_us = delay},
                         run_host(run), detail);
 }

@@ -64,7 +64,8 @@ static void log_down(PgPool *pool, bool was_up, const char *sqlstate, const char
                 return;
         }
         log_write(pool->shared.log, level, "postgres.down", FIELDS(.error = why),
-                  "%s PostgreSQL: %s%s%s; what is to be saved waits, trying again until it is there"
+                  "%s PostgreSQL: %s%s%s; restarts and what is to be saved wait, trying again "
+                  "until it is there"
                   "%s%s",
                   was_up ? "lost" : "cannot reach", code, code_colon, why, colon, remedy);
 }

@@ -71,7 +71,7 @@ def test_postgres_that_comes_later(kafka, cluster, tmp_path):
     cluster.immediate()
     daemon = site.start(init=False)
     line = daemon.wait_for(event="postgres.down")
-    assert "what is to be saved waits, trying again until it is there" in line["msg"]
+    assert "restarts and what is to be saved wait, trying again until it is there" in line["msg"]
     assert site.restarter.hosts() == []
     cluster.start()
     daemon.wait_for(event="postgres.up", msg=re.compile("connected to PostgreSQL"))
