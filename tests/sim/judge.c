@@ -7,117 +7,9 @@
 #include <string.h>
 
 #include "core/backoff.h"
+#include "judge-books.h"
 
-/* A message as the judge knows it. */
-typedef struct Known {
-        int64_t offset;
-        bool resolved, released;
-        bool passed;    /* when it was read: handled before. Not when its partition was held, which
-                           is not told: it comes again */
-        bool gap;       /* no message stands there: the end of the log is behind it */
-        bool restarted; /* a run with it ended well, or so that it counts as well */
-        int charged;    /* attempts, by the judge's own count */
-        int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which
-                                                 is not told, was received later */
-        int64_t ended_us;                    /* of the newest run with it; -1: none */
-        int64_t after_us;                    /* from then on to its next attempt, at least */
-        int64_t due_us;                      /* of its retry; -1: none */
-        uint64_t in_run;                     /* 0: none */
-        Outcome outcome;                     /* of the newest run with it */
-} Known;
-
-typedef enum Phase {
-        PHASE_ASSIGNED,
-        PHASE_REVOKED,
-        PHASE_GONE,
-} Phase;
-
-/* An assignment: one epoch of one partition. */
-typedef struct Epoch {
-        uint64_t epoch;
-        int32_t partition;
-        char *topic;
-        Phase phase;
-        bool revoked_quiet; /* and everything from before was told */
-        bool gone;          /* the look found no commit of ours */
-        bool unseen;        /* the look gave no answer for it */
-        bool adopt_failed;  /* and was not looked up since */
-        bool doubted;       /* vanished or out of range, and not looked up since */
-        bool out_of_range;  /* not in its log */
-        bool lost, lost_quiet, starting, decided, active, paused,
-                dead;      /* dead: a newer epoch of the same assignment */
-        int64_t looked;    /* the committed offset that was looked up, */
-        bool flux;         /* while a commit of the partition was under way */
-        int64_t confirmed; /* newest commit that Kafka confirmed */
-        int64_t fence;
-        int64_t saving; /* a batch may move the fence up to here; -1: none is under way */
-        int64_t start;
-        int64_t *passed; /* rejected by somebody before; sorted */
-        size_t n_passed;
-        Known *known; /* by offset */
-        size_t n, capacity;
-        size_t checked; /* of them, below a commit: resolved, and stay so */
-} Epoch;
-
-typedef struct RunKnown {
-        struct RunKnown *next; /* in its bucket, by id */
-        struct RunKnown *next_host;
-        uint64_t id;
-        char host[256];
-        size_t n;
-        ObservedItem items[];
-} RunKnown;
-
-enum {
-        RUN_BUCKETS = 256, /* there may be thousands of runs without `concurrency` */
-};
-
-enum {
-        FAILURES = 32,
-        LAST_COMMIT_US = 1500 * 1000, /* of a revoke whose bound is over */
-};
-
-typedef struct BatchKnown {
-        uint64_t id;
-        int kind; /* EngineActionType */
-        size_t n;
-        ObservedItem *items;
-} BatchKnown;
-
-struct Judge {
-        JudgeLimits limits;
-        JudgeBroken broken;
-        void *user;
-        Epoch *epochs; /* by number */
-        size_t n_epochs, epochs_capacity;
-        RunKnown *runs[RUN_BUCKETS], *hosts[RUN_BUCKETS];
-        size_t n_runs;
-        BatchKnown *batches;
-        size_t n_batches, batches_capacity;
-        bool look_open, looked, committing; /* of the commit in flight */
-        uint64_t *committed;                /* its epochs */
-        size_t n_committed, committed_capacity;
-        bool stopped, stopped_quiet, released, reading, revoking, flushed;
-        bool shut;                    /* it was told that no window is open */
-        int64_t revoked_us, hurry_us; /* the revoke came, its bound was over; -1: not */
-        bool revoke_failed;           /* a commit failed since then */
-        bool flush_failed;
-        struct {
-                uint64_t batch;
-                int64_t us;
-        } failures[FAILURES]; /* of batches; a ring */
-        size_t n_failures;
-        struct {
-                uint64_t epoch;
-                int64_t offset, from_us, us; /* it is due between these */
-        } * retries;                         /* that are to come */
-        size_t n_retries, retries_capacity;
-        int64_t now;
-        uint64_t finished[FINISH_COUNT];
-};
-
-__attribute__((format(printf, 3, 4))) static void broken(Judge *judge, int invariant,
-                                                         const char *format, ...) {
+void judge_broken(Judge *judge, int invariant, const char *format, ...) {
         char text[512];
         va_list ap;
         va_start(ap, format);
@@ -155,7 +47,13 @@ JudgeLimits judge_limits(const EngineConfig *config) {
                              .selects = config->n_when > 0,
                              .save = config->save,
                              .restart = config->restart,
-                             .on_unknown = config->on_unknown};
+                             .on_unknown = config->on_unknown,
+                             .ledger = config->ledger,
+                             .check = config->check,
+                             .verify = config->verify,
+                             .verify_deadline_us = config->verify_deadline_us,
+                             .cooldown_us = config->cooldown_us,
+                             .steady = true};
 }
 
 Judge *judge_new(const JudgeLimits *limits, JudgeBroken broken_, void *user) {
@@ -178,13 +76,7 @@ void judge_free(Judge *judge) {
                 free(judge->epochs[i].known);
                 free(judge->epochs[i].passed);
         }
-        for (size_t i = 0; i < RUN_BUCKETS; i++) {
-                for (RunKnown *run = judge->runs[i]; run != NULL;) {
-                        RunKnown *next = run->next;
-                        free(run);
-                        run = next;
-                }
-        }
+        runs_free(judge);
         for (size_t i = 0; i < judge->n_batches; i++) {
                 free(judge->batches[i].items);
         }
@@ -211,7 +103,7 @@ static size_t place_of(const Judge *judge, uint64_t epoch) {
         return from;
 }
 
-static Epoch *find_epoch(const Judge *judge, uint64_t epoch) {
+Epoch *judge_epoch(const Judge *judge, uint64_t epoch) {
         size_t at = place_of(judge, epoch);
         return at < judge->n_epochs && judge->epochs[at].epoch == epoch ? &judge->epochs[at] : NULL;
 }
@@ -242,7 +134,7 @@ static Epoch *add_epoch(Judge *judge, const Observation *seen) {
 /* The one that messages flow into or that is looked up; an epoch that nobody knows is new: the
  * partition starts anew while it is assigned. */
 static Epoch *the_epoch(Judge *judge, const Observation *seen) {
-        Epoch *epoch = find_epoch(judge, seen->epoch);
+        Epoch *epoch = judge_epoch(judge, seen->epoch);
         if (epoch != NULL) {
                 return epoch;
         }
@@ -254,7 +146,7 @@ static Epoch *the_epoch(Judge *judge, const Observation *seen) {
         return add_epoch(judge, seen);
 }
 
-static Known *find_known(const Epoch *epoch, int64_t offset) {
+Known *judge_known(const Epoch *epoch, int64_t offset) {
         size_t from = 0, to = epoch->n;
         while (from < to) {
                 size_t middle = (from + to) / 2;
@@ -267,9 +159,9 @@ static Known *find_known(const Epoch *epoch, int64_t offset) {
         return from < epoch->n && epoch->known[from].offset == offset ? &epoch->known[from] : NULL;
 }
 
-static Known *known_of(const Judge *judge, const ObservedItem *item) {
-        Epoch *epoch = find_epoch(judge, item->epoch);
-        return epoch != NULL ? find_known(epoch, item->offset) : NULL;
+Known *judge_known_of(const Judge *judge, const ObservedItem *item) {
+        Epoch *epoch = judge_epoch(judge, item->epoch);
+        return epoch != NULL ? judge_known(epoch, item->offset) : NULL;
 }
 
 static bool is_assigned(const Judge *judge, int32_t partition) {
@@ -292,14 +184,6 @@ static bool is_passed(const Epoch *epoch, int64_t offset) {
                                               sizeof(offset), compare_offsets) != NULL;
 }
 
-static RunKnown **host_bucket(Judge *judge, const char *host) {
-        uint32_t hash = 2166136261u;
-        for (; *host != '\0'; host++) {
-                hash = (hash ^ (unsigned char)*host) * 16777619u;
-        }
-        return &judge->hosts[hash % RUN_BUCKETS];
-}
-
 /* --- the invariants ----------------------------------------------------------------------- */
 
 static void invariant_1_committed_is_resolved(Judge *judge, const Observation *seen) {
@@ -307,17 +191,18 @@ static void invariant_1_committed_is_resolved(Judge *judge, const Observation *s
                 return;
         }
         for (size_t i = 0; i < seen->n_items; i++) {
-                Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 for (; epoch != NULL && epoch->checked < epoch->n; epoch->checked++) {
                         const Known *known = &epoch->known[epoch->checked];
                         if (known->offset >= seen->items[i].offset) {
                                 break;
                         }
                         if (!known->resolved && !known->gap) {
-                                broken(judge, 1,
-                                       "partition %d: commits %" PRId64 ", but %" PRId64
-                                       " is not resolved",
-                                       epoch->partition, seen->items[i].offset, known->offset);
+                                judge_broken(judge, 1,
+                                             "partition %d: commits %" PRId64 ", but %" PRId64
+                                             " is not resolved",
+                                             epoch->partition, seen->items[i].offset,
+                                             known->offset);
                         }
                 }
         }
@@ -326,25 +211,26 @@ static void invariant_1_committed_is_resolved(Judge *judge, const Observation *s
 /* What may be another log is not read on. */
 static void invariant_1_doubt_is_not_read(Judge *judge, const Observation *seen) {
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESUME) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 if (epoch != NULL && epoch->doubted) {
-                        broken(judge, 1,
-                               "partition %d is read again before Kafka has said that it "
-                               "is the same one",
-                               seen->partition);
+                        judge_broken(judge, 1,
+                                     "partition %d is read again before Kafka has said that it "
+                                     "is the same one",
+                                     seen->partition);
                 }
         }
         for (size_t i = 0; seen->type == OBSERVED_QUIET && !judge->stopped && i < seen->n_items;
              i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 bool active = seen->items[i].c == PARTITION_ACTIVE;
                 if (epoch != NULL && active && epoch->doubted && !seen->items[i].d) {
-                        broken(judge, 1, "partition %d is doubted, and not held",
-                               seen->items[i].partition);
+                        judge_broken(judge, 1, "partition %d is doubted, and not held",
+                                     seen->items[i].partition);
                 }
                 if (epoch != NULL && active && epoch->out_of_range && !epoch->doubted) {
-                        broken(judge, 1, "partition %d goes on, and its position is not in its log",
-                               seen->items[i].partition);
+                        judge_broken(judge, 1,
+                                     "partition %d goes on, and its position is not in its log",
+                                     seen->items[i].partition);
                 }
         }
 }
@@ -355,14 +241,14 @@ static void invariant_4_commits_rise(Judge *judge, const Observation *seen) {
         }
         for (size_t i = 0; i < seen->n_items; i++) {
                 const ObservedItem *item = &seen->items[i];
-                const Epoch *epoch = find_epoch(judge, item->epoch);
+                const Epoch *epoch = judge_epoch(judge, item->epoch);
                 if (epoch == NULL || epoch->starting) {
                         continue; /* a start: the operator's, or none was there */
                 }
                 int64_t least = epoch->confirmed > epoch->looked ? epoch->confirmed : epoch->looked;
                 if (item->offset <= least && !epoch->decided) {
-                        broken(judge, 4, "partition %d: commits %" PRId64 " after %" PRId64,
-                               epoch->partition, item->offset, least);
+                        judge_broken(judge, 4, "partition %d: commits %" PRId64 " after %" PRId64,
+                                     epoch->partition, item->offset, least);
                 }
         }
 }
@@ -373,29 +259,31 @@ static void invariant_5_one_commit_of_what_is_owned(Judge *judge, const Observat
                 return;
         }
         if (judge->committing || judge->look_open) {
-                broken(judge, 5, "a second commit in flight");
+                judge_broken(judge, 5, "a second commit in flight");
         }
         if (seen->kind == ENGINE_COMMIT && !judge->looked) {
-                broken(judge, 5, "a commit without a look at what Kafka has");
+                judge_broken(judge, 5, "a commit without a look at what Kafka has");
         }
         for (size_t i = 0; i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 /* It began anew since the look was ordered, or between it and the commit: what was
                  * resolved before, was. */
                 bool anew = epoch == NULL && is_assigned(judge, seen->items[i].partition);
                 if (epoch != NULL && seen->kind == ENGINE_COMMIT &&
                     (epoch->gone || epoch->unseen)) {
-                        broken(judge, 5, "partition %d is committed, and the look found %s",
-                               epoch->partition, epoch->gone ? "no commit of ours" : "nothing");
+                        judge_broken(judge, 5, "partition %d is committed, and the look found %s",
+                                     epoch->partition,
+                                     epoch->gone ? "no commit of ours" : "nothing");
                 }
                 if (!anew && (epoch == NULL || epoch->phase == PHASE_GONE || epoch->lost_quiet ||
                               (epoch->dead && seen->kind == ENGINE_COMMIT))) {
-                        broken(judge, 5,
-                               "a %s of partition %d, epoch %" PRIu64 ", which is not current%s%s",
-                               seen->kind == ENGINE_COMMIT ? "commit" : "look",
-                               seen->items[i].partition, seen->items[i].epoch,
-                               epoch != NULL && epoch->phase == PHASE_GONE ? ": gone" : "",
-                               epoch != NULL && epoch->lost_quiet ? ": lost" : "");
+                        judge_broken(judge, 5,
+                                     "a %s of partition %d, epoch %" PRIu64
+                                     ", which is not current%s%s",
+                                     seen->kind == ENGINE_COMMIT ? "commit" : "look",
+                                     seen->items[i].partition, seen->items[i].epoch,
+                                     epoch != NULL && epoch->phase == PHASE_GONE ? ": gone" : "",
+                                     epoch != NULL && epoch->lost_quiet ? ": lost" : "");
                 }
         }
 }
@@ -407,13 +295,13 @@ static void invariant_6_rows_rise(Judge *judge, const Observation *seen) {
         }
         for (size_t i = 0; i < seen->n_items; i++) {
                 const ObservedItem *part = &seen->items[i];
-                const Epoch *epoch = find_epoch(judge, part->epoch);
+                const Epoch *epoch = judge_epoch(judge, part->epoch);
                 int64_t last = -1;
                 if (part->d == 0) {
                         continue;
                 }
                 if (epoch == NULL || part->b <= part->a) {
-                        broken(judge, 6, "a batch whose fence does not rise");
+                        judge_broken(judge, 6, "a batch whose fence does not rise");
                         continue;
                 }
                 for (size_t k = 0; k < seen->n_items; k++) {
@@ -423,71 +311,12 @@ static void invariant_6_rows_rise(Judge *judge, const Observation *seen) {
                         }
                         if (row->offset <= last || row->offset < part->a ||
                             row->offset >= part->b) {
-                                broken(judge, 6,
-                                       "partition %d: row %" PRId64 " after %" PRId64
-                                       ", between the fences %" PRId64 " and %" PRId64,
-                                       part->partition, row->offset, last, part->a, part->b);
+                                judge_broken(judge, 6,
+                                             "partition %d: row %" PRId64 " after %" PRId64
+                                             ", between the fences %" PRId64 " and %" PRId64,
+                                             part->partition, row->offset, last, part->a, part->b);
                         }
                         last = row->offset;
-                }
-        }
-}
-
-static void invariant_7_no_overlapping_starts(Judge *judge, const Observation *seen) {
-        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART) {
-                return;
-        }
-        for (const RunKnown *run = *host_bucket(judge, seen->text); run != NULL;
-             run = run->next_host) {
-                if (strcmp(run->host, seen->text) == 0) {
-                        broken(judge, 7, "%s is restarted while a restart of it is under way",
-                               seen->text);
-                }
-        }
-}
-
-static void invariant_8_starts_are_wanted(Judge *judge, const Observation *seen) {
-        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART) {
-                return;
-        }
-        bool wanted = false;
-        if (judge->stopped) {
-                broken(judge, 8, "%s is restarted after the stop", seen->text);
-        }
-        if (judge->shut) {
-                broken(judge, 8, "%s is restarted, and no window is open", seen->text);
-        }
-        if (!judge->limits.restart) {
-                broken(judge, 8, "%s is restarted without a handler for it", seen->text);
-        }
-        for (size_t i = 0; i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
-                const Known *known = known_of(judge, &seen->items[i]);
-                if (known == NULL || known->resolved || known->released || known->restarted ||
-                    known->in_run != 0) {
-                        broken(judge, 8, "%s is restarted for %" PRId64 ", which %s", seen->text,
-                               seen->items[i].offset,
-                               known == NULL        ? "was never fetched"
-                               : known->in_run != 0 ? "is in another restart"
-                                                    : "is done");
-                }
-                wanted = wanted || (epoch != NULL && epoch->phase == PHASE_ASSIGNED);
-        }
-        if (!wanted) {
-                broken(judge, 15, "%s is restarted for nobody, or for what was revoked",
-                       seen->text);
-        }
-}
-
-static void invariant_9_unknown_is_not_repeated(Judge *judge, const Observation *seen) {
-        if (seen->type != OBSERVED_ACTION || seen->kind != ENGINE_RESTART ||
-            judge->limits.on_unknown == ON_UNKNOWN_RETRY) {
-                return;
-        }
-        for (size_t i = 0; i < seen->n_items; i++) {
-                const Known *known = known_of(judge, &seen->items[i]);
-                if (known != NULL && known->outcome == OUTCOME_UNKNOWN) {
-                        broken(judge, 9, "%s is restarted again after an unknown end", seen->text);
                 }
         }
 }
@@ -504,7 +333,7 @@ static Known *find_ended(Judge *judge, const Observation *seen, Epoch **of) {
                 Epoch *epoch = &judge->epochs[i];
                 bool fits =
                         epoch->epoch <= seen->epoch && is_of(epoch, seen->partition, seen->text);
-                Known *known = fits ? find_known(epoch, seen->offset) : NULL;
+                Known *known = fits ? judge_known(epoch, seen->offset) : NULL;
                 if (known != NULL && !known->resolved && !known->released &&
                     (found == NULL || epoch->epoch > (*of)->epoch)) {
                         found = known;
@@ -519,11 +348,12 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
                 return;
         }
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
-                const Known *known = epoch != NULL ? find_known(epoch, seen->c) : NULL;
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
+                const Known *known = epoch != NULL ? judge_known(epoch, seen->c) : NULL;
                 if (known != NULL && has_waited(judge, known->fetched_last_us, known->ended_us)) {
-                        broken(judge, 10, "%" PRId64 " is to be tried again after its max_wait",
-                               known->offset);
+                        judge_broken(judge, 10,
+                                     "%" PRId64 " is to be tried again after its max_wait",
+                                     known->offset);
                 }
         }
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
@@ -539,7 +369,7 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
                         most = known->after_us;
                 }
                 if (seen->b < BACKOFF_MIN_US || seen->b > most) {
-                        broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
+                        judge_broken(judge, 10, "a retry after %" PRId64 " us", seen->b);
                 }
         }
         bool batch = seen->kind == ENGINE_SAVE || seen->kind == ENGINE_REJECT ||
@@ -547,34 +377,9 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         for (size_t i = 0; batch && i < FAILURES; i++) {
                 if (judge->failures[i].batch == seen->id && seen->id != 0 &&
                     judge->now < judge->failures[i].us + BACKOFF_MIN_US) {
-                        broken(judge, 10, "a batch is sent again %" PRId64 " us after it failed",
-                               judge->now - judge->failures[i].us);
-                }
-        }
-        for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
-                const Known *known = known_of(judge, &seen->items[i]);
-                int64_t least = known != NULL && known->after_us > BACKOFF_MIN_US ? known->after_us
-                                                                                  : BACKOFF_MIN_US;
-                if (known != NULL && known->ended_us >= 0 && judge->now < known->ended_us + least) {
-                        broken(judge, 10, "%s: an attempt %" PRId64 " us after the one before",
-                               seen->text, judge->now - known->ended_us);
-                }
-        }
-}
-
-static void invariant_11_attempts_are_bounded(Judge *judge, const Observation *seen) {
-        if (seen->type != OBSERVED_ACTION) {
-                return;
-        }
-        for (size_t i = 0; seen->kind == ENGINE_RESTART && i < seen->n_items; i++) {
-                const Known *known = known_of(judge, &seen->items[i]);
-                if (known != NULL && known->charged >= judge->limits.attempts) {
-                        broken(judge, 11, "%s: attempt %d of %d", seen->text, known->charged + 1,
-                               judge->limits.attempts);
-                }
-                if (known != NULL && known->charged != seen->items[i].b) {
-                        broken(judge, 11, "%s: %" PRId64 " attempts charged, there were %d",
-                               seen->text, seen->items[i].b, known->charged);
+                        judge_broken(judge, 10,
+                                     "a batch is sent again %" PRId64 " us after it failed",
+                                     judge->now - judge->failures[i].us);
                 }
         }
 }
@@ -601,14 +406,15 @@ static void invariant_11_rejected_after_its_attempts(Judge *judge, const Observa
         Outcome outcome = (Outcome)seen->numbers[3];
         bool counts = outcome == OUTCOME_FAILED || outcome == OUTCOME_NOT_STARTED;
         if (seen->a != FINISH_RELEASED && seen->numbers[4] != known->charged) {
-                broken(judge, 11, "%" PRId64 ": %" PRId64 " attempts charged, there were %d",
-                       seen->offset, seen->numbers[4], known->charged);
+                judge_broken(judge, 11, "%" PRId64 ": %" PRId64 " attempts charged, there were %d",
+                             seen->offset, seen->numbers[4], known->charged);
         }
         bool other = seen->c == MESSAGE_FAULTY || seen->numbers[1] == OUTCOME_POISON;
         if (seen->a == FINISH_REJECTED && !other && seen->numbers[2] == HANDLER_ENDED &&
             (outcome == OUTCOME_OUTAGE || (counts && known->charged < judge->limits.attempts))) {
-                broken(judge, 11, "%" PRId64 " is rejected after %d attempts, the last one %s",
-                       seen->offset, known->charged, outcome_name(outcome));
+                judge_broken(judge, 11,
+                             "%" PRId64 " is rejected after %d attempts, the last one %s",
+                             seen->offset, known->charged, outcome_name(outcome));
         }
 }
 
@@ -619,56 +425,57 @@ static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen)
         Epoch *epoch = NULL;
         const Known *known = find_ended(judge, seen, &epoch);
         if (known == NULL) {
-                broken(judge, 18, "%" PRId64 " ends, which was never fetched, or has ended",
-                       seen->offset);
+                judge_broken(judge, 18, "%" PRId64 " ends, which was never fetched, or has ended",
+                             seen->offset);
                 return;
         }
+        if (seen->a != FINISH_RELEASED && runs_have(judge, known)) {
+                judge_broken(judge, 12, "%" PRId64 " has ended, and its restart has not",
+                             seen->offset);
+        }
         if (seen->a == FINISH_REJECTED && !seen->b) {
-                broken(judge, 12, "%" PRId64 " is rejected without its row", seen->offset);
+                judge_broken(judge, 12, "%" PRId64 " is rejected without its row", seen->offset);
         }
         if (seen->a != FINISH_ACCEPTED && seen->a != FINISH_TOMBSTONE) {
                 return;
         }
         if (seen->offset >= epoch->fence) {
-                broken(judge, 12, "%" PRId64 " is accepted, and the fence is known at %" PRId64,
-                       seen->offset, epoch->fence);
+                judge_broken(judge, 12,
+                             "%" PRId64 " is accepted, and the fence is known at %" PRId64,
+                             seen->offset, epoch->fence);
         }
         if (seen->a == FINISH_ACCEPTED &&
             (!claims_done(seen->numbers[0], seen->numbers[1], judge->limits.on_unknown) ||
              !claims_done(seen->numbers[2], seen->numbers[3], judge->limits.on_unknown))) {
-                broken(judge, 12, "%" PRId64 " is accepted with a handler that is not done",
-                       seen->offset);
+                judge_broken(judge, 12, "%" PRId64 " is accepted with a handler that is not done",
+                             seen->offset);
         }
         /* `when` is asked first: what it suppresses was in no restart. */
         bool suppressed = judge->limits.selects && seen->numbers[2] == HANDLER_ENDED &&
                           seen->numbers[3] == OUTCOME_SUPPRESSED && known->ended_us < 0;
         if (seen->a == FINISH_ACCEPTED && judge->limits.restart && !known->restarted &&
             !suppressed) {
-                broken(judge, 12, "%" PRId64 " is accepted, and no restart of it ended well",
-                       seen->offset);
+                judge_broken(judge, 12, "%" PRId64 " is accepted, and no restart of it ended well",
+                             seen->offset);
         }
 }
 
 static void invariant_13_limits_hold(Judge *judge, const Observation *seen) {
         const JudgeLimits *limits = &judge->limits;
-        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESTART &&
-            limits->concurrency > 0 && judge->n_runs >= limits->concurrency) {
-                broken(judge, 13, "%zu restarts at once", judge->n_runs + 1);
-        }
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_SAVE) {
                 size_t rows = 0;
                 for (size_t i = 0; i < seen->n_items; i++) {
                         rows += seen->items[i].d == 0;
                 }
                 if (rows > limits->batch_rows) {
-                        broken(judge, 13, "a batch of %zu rows", rows);
+                        judge_broken(judge, 13, "a batch of %zu rows", rows);
                 }
                 size_t busy = 0;
                 for (size_t i = 0; i < judge->n_batches; i++) {
                         busy += judge->batches[i].kind != ENGINE_READ_FENCES;
                 }
                 if (busy >= limits->batches) {
-                        broken(judge, 13, "%zu batches at once", busy + 1);
+                        judge_broken(judge, 13, "%zu batches at once", busy + 1);
                 }
         }
         if (seen->type != OBSERVED_QUIET) {
@@ -677,27 +484,27 @@ static void invariant_13_limits_hold(Judge *judge, const Observation *seen) {
         /* What waited and runs now counts in `in_flight` again: all that share one run. */
         int64_t most = (int64_t)(limits->in_flight + limits->waiting + 64);
         if (seen->numbers[NUMBER_IN_FLIGHT] > most || seen->numbers[NUMBER_WAITING] > most) {
-                broken(judge, 13, "%" PRId64 " in flight, %" PRId64 " waiting",
-                       seen->numbers[NUMBER_IN_FLIGHT], seen->numbers[NUMBER_WAITING]);
+                judge_broken(judge, 13, "%" PRId64 " in flight, %" PRId64 " waiting",
+                             seen->numbers[NUMBER_IN_FLIGHT], seen->numbers[NUMBER_WAITING]);
         }
         if (seen->numbers[NUMBER_BYTES] >
             (int64_t)(limits->in_flight_bytes + limits->message_bytes + 65536 + 4096)) {
-                broken(judge, 13, "%" PRId64 " bytes in flight", seen->numbers[NUMBER_BYTES]);
+                judge_broken(judge, 13, "%" PRId64 " bytes in flight", seen->numbers[NUMBER_BYTES]);
         }
         for (size_t i = 0; i < seen->n_items; i++) {
                 if (seen->items[i].b > (int64_t)limits->ack_gap) {
-                        broken(judge, 13, "partition %d: an ack gap of %" PRId64,
-                               seen->items[i].partition, seen->items[i].b);
+                        judge_broken(judge, 13, "partition %d: an ack gap of %" PRId64,
+                                     seen->items[i].partition, seen->items[i].b);
                 }
         }
 }
 
 static void invariant_14_reading_goes_on(Judge *judge, const Observation *seen) {
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESUME) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 if (epoch == NULL || !epoch->paused) {
-                        broken(judge, 14, "partition %d is resumed and was not paused",
-                               seen->partition);
+                        judge_broken(judge, 14, "partition %d is resumed and was not paused",
+                                     seen->partition);
                 }
         }
         if (seen->type != OBSERVED_QUIET || judge->stopped) {
@@ -711,18 +518,18 @@ static void invariant_14_reading_goes_on(Judge *judge, const Observation *seen) 
                         (int64_t)(limits->in_flight_bytes - limits->in_flight_bytes / 8) &&
                 numbers[NUMBER_WAITING] < (int64_t)(limits->waiting - limits->waiting / 8);
         if (!judge->reading && room) {
-                broken(judge, 14, "not reading with room for more");
+                judge_broken(judge, 14, "not reading with room for more");
         }
         if (judge->reading != (numbers[NUMBER_READING] != 0)) {
-                broken(judge, 14, "the engine thinks that it is %sread",
-                       judge->reading ? "not " : "");
+                judge_broken(judge, 14, "the engine thinks that it is %sread",
+                             judge->reading ? "not " : "");
         }
         for (size_t i = 0; i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 if (seen->items[i].c == PARTITION_ACTIVE && !seen->items[i].d && epoch != NULL &&
                     epoch->paused) {
-                        broken(judge, 14, "partition %d is active and paused",
-                               seen->items[i].partition);
+                        judge_broken(judge, 14, "partition %d is active and paused",
+                                     seen->items[i].partition);
                 }
         }
 }
@@ -737,10 +544,11 @@ static int64_t watermark_of(const Epoch *epoch) {
 }
 
 /* One of its messages has ended, and its row in `rejected` waits for a connection. */
-static bool waits_for_its_row(const Epoch *epoch) {
+static bool waits_for_its_row(const Judge *judge, const Epoch *epoch) {
         for (size_t i = 0; epoch != NULL && i < epoch->n; i++) {
                 const Known *known = &epoch->known[i];
-                if (!known->resolved && !known->released && !known->gap && known->in_run == 0) {
+                if (!known->resolved && !known->released && !known->gap &&
+                    !runs_have(judge, known)) {
                         return true;
                 }
         }
@@ -760,9 +568,10 @@ static void invariant_16_drains(Judge *judge, const Observation *seen) {
                                                     ? watermark_of(epoch)
                                                     : -1;
                         if (watermark > epoch->confirmed && watermark > epoch->looked) {
-                                broken(judge, 7,
-                                       "partition %d is let go at %" PRId64 ", committed %" PRId64,
-                                       epoch->partition, watermark, epoch->confirmed);
+                                judge_broken(judge, 7,
+                                             "partition %d is let go at %" PRId64
+                                             ", committed %" PRId64,
+                                             epoch->partition, watermark, epoch->confirmed);
                         }
                 }
         }
@@ -770,13 +579,13 @@ static void invariant_16_drains(Judge *judge, const Observation *seen) {
                 return;
         }
         if (judge->hurry_us >= 0 && seen->now >= judge->hurry_us + LAST_COMMIT_US) {
-                broken(judge, 16, "a revoke is not answered after %" PRId64 " us",
-                       seen->now - judge->revoked_us);
+                judge_broken(judge, 16, "a revoke is not answered after %" PRId64 " us",
+                             seen->now - judge->revoked_us);
         }
         bool waits = judge->look_open || judge->committing || judge->looked;
         for (size_t i = 0; i < judge->n_batches; i++) {
                 for (size_t k = 0; k < judge->batches[i].n; k++) {
-                        const Epoch *epoch = find_epoch(judge, judge->batches[i].items[k].epoch);
+                        const Epoch *epoch = judge_epoch(judge, judge->batches[i].items[k].epoch);
                         waits = waits || (epoch != NULL && epoch->phase == PHASE_REVOKED);
                 }
         }
@@ -784,10 +593,10 @@ static void invariant_16_drains(Judge *judge, const Observation *seen) {
                 const ObservedItem *item = &seen->items[i];
                 waits = waits || (item->c == PARTITION_DRAINING &&
                                   (item->offset > item->a ||
-                                   waits_for_its_row(find_epoch(judge, item->epoch))));
+                                   waits_for_its_row(judge, judge_epoch(judge, item->epoch))));
         }
         if (!waits) {
-                broken(judge, 16, "a revoke waits for nothing");
+                judge_broken(judge, 16, "a revoke waits for nothing");
         }
 }
 
@@ -799,8 +608,8 @@ static void invariant_16_the_last_commit(Judge *judge, const Observation *seen) 
         for (size_t i = 0; i < seen->n_items; i++) {
                 if (seen->items[i].c == PARTITION_ACTIVE &&
                     seen->items[i].offset > seen->items[i].a) {
-                        broken(judge, 16, "partition %d: nothing commits %" PRId64,
-                               seen->items[i].partition, seen->items[i].offset);
+                        judge_broken(judge, 16, "partition %d: nothing commits %" PRId64,
+                                     seen->items[i].partition, seen->items[i].offset);
                 }
         }
 }
@@ -810,55 +619,62 @@ static void invariant_19_nothing_is_forgotten(Judge *judge, const Observation *s
                 return;
         }
         int64_t deadline = seen->numbers[NUMBER_DEADLINE];
+        int64_t turns =
+                ASK_TURN_US * (seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING]);
         for (size_t i = 0; i < judge->n_retries; i++) {
-                if (judge->retries[i].from_us > seen->now && judge->retries[i].us < deadline) {
-                        broken(judge, 19, "%" PRId64 " is due, and nobody is told",
-                               judge->retries[i].offset);
+                int64_t due = judge->retries[i].us + (judge->retries[i].ask ? turns : 0);
+                if (judge->retries[i].from_us > seen->now && due < deadline) {
+                        judge_broken(judge, 19, "%" PRId64 " is due, and nobody is told",
+                                     judge->retries[i].offset);
                 }
         }
 }
 
 static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observation *seen) {
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 if (epoch != NULL && epoch->phase != PHASE_ASSIGNED && epoch->revoked_quiet) {
-                        broken(judge, 15,
-                               "partition %d was revoked, and %" PRId64 " is to be tried again",
-                               epoch->partition, seen->c);
+                        judge_broken(judge, 15,
+                                     "partition %d was revoked, and %" PRId64
+                                     " is to be tried again",
+                                     epoch->partition, seen->c);
                 }
         }
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_READ_SOURCE) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 if (epoch != NULL && epoch->flux) {
-                        broken(judge, 5, "partition %d starts from what a commit may have changed",
-                               epoch->partition);
+                        judge_broken(judge, 5,
+                                     "partition %d starts from what a commit may have changed",
+                                     epoch->partition);
                 }
         }
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_SEEK) {
-                const Epoch *epoch = find_epoch(judge, seen->epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 if (epoch != NULL && epoch->adopt_failed) {
-                        broken(judge, 12, "partition %d starts, and its row is somebody else's",
-                               epoch->partition);
+                        judge_broken(judge, 12,
+                                     "partition %d starts, and its row is somebody else's",
+                                     epoch->partition);
                 }
         }
         bool order = seen->type == OBSERVED_ACTION &&
                      (seen->kind == ENGINE_SAVE || seen->kind == ENGINE_RESTART ||
                       seen->kind == ENGINE_REJECT);
         for (size_t i = 0; order && i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 if (epoch == NULL || epoch->phase == PHASE_GONE) {
-                        broken(judge, 15, "work for partition %d, which was let go",
-                               seen->items[i].partition);
+                        judge_broken(judge, 15, "work for partition %d, which was let go",
+                                     seen->items[i].partition);
                 }
         }
         if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_UNASSIGN && !judge->revoking) {
-                broken(judge, 15, "unassign without a revoke");
+                judge_broken(judge, 15, "unassign without a revoke");
         }
         for (size_t i = 0; seen->type == OBSERVED_QUIET && i < seen->n_items; i++) {
-                const Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                const Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 if (epoch != NULL && epoch->phase == PHASE_GONE) {
-                        broken(judge, 15, "partition %d was let go, and the engine has it still",
-                               seen->items[i].partition);
+                        judge_broken(judge, 15,
+                                     "partition %d was let go, and the engine has it still",
+                                     seen->items[i].partition);
                 }
         }
 }
@@ -866,34 +682,25 @@ static void invariant_15_nothing_of_what_was_let_go(Judge *judge, const Observat
 static void invariant_16_shutdown_in_order(Judge *judge, const Observation *seen) {
         if ((seen->type == OBSERVED_RELEASE && !judge->stopped) ||
             (seen->type == OBSERVED_FLUSH && !judge->released)) {
-                broken(judge, 16, "the steps of the shutdown are out of order");
+                judge_broken(judge, 16, "the steps of the shutdown are out of order");
         }
         /* What was ordered before the stop may be taken after it. */
         if (judge->stopped_quiet && seen->type == OBSERVED_ACTION &&
             (seen->kind == ENGINE_SAVE || seen->kind == ENGINE_ADOPT ||
              seen->kind == ENGINE_MOVE_FENCE || (seen->kind == ENGINE_READ && seen->ok))) {
-                broken(judge, 16, "action %d begins after the stop", seen->kind);
+                judge_broken(judge, 16, "action %d begins after the stop", seen->kind);
         }
         if (judge->released && seen->type == OBSERVED_QUIET &&
             seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING] != 0) {
-                broken(judge, 16, "%" PRId64 " in flight after the release",
-                       seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING]);
+                judge_broken(judge, 16, "%" PRId64 " in flight after the release",
+                             seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING]);
         }
 }
 
 static void invariant_17_no_timer_fires_early(Judge *judge, const Observation *seen) {
         if (seen->now < judge->now) {
-                broken(judge, 17, "time goes back from %" PRId64 " to %" PRId64, judge->now,
-                       seen->now);
-        }
-        for (size_t i = 0;
-             seen->type == OBSERVED_ACTION && seen->kind == ENGINE_RESTART && i < seen->n_items;
-             i++) {
-                const Known *known = known_of(judge, &seen->items[i]);
-                if (known != NULL && seen->now < known->due_us) {
-                        broken(judge, 17, "%s is tried again %" PRId64 " us early", seen->text,
-                               known->due_us - seen->now);
-                }
+                judge_broken(judge, 17, "time goes back from %" PRId64 " to %" PRId64, judge->now,
+                             seen->now);
         }
 }
 
@@ -907,19 +714,16 @@ static void invariant_18_the_books_agree(Judge *judge, const Observation *seen) 
                 sum += numbers[NUMBER_FINISHED + i];
                 if (i != FINISH_DUPLICATE &&
                     numbers[NUMBER_FINISHED + i] != (int64_t)judge->finished[i]) {
-                        broken(judge, 18, "%" PRId64 " %s are counted, %" PRIu64 " were seen",
-                               numbers[NUMBER_FINISHED + i], finish_name((Finish)i),
-                               judge->finished[i]);
+                        judge_broken(judge, 18, "%" PRId64 " %s are counted, %" PRIu64 " were seen",
+                                     numbers[NUMBER_FINISHED + i], finish_name((Finish)i),
+                                     judge->finished[i]);
                 }
         }
         if (sum != numbers[NUMBER_RECEIVED]) {
-                broken(judge, 18,
-                       "received %" PRId64 ", but finished, in flight and waiting are %" PRId64,
-                       numbers[NUMBER_RECEIVED], sum);
-        }
-        if (numbers[NUMBER_RUNS] != (int64_t)judge->n_runs) {
-                broken(judge, 18, "%" PRId64 " restarts are counted, %zu are under way",
-                       numbers[NUMBER_RUNS], judge->n_runs);
+                judge_broken(judge, 18,
+                             "received %" PRId64
+                             ", but finished, in flight and waiting are %" PRId64,
+                             numbers[NUMBER_RECEIVED], sum);
         }
 }
 
@@ -933,11 +737,17 @@ static const Rule rules[] = {
         {invariant_4_commits_rise},
         {invariant_5_one_commit_of_what_is_owned},
         {invariant_6_rows_rise},
-        {invariant_7_no_overlapping_starts},
-        {invariant_8_starts_are_wanted},
-        {invariant_9_unknown_is_not_repeated},
+        {runs_one_at_a_time},
+        {runs_are_wanted},
+        {runs_follow_the_ledger},
+        {runs_repeat_nothing_unknown},
+        {runs_wait},
+        {runs_are_charged},
+        {runs_fit_in},
+        {runs_are_not_early},
+        {runs_are_counted},
+        {runs_are_not_forgotten},
         {invariant_10_retries_wait},
-        {invariant_11_attempts_are_bounded},
         {invariant_11_rejected_after_its_attempts},
         {invariant_12_accepted_is_done},
         {invariant_13_limits_hold},
@@ -953,13 +763,15 @@ static const Rule rules[] = {
 
 const JudgeRule judge_rules[] = {
         {1, "what is below a commit is resolved, and what may be another log is not read on"},
-        {2, "a partition has one batch at the database, which begins where the one before ended"},
+        {2, "a partition has one batch at the database, which begins where the one before ended; "
+            "what the ledger granted ends there, once, as it ended"},
         {4, "commits rise"},
         {5, "one commit in flight, after a look, of what is owned"},
         {6, "rows rise between their fences"},
-        {7, "no two restarts of a host at once"},
+        {7, "no two restarts of a host at once, nor within its cool-down"},
         {8,
-         "only what is wanted and not done is restarted, in a window, and nothing after the stop"},
+         "only what is wanted and not done is restarted, when the ledger says so, in a window, and "
+         "nothing after the stop"},
         {9, "an unknown end is not repeated unless on_unknown says so"},
         {10, "attempts wait as long as they should, and no longer than max_wait"},
         {11, "attempts are bounded, and charged as they should be"},
@@ -984,7 +796,7 @@ static void book_fetched(Judge *judge, const Observation *seen) {
             judge->stopped) {
                 return;
         }
-        Known *known = find_known(epoch, offset);
+        Known *known = judge_known(epoch, offset);
         if (known != NULL) {
                 known->fetched_last_us = seen->now;
                 return;
@@ -998,6 +810,7 @@ static void book_fetched(Judge *judge, const Observation *seen) {
                                    .gap = seen->type == OBSERVED_ENDED,
                                    .fetched_us = seen->now,
                                    .fetched_last_us = seen->now,
+                                   .claim = 1,
                                    .ended_us = -1,
                                    .due_us = -1,
                                    .passed = is_passed(epoch, offset) && offset < epoch->fence};
@@ -1016,7 +829,7 @@ static BatchKnown *find_batch(Judge *judge, uint64_t id) {
 static void book_order(Judge *judge, const Observation *seen) {
         BatchKnown *batch = find_batch(judge, seen->id);
         if (batch != NULL) {
-                broken(judge, 2, "batch %" PRIu64 " is under way twice", seen->id);
+                judge_broken(judge, 2, "batch %" PRIu64 " is under way twice", seen->id);
                 return;
         }
         judge->batches = grow(judge->batches, judge->n_batches, &judge->batches_capacity,
@@ -1026,19 +839,19 @@ static void book_order(Judge *judge, const Observation *seen) {
         batch->items = copy_of(seen->items, seen->n_items * sizeof(ObservedItem));
         for (size_t i = 0; i < seen->n_items; i++) {
                 const ObservedItem *part = &seen->items[i];
-                Epoch *epoch = part->d != 0 ? find_epoch(judge, part->epoch) : NULL;
+                Epoch *epoch = part->d != 0 ? judge_epoch(judge, part->epoch) : NULL;
                 if (epoch == NULL || seen->kind == ENGINE_READ_FENCES) {
                         continue;
                 }
                 if (epoch->saving >= 0) {
-                        broken(judge, 2, "partition %d has two batches at the database",
-                               part->partition);
+                        judge_broken(judge, 2, "partition %d has two batches at the database",
+                                     part->partition);
                 }
                 if (part->a != epoch->fence && !epoch->dead) {
-                        broken(judge, 2,
-                               "partition %d: a batch expects the fence at %" PRId64
-                               ", it is known at %" PRId64,
-                               part->partition, part->a, epoch->fence);
+                        judge_broken(judge, 2,
+                                     "partition %d: a batch expects the fence at %" PRId64
+                                     ", it is known at %" PRId64,
+                                     part->partition, part->a, epoch->fence);
                 }
                 epoch->saving = part->b;
         }
@@ -1059,14 +872,14 @@ static void book_batch_end(Judge *judge, const Observation *seen) {
         }
         for (size_t i = 0; i < batch->n; i++) {
                 const ObservedItem *part = &batch->items[i];
-                Epoch *epoch = part->d != 0 ? find_epoch(judge, part->epoch) : NULL;
+                Epoch *epoch = part->d != 0 ? judge_epoch(judge, part->epoch) : NULL;
                 if (epoch != NULL && batch->kind != ENGINE_READ_FENCES) {
                         epoch->saving = -1;
                         epoch->fence = saved ? part->b : epoch->fence;
                 }
         }
         for (size_t i = 0; fences && seen->ok && i < seen->n_items; i++) {
-                Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                 if (epoch != NULL && seen->items[i].offset > epoch->fence) {
                         epoch->fence = seen->items[i].offset;
                 }
@@ -1075,8 +888,19 @@ static void book_batch_end(Judge *judge, const Observation *seen) {
         *batch = judge->batches[--judge->n_batches];
 }
 
+void judge_due(Judge *judge, uint64_t epoch, int64_t offset, int64_t from_us, int64_t us,
+               bool ask) {
+        judge->retries = grow(judge->retries, judge->n_retries, &judge->retries_capacity,
+                              sizeof(*judge->retries));
+        judge->retries[judge->n_retries].epoch = epoch;
+        judge->retries[judge->n_retries].offset = offset;
+        judge->retries[judge->n_retries].from_us = from_us;
+        judge->retries[judge->n_retries].ask = ask;
+        judge->retries[judge->n_retries++].us = us;
+}
+
 static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen) {
-        Known *known = find_known(epoch, seen->c);
+        Known *known = judge_known(epoch, seen->c);
         if (known == NULL) {
                 return;
         }
@@ -1084,17 +908,11 @@ static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen
         if (has_waited(judge, known->fetched_us, seen->now + seen->b)) {
                 return; /* it is rejected before that, or in that moment */
         }
-        judge->retries = grow(judge->retries, judge->n_retries, &judge->retries_capacity,
-                              sizeof(*judge->retries));
-        judge->retries[judge->n_retries].epoch = epoch->epoch;
-        judge->retries[judge->n_retries].offset = seen->c;
-        judge->retries[judge->n_retries].from_us = known->due_us;
         /* It may have waited for its other handler first. */
-        judge->retries[judge->n_retries++].us = seen->now + seen->b;
+        judge_due(judge, epoch->epoch, seen->c, known->due_us, seen->now + seen->b, false);
 }
 
-/* It is tried again, or has ended. */
-static void forget_retry(Judge *judge, uint64_t epoch, int64_t offset) {
+void judge_forget_due(Judge *judge, uint64_t epoch, int64_t offset) {
         for (size_t i = 0; i < judge->n_retries; i++) {
                 if (judge->retries[i].epoch == epoch && judge->retries[i].offset == offset) {
                         judge->retries[i] = judge->retries[--judge->n_retries];
@@ -1103,86 +921,21 @@ static void forget_retry(Judge *judge, uint64_t epoch, int64_t offset) {
         }
 }
 
-static void book_run(Judge *judge, const Observation *seen) {
-        RunKnown *run = calloc(1, sizeof(*run) + seen->n_items * sizeof(ObservedItem));
-        RunKnown **bucket = &judge->runs[seen->id % RUN_BUCKETS];
-        run->id = seen->id;
-        run->n = seen->n_items;
-        snprintf(run->host, sizeof(run->host), "%s", seen->text);
-        for (size_t i = 0; i < run->n; i++) {
-                run->items[i] = seen->items[i];
-                Known *known = known_of(judge, &run->items[i]);
-                if (known != NULL) {
-                        known->in_run = run->id;
-                        known->due_us = -1;
-                        forget_retry(judge, run->items[i].epoch, run->items[i].offset);
-                }
-        }
-        run->next = *bucket;
-        *bucket = run;
-        bucket = host_bucket(judge, run->host);
-        run->next_host = *bucket;
-        *bucket = run;
-        judge->n_runs++;
-}
-
-/* Out of the books; NULL: nobody began it. */
-static RunKnown *take_run(Judge *judge, uint64_t id) {
-        RunKnown **at = &judge->runs[id % RUN_BUCKETS];
-        while (*at != NULL && (*at)->id != id) {
-                at = &(*at)->next;
-        }
-        RunKnown *run = *at;
-        if (run != NULL) {
-                *at = run->next;
-                at = host_bucket(judge, run->host);
-                while (*at != run) {
-                        at = &(*at)->next_host;
-                }
-                *at = run->next_host;
-                judge->n_runs--;
-        }
-        return run;
-}
-
-static void book_run_end(Judge *judge, const Observation *seen) {
-        Outcome outcome = (Outcome)seen->kind;
-        RunKnown *run = take_run(judge, seen->id);
-        for (size_t i = 0; run != NULL && i < run->n; i++) {
-                Known *known = known_of(judge, &run->items[i]);
-                if (known == NULL || known->in_run != run->id) {
-                        continue;
-                }
-                known->in_run = 0;
-                known->ended_us = seen->now;
-                known->after_us = seen->a;
-                known->outcome = outcome;
-                known->restarted =
-                        outcome_is_success(outcome) ||
-                        (outcome == OUTCOME_UNKNOWN && judge->limits.on_unknown == ON_UNKNOWN_DONE);
-                known->charged +=
-                        seen->ok && (outcome == OUTCOME_FAILED || outcome == OUTCOME_NOT_STARTED ||
-                                     outcome == OUTCOME_UNKNOWN);
-        }
-        free(run);
-}
-
 static void book_finished(Judge *judge, const Observation *seen) {
         Epoch *epoch = NULL;
         Known *known = find_ended(judge, seen, &epoch);
         judge->finished[seen->a] += seen->numbers[5] == 0; /* what is no message is not counted */
         if (known != NULL) {
-                forget_retry(judge, epoch->epoch, seen->offset);
+                judge_forget_due(judge, epoch->epoch, seen->offset);
                 known->resolved = seen->a != FINISH_RELEASED;
                 known->released = !known->resolved;
-                known->in_run = 0;
         }
 }
 
 /* Whether the partition, in whatever epoch, is part of the commit that is under way. */
 static bool is_committing(const Judge *judge, const Epoch *epoch) {
         for (size_t i = 0; judge->committing && i < judge->n_committed; i++) {
-                const Epoch *of = find_epoch(judge, judge->committed[i]);
+                const Epoch *of = judge_epoch(judge, judge->committed[i]);
                 if (of != NULL && is_of(of, epoch->partition, epoch->topic)) {
                         return true;
                 }
@@ -1229,9 +982,6 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_REJECT:
                 book_order(judge, seen);
                 break;
-        case ENGINE_RESTART:
-                book_run(judge, seen);
-                break;
         case ENGINE_FINISHED:
                 book_finished(judge, seen);
                 break;
@@ -1253,7 +1003,7 @@ static void book_action(Judge *judge, const Observation *seen) {
                 judge->look_open = true;
                 judge->looked = false;
                 for (size_t i = 0; i < seen->n_items; i++) {
-                        epoch = find_epoch(judge, seen->items[i].epoch);
+                        epoch = judge_epoch(judge, seen->items[i].epoch);
                         if (epoch != NULL) {
                                 epoch->starting = seen->items[i].a == PARTITION_COMMITTING;
                         }
@@ -1289,11 +1039,14 @@ static void book_action(Judge *judge, const Observation *seen) {
         case ENGINE_LOOK_UP:
         case ENGINE_READ_SOURCE:
         case ENGINE_RESUME:
+                break;
         case ENGINE_CHECK:
         case ENGINE_CLAIM:
+        case ENGINE_RESTART:
         case ENGINE_ACTED:
         case ENGINE_VERIFY:
         case ENGINE_CONCLUDE:
+                runs_book(judge, seen);
                 break;
         }
 }
@@ -1301,7 +1054,7 @@ static void book_action(Judge *judge, const Observation *seen) {
 /* An epoch of the partition that is revoked. When its newest one was not seen yet: the only one
  * with its number; NULL: several topics have it. */
 static const Epoch *find_revoked(const Judge *judge, const ObservedItem *item) {
-        const Epoch *found = find_epoch(judge, item->epoch);
+        const Epoch *found = judge_epoch(judge, item->epoch);
         if (found != NULL) {
                 return found;
         }
@@ -1340,18 +1093,13 @@ static void book(Judge *judge, const Observation *seen) {
         judge->now = seen->now;
         switch (seen->type) {
         case OBSERVED_TICK:
-        case OBSERVED_CHECKED:
-        case OBSERVED_CLAIMED:
-        case OBSERVED_TOO_LATE:
-        case OBSERVED_ACTED:
-        case OBSERVED_VERIFIED:
-        case OBSERVED_CONCLUDED:
         case OBSERVED_TYPES:
                 break;
         case OBSERVED_DATABASE_UP:
                 memset(judge->failures, 0, sizeof(judge->failures));
                 break;
         case OBSERVED_QUIET:
+                runs_book(judge, seen);
                 /* What was ordered before it may be taken after it, up to here. */
                 judge->stopped_quiet = judge->stopped;
                 if (judge->revoking && judge->hurry_us < 0 &&
@@ -1385,12 +1133,18 @@ static void book(Judge *judge, const Observation *seen) {
         case OBSERVED_FENCES_READ:
                 book_batch_end(judge, seen);
                 break;
+        case OBSERVED_CHECKED:
+        case OBSERVED_CLAIMED:
+        case OBSERVED_TOO_LATE:
         case OBSERVED_RESTARTED:
-                book_run_end(judge, seen);
+        case OBSERVED_ACTED:
+        case OBSERVED_VERIFIED:
+        case OBSERVED_CONCLUDED:
+                runs_book(judge, seen);
                 break;
         case OBSERVED_COMMITTED_SEEN:
                 for (size_t i = 0; i < seen->n_items; i++) {
-                        Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                        Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                         bool answered = seen->ok && seen->items[i].a;
                         judge->revoke_failed = judge->revoke_failed || !answered;
                         judge->flush_failed = judge->flush_failed || !answered;
@@ -1406,7 +1160,7 @@ static void book(Judge *judge, const Observation *seen) {
         case OBSERVED_COMMITTED:
                 judge->committing = false;
                 for (size_t i = 0; i < seen->n_items; i++) {
-                        Epoch *epoch = find_epoch(judge, seen->items[i].epoch);
+                        Epoch *epoch = judge_epoch(judge, seen->items[i].epoch);
                         judge->revoke_failed =
                                 judge->revoke_failed || !seen->ok || !seen->items[i].a;
                         judge->flush_failed = judge->flush_failed || !seen->ok || !seen->items[i].a;

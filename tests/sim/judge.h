@@ -25,6 +25,9 @@ typedef struct JudgeLimits {
         bool selects; /* some restarts are suppressed */
         bool save, restart;
         OnUnknown on_unknown;
+        bool ledger, check, verify;
+        int64_t verify_deadline_us, cooldown_us;
+        bool steady; /* the clock that cool-downs run on goes as that of the daemon does */
 } JudgeLimits;
 
 JudgeLimits judge_limits(const EngineConfig *config);

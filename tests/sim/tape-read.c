@@ -187,7 +187,10 @@ static bool find_word(Observation *seen, const char *word) {
 /* What everybody who reads it counts on. */
 static const char *missing(const Observation *seen) {
         bool action = seen->type == OBSERVED_ACTION;
-        if (action && seen->kind == ENGINE_RESTART && seen->text == NULL) {
+        if (action && seen->text == NULL &&
+            (seen->kind == ENGINE_RESTART || seen->kind == ENGINE_CHECK ||
+             seen->kind == ENGINE_CLAIM || seen->kind == ENGINE_ACTED ||
+             seen->kind == ENGINE_VERIFY || seen->kind == ENGINE_CONCLUDE)) {
                 return "no host";
         }
         if (action && seen->kind == ENGINE_FINISHED && (seen->a < 0 || seen->a >= FINISH_COUNT)) {

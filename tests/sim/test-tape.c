@@ -192,13 +192,16 @@ static void test_what_is_lost_is_said(void **state) {
 
 /* --- lines by hand ------------------------------------------------------------------------ */
 
-#define HEADER                                                                                     \
+#define LIMITS                                                                                     \
         "ackd-tape 1\n"                                                                            \
         "limits start_latest=0 save=1 restart=1 on_unknown=0 concurrency=2 in_flight=16 "          \
         "in_flight_bytes=4096 waiting=16 ack_gap=16 keep_payload=0 message_bytes=100 batches=1 "   \
         "batch_rows=2 batch_bytes=4096 attempts=3 backoff_us=500000 backoff_max_us=1000000 "       \
-        "commit_interval_us=1000 drain_us=5000000 n_when=0 max_wait_us=0 "                         \
-        "ledger=0 check=0 verify=0 verify_deadline_us=0 cooldown_us=0\n"
+        "commit_interval_us=1000 drain_us=5000000 n_when=0 max_wait_us=0 "
+#define HEADER LIMITS "ledger=0 check=0 verify=0 verify_deadline_us=0 cooldown_us=0\n"
+#define LEDGER_HEADER                                                                              \
+        LIMITS "ledger=1 check=1 verify=1 verify_deadline_us=60000000 "                            \
+               "cooldown_us=400000\n"
 
 /* Two messages, the second of which is restarted twice; and the shutdown. */
 static const char good[] = HEADER "assigned 1000 p0 e1 tt\n"
@@ -246,6 +249,80 @@ static const char good[] = HEADER "assigned 1000 p0 e1 tt\n"
                                   ">unassign 600003\n"
                                   "quiet 600003 n0,0,0,0,0,0,0,2,2\n";
 
+/* With the ledger: a is restarted, whose claim's reply and whose end's reply are lost, and
+ * verified; b has to wait, fails, and its cool-down passes; its second claim is granted too late,
+ * its third leads to an unknown restart that verify says is done. */
+static const char ledger[] =
+        LEDGER_HEADER "assigned 1000 p0 e1 tt\n"
+                      "looked-up 1001 + p0 e1 a-1 d2 tt\n"
+                      "source-read 1002 + p0 e1 a1 tt\n"
+                      ">seek 1005 p0 e1 tt\n"
+                      "sought 1005 + p0 e1 tt\n"
+                      "fetched 2000 p0 e1 a50 tt\n"
+                      "fetched 2000 p0 e1 o1 a50 tt\n"
+                      ">check 2000 i1 n1,0,1 ta.example.com [0,1]\n"
+                      ">check 2000 i2 n1,1,1 tb.example.com [0,1,1]\n"
+                      ">save 2000 i1 [0,1] [0,1,1] [0,1,0,0,2,0,1]\n"
+                      "quiet 2000 n2,100,0,2,1,1,0,2 [0,1,0,0,2,5]\n"
+                      "saved 3000 i1\n"
+                      "checked 3001 + i1\n"
+                      ">claim 3001 i1 n1,0,1 ta.example.com [0,1]\n"
+                      "claimed 3002 k-1 i1 a3\n"
+                      "checked 3002 i2\n"
+                      ">claim 3002 i2 n1,1,1 tb.example.com [0,1,1]\n"
+                      "claimed 3003 k4 i2 b12 d1000\n"
+                      "quiet 3003 n0,0,2,1,0,1,4003,2 [0,1,0,0,2,5]\n"
+                      "tick 5003\n"
+                      ">claim 5003 i1 n1,0,1,0,1 ta.example.com [0,1]\n"
+                      ">check 5003 i3 n1,1,1 tb.example.com [0,1,1]\n"
+                      "quiet 5003 n0,0,2,2,0,1,0,2 [0,1,0,0,2,5]\n"
+                      "claimed 6000 i1 c7\n"
+                      ">restart 6000 i1 a7 n1,0,1 ta.example.com [0,1]\n"
+                      "checked 6001 + i3\n"
+                      ">claim 6001 i3 n1,1,1 tb.example.com [0,1,1]\n"
+                      "claimed 6002 i3 c8\n"
+                      ">restart 6002 i3 a8 n1,1,1 tb.example.com [0,1,1]\n"
+                      "restarted 7000 k1 + i1\n"
+                      ">acted 7000 i1 a7 d1 n1,0,1 ta.example.com [0,1]\n"
+                      ">verify 7000 i1 a7 d1 n1,0,1,0,0,0,60000000 ta.example.com [0,1]\n"
+                      "restarted 7001 k3 + i3\n"
+                      ">conclude 7001 i3 a8 c4 d3 n1,1,1 tb.example.com [0,1,1]\n"
+                      "quiet 7001 n2,0,0,2,0,1,0,2 [0,1,0,0,2,5]\n"
+                      "acted 8000 i1\n"
+                      "verified 8001 i1\n"
+                      ">conclude 8001 i1 a7 c3 d1 n1,0,1,0,0,1 ta.example.com [0,1]\n"
+                      "concluded 8002 k3 i1\n"
+                      "quiet 8002 n2,0,0,2,0,1,9000,2 [0,1,0,0,2,5]\n"
+                      "tick 9000\n"
+                      ">conclude 9000 i1 a7 c3 d1 n1,0,1,0,0,1 ta.example.com [0,1]\n"
+                      "concluded 9001 + i1 a3\n"
+                      ">finished 9001 p0 e1 n4,1,4,1 tt\n"
+                      "concluded 9002 + i3 a4\n"
+                      ">note 9002 p0 e1 a14 b397000 c1 d1 tt\n"
+                      "quiet 9002 n0,0,1,0,0,1,406002,2,1 [0,1,1,0,1,5]\n"
+                      "tick 406002\n"
+                      ">check 406002 i4 n1,1,2 tb.example.com [0,1,1,1,1]\n"
+                      "checked 406003 + i4\n"
+                      ">claim 406003 i4 n1,1,2 tb.example.com [0,1,1,1,1]\n"
+                      "claimed 406004 i4 c9\n"
+                      ">restart 406004 i4 a9 n1,1,2 tb.example.com [0,1,1,1,1]\n"
+                      "too-late 406005 i4\n"
+                      ">conclude 406005 i4 a9 b1 c5 n1,1,2 tb.example.com [0,1,1,1,1]\n"
+                      "concluded 406006 + i4 a5\n"
+                      ">check 406006 i5 n1,1,3 tb.example.com [0,1,1,1,1]\n"
+                      "checked 406007 + i5\n"
+                      ">claim 406007 i5 n1,1,3 tb.example.com [0,1,1,1,1]\n"
+                      "claimed 406008 i5 c10\n"
+                      ">restart 406008 i5 a10 n1,1,3 tb.example.com [0,1,1,1,1]\n"
+                      "restarted 407000 k5 + i5\n"
+                      ">verify 407000 i5 a10 d5 n1,1,3,0,0,0,60000000 tb.example.com [0,1,1,1,1]\n"
+                      "verified 408000 i5\n"
+                      ">conclude 408000 i5 a10 c3 d1 n1,1,3,0,0,1 tb.example.com [0,1,1,1,1]\n"
+                      "quiet 408000 n1,0,0,1,0,1,0,2,1 [0,1,1,0,1,5]\n"
+                      "concluded 409000 + i5 a3\n"
+                      ">finished 409000 p0 e1 o1 n4,1,4,1,1 tt\n"
+                      "quiet 409000 n0,0,0,0,0,1,0,2,2 [0,1,2,0,0,5]\n";
+
 typedef struct Broken {
         bool rules[32];
         bool any;
@@ -285,6 +362,8 @@ static void test_a_good_tape_breaks_no_rule(void **state) {
         (void)state;
         Broken broken;
         assert_int_equal(judge_text(good, strlen(good), &broken), 44);
+        assert_false(broken.any);
+        assert_int_equal(judge_text(ledger, strlen(ledger), &broken), 69);
         assert_false(broken.any);
 }
 
@@ -360,33 +439,94 @@ static const Change changes[] = {
 };
 
 /* malloc'd */
-static char *changed(const char *from, const char *to) {
-        const char *at = strstr(good, from);
+static char *changed(const char *tape, const char *from, const char *to) {
+        const char *at = strstr(tape, from);
         char *text = NULL;
-        assert_non_null(at); /* the change is of a line that is not there */
-        assert_true(asprintf(&text, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from)) > 0);
+        if (at == NULL) {
+                fail_msg("\"%s\" is not there", from);
+        }
+        assert_true(asprintf(&text, "%.*s%s%s", (int)(at - tape), tape, to, at + strlen(from)) > 0);
         return text;
+}
+
+static void each_breaks(const char *tape, const Change *all, size_t n, bool seen[32]) {
+        for (size_t i = 0; i < n; i++) {
+                Broken broken;
+                char *text = changed(tape, all[i].from, all[i].to);
+                judge_text(text, strlen(text), &broken);
+                if (!broken.rules[all[i].invariant]) {
+                        fail_msg("\"%s\" -> \"%s\": %d is not broken", all[i].from, all[i].to,
+                                 all[i].invariant);
+                }
+                seen[all[i].invariant] = true;
+                free(text);
+        }
 }
 
 static void test_what_is_broken_is_seen(void **state) {
         (void)state;
         bool seen[32] = {0};
-        for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-                Broken broken;
-                char *text = changed(changes[i].from, changes[i].to);
-                judge_text(text, strlen(text), &broken);
-                if (!broken.rules[changes[i].invariant]) {
-                        fail_msg("\"%s\" -> \"%s\": %d is not broken", changes[i].from,
-                                 changes[i].to, changes[i].invariant);
-                }
-                seen[changes[i].invariant] = true;
-                free(text);
-        }
+        each_breaks(good, changes, sizeof(changes) / sizeof(changes[0]), seen);
         for (size_t i = 0; i < judge_n_rules; i++) {
                 if (!seen[judge_rules[i].invariant]) {
                         fail_msg("nothing breaks %d", judge_rules[i].invariant);
                 }
         }
+}
+
+#define A "ta.example.com [0,1]"
+#define B "tb.example.com [0,1,1]"
+
+static const Change ledger_changes[] = {
+        {7, ">claim 5003 i1 n1,0,1,0,1 " A, ">check 5003 i9 n1,0,1 " A},
+        {7, "cooldown_us=400000", "cooldown_us=600000"},
+        /* the intent comes after the action, or its reply is not awaited */
+        {8, ">claim 3001", ">restart 3001"},
+        {8, "claimed 6000 i1 c7\n", ""},
+        {8, "claimed 6000 i1 c7\n", "claimed 6000 k4 i1 b8 d1000\n"},
+        {8, ">claim 5003 i1 n1,0,1,0,1", ">claim 5003 i1 n1,0,2,0,1"},
+        {8,
+         ">check 406002 i4 n1,1,2 tb.example.com [0,1,1,1,1]\n"
+         "checked 406003 + i4\n",
+         ""},
+        {8, ">claim 406003 i4 n1,1,2", ">claim 406003 i4 n1,1,1"},
+        {8, "tick 5003\n", "stop 5003\n"},
+        {8, "claimed 406004 i4 c9\n", "claimed 406004 i4 c9\nstop 406004\n"},
+        {8, "ledger=1", "ledger=0"},
+        {15, "claimed 6000 i1 c7\n", "claimed 6000 i1 c7\nrevoked 6000 + [0,1]\n"},
+        /* its end comes before the action's, twice, otherwise, not at all */
+        {2, "restarted 7001 k3 + i3\n", ""},
+        {2, "concluded 9002 + i3 a4\n",
+         "concluded 9002 + i3 a4\n>conclude 9002 i3 a8 c4 d3 n1,1,1 " B "\n"},
+        {2, ">conclude 7001 i3 a8 c4", ">conclude 7001 i3 a8 c3"},
+        {2, ">conclude 7001 i3 a8 c4", ">conclude 7001 i3 a9 c4"},
+        {2, ">conclude 7001 i3 a8 c4 d3 n1,1,1 " B "\n", ""},
+        {2, "a7 c3 d1 n1,0,1,0,0,1", "a7 c3 d1 n1,0,1"},
+        {2, ">restart 6000 i1 a7 n1,0,1 " A "\n", ""},
+        {2, ">acted 7000 i1 a7 d1 n1,0,1 " A "\n", ""},
+        {2, "verified 8001 i1\n", "verified 8001 k2 i1\n"},
+        {2, "verified 8001 i1\n", "verified 8001 k3 i1\n"},
+        {2, "acted 8000 i1\n", ""},
+        {9, "verify_deadline_us=60000000", "verify_deadline_us=50000000"},
+        {9, "restarted 407000 k5", "restarted 407000 k3"},
+        /* acked before the end is written, or though it is not the one that was told */
+        {12, "concluded 9001 + i1 a3\n", ""},
+        {12, "concluded 9001 + i1 a3\n", "concluded 9001 i1 a4\n"},
+        {10, "tick 406002\n>check 406002", "tick 406001\n>check 406001"},
+        {11, ">check 406006 i5 n1,1,3 tb.example.com [0,1,1,1,1]",
+         ">check 406006 i5 n1,1,3 tb.example.com [0,1,1,2,2]"},
+        {13, "concurrency=2", "concurrency=1"},
+        {17, "tick 5003\n", "tick 4002\n>check 4002 i3 n1,1,1 " B "\n"},
+        {18, "quiet 8002 n2,0,0,2", "quiet 8002 n2,0,0,1"},
+        {19, "quiet 8002 n2,0,0,2,0,1,9000", "quiet 8002 n2,0,0,2,0,1,6000000"},
+        {19, "quiet 3003 n0,0,2,1,0,1,4003", "quiet 3003 n0,0,2,1,0,1,4000000"},
+};
+
+static void test_what_is_broken_of_the_ledger_is_seen(void **state) {
+        (void)state;
+        bool seen[32] = {0};
+        each_breaks(ledger, ledger_changes, sizeof(ledger_changes) / sizeof(ledger_changes[0]),
+                    seen);
 }
 
 /* Two topics have a partition of the same number. */
@@ -436,6 +576,7 @@ static void test_what_makes_no_sense_is_refused(void **state) {
                 "fetched 1 t%4\n",
                 "fetched 1 t%00\n",
                 ">restart 1\n",
+                ">claim 1\n",
                 ">pause 1\n",
                 ">finished 1 p0 e1 a9 tt\n",
         };
@@ -480,6 +621,7 @@ int main(void) {
                 cmocka_unit_test(test_a_good_tape_breaks_no_rule),
                 cmocka_unit_test(test_the_end_of_a_tape_may_be_missing),
                 cmocka_unit_test(test_what_is_broken_is_seen),
+                cmocka_unit_test(test_what_is_broken_of_the_ledger_is_seen),
                 cmocka_unit_test(test_topics_are_not_mixed_up),
                 cmocka_unit_test(test_what_makes_no_sense_is_refused),
         };
