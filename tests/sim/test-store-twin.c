@@ -8,17 +8,12 @@
  * in everything that is printed.
  */
 
-#include <errno.h>
-#include <getopt.h>
-#include <inttypes.h>
-#include <stdarg.h>
-
 #include "../unit/pg-batch.h"
-#include "core/backoff.h"
 #include "handlers/save.h"
 #include "pg/decision.h"
 #include "pg/sources.h"
 #include "store.h"
+#include "twin.h"
 
 #define DATABASE "ackd_test_store_twin"
 #define CLUSTER  "cluster"
@@ -33,49 +28,22 @@ enum {
         DEPTH = 100000,           /* deeper than PostgreSQL's stack */
 };
 
-typedef enum Side {
-        SIMULATED,
-        REAL,
-        SIDES,
-} Side;
-
 static struct {
         PgTest test;
         Sources *sources;
         Save *save;
         Decider *decider;
-        bool trace;
-        uint64_t seed, random;
-        uint64_t operations;
         char topic[32];
         Store store;
         int32_t real[SOURCES]; /* of source i + 1 */
         int n_partitions;
         int64_t base;  /* offsets are near it */
         size_t broken; /* the breakage that is in place */
-        int n;         /* of the operation */
-        Buffer what;   /* the operation, for people */
-        Buffer said[SIDES];
         bool answered;
         char *deep;
-} twin;
+} own;
 
-/* --- telling ------------------------------------------------------------------------------ */
-
-__attribute__((format(printf, 2, 3))) static void add(Buffer *to, const char *format, ...) {
-        va_list ap;
-        va_start(ap, format);
-        if (buffer_vprintf(to, format, ap) != 0) {
-                pg_test_die("buffer", "no memory");
-        }
-        va_end(ap);
-}
-
-/* An operation, by how its name begins, and what its answer has: each must come up. */
-static struct {
-        const char *what, *answer;
-        uint64_t n;
-} reached[] = {
+static TwinReached reached[] = {
         {"read", "no source", 0}, {"read", "moved", 0},      {"read", "decided", 0},
         {"read", "rejected", 0},  {"adopt", "ok", 0},        {"adopt", "changed", 0},
         {"move", "ok", 0},        {"move", "changed", 0},    {"move", "outage", 0},
@@ -87,94 +55,34 @@ static struct {
         {"reject", "outage", 0},
 };
 
-enum {
-        REACHED = sizeof(reached) / sizeof(reached[0]),
-        ENOUGH = 1000, /* sequences for each to come up */
-};
-
-/* False: one did not come up. */
-static bool print_reached(void) {
-        bool all = true;
-        for (size_t i = 0; i < REACHED; i++) {
-                bool first = i == 0 || strcmp(reached[i].what, reached[i - 1].what) != 0;
-                printf("%s%s \"%s\" %" PRIu64, first ? i > 0 ? "\n" : "" : ",",
-                       first ? reached[i].what : "", reached[i].answer, reached[i].n);
-                all = all && reached[i].n > 0;
-        }
-        putchar('\n');
-        return all;
-}
-
-/* What a side answers. */
-#define SAY(side, ...) add(&twin.said[side], __VA_ARGS__)
-
-static const char *text_of(Buffer *buffer) {
-        const char *text = buffer_string(buffer);
-        return text != NULL ? text : "";
-}
-
-static uint64_t below(uint64_t n) {
-        return random_next(&twin.random) % n;
-}
-
-static bool chance(unsigned percent) {
-        return below(100) < percent;
-}
-
-/* Both have answered. */
-static void compare(void) {
-        const char *simulated = text_of(&twin.said[SIMULATED]), *real = text_of(&twin.said[REAL]);
-        bool same = strcmp(simulated, real) == 0;
-        if (twin.trace || !same) {
-                printf("%2d %s\n", twin.n, text_of(&twin.what));
-                printf("   %s %s\n", same ? "=>" : "simulated: ", simulated);
-        }
-        if (!same) {
-                printf("   PostgreSQL:  %s\n"
-                       "sequence %" PRIu64
-                       ": they differ; replay: build/tests/sim/test-store-twin --first %" PRIu64
-                       " --sequences 1 --trace\n",
-                       real, twin.seed, twin.seed);
-                exit(1);
-        }
-        const char *what = text_of(&twin.what);
-        for (size_t i = 0; i < REACHED; i++) {
-                reached[i].n += strncmp(what, reached[i].what, strlen(reached[i].what)) == 0 &&
-                                strstr(simulated, reached[i].answer) != NULL;
-        }
-        buffer_clear(&twin.what);
-        buffer_clear(&twin.said[SIMULATED]);
-        buffer_clear(&twin.said[REAL]);
-}
-
 static bool is_answered(void *user) {
         (void)user;
-        return twin.answered;
+        return own.answered;
 }
 
 /* @r: of the call that asked. */
 static void wait_answer(int r) {
-        if (r != 0 || !pg_test_until(&twin.test, is_answered, NULL)) {
+        if (r != 0 || !pg_test_until(&own.test, is_answered, NULL)) {
                 pg_test_die(text_of(&twin.what), "PostgreSQL did not answer");
         }
-        twin.answered = false;
+        own.answered = false;
 }
 
 static void answered(void) {
-        twin.answered = true;
-        loop_stop(&twin.test.loop);
+        own.answered = true;
+        loop_stop(&own.test.loop);
 }
 
 /* --- sources ------------------------------------------------------------------------------ */
 
 static int32_t real_of(int32_t source) {
-        return source == NOBODY ? REAL_NOBODY : twin.real[source - 1];
+        return source == NOBODY ? REAL_NOBODY : own.real[source - 1];
 }
 
 static int32_t simulated_of(int32_t real) {
-        for (size_t i = 0; i < twin.store.n; i++) {
-                if (twin.real[i] == real) {
-                        return twin.store.sources[i].id;
+        for (size_t i = 0; i < own.store.n; i++) {
+                if (own.real[i] == real) {
+                        return own.store.sources[i].id;
                 }
         }
         return real == REAL_NOBODY ? NOBODY : -1;
@@ -182,8 +90,8 @@ static int32_t simulated_of(int32_t real) {
 
 /* Mostly a live one, if there is any. */
 static int32_t some_source(void) {
-        for (int i = 0; i < 4 && twin.store.n > 0 && !chance(3); i++) {
-                const StoreSource *source = &twin.store.sources[below(twin.store.n)];
+        for (int i = 0; i < 4 && own.store.n > 0 && !chance(3); i++) {
+                const StoreSource *source = &own.store.sources[below(own.store.n)];
                 if (!source->retired || chance(25)) {
                         return source->id;
                 }
@@ -192,7 +100,7 @@ static int32_t some_source(void) {
 }
 
 static int64_t some_offset(void) {
-        return twin.base + (int64_t)below(12);
+        return own.base + (int64_t)below(12);
 }
 
 static int64_t some_committed(void) {
@@ -201,12 +109,12 @@ static int64_t some_committed(void) {
 
 /* Where the fence is, or not. */
 static int64_t expected_of(int32_t id) {
-        const StoreSource *source = store_source(&twin.store, id);
+        const StoreSource *source = store_source(&own.store, id);
         return source != NULL && !chance(12) ? source->fence : some_offset();
 }
 
 static SourceName name_of(int32_t partition) {
-        return (SourceName){CLUSTER, twin.topic, partition};
+        return (SourceName){CLUSTER, own.topic, partition};
 }
 
 /* --- reading and moving ------------------------------------------------------------------- */
@@ -242,14 +150,14 @@ static void on_read(void *user, const PartitionFacts *facts) {
 }
 
 static void read_source(void) {
-        int32_t partition = (int32_t)below((uint64_t)twin.n_partitions);
+        int32_t partition = (int32_t)below((uint64_t)own.n_partitions);
         int64_t committed = some_committed();
         SourceName name = name_of(partition);
         PartitionFacts facts = {0};
         add(&twin.what, "read partition %d committed %" PRId64, partition, committed);
-        store_read_source(&twin.store, partition, committed, &facts);
+        store_read_source(&own.store, partition, committed, &facts);
         say_facts(SIMULATED, &facts);
-        wait_answer(sources_read(twin.sources, &name, committed, on_read, NULL));
+        wait_answer(sources_read(own.sources, &name, committed, on_read, NULL));
         compare();
 }
 
@@ -261,15 +169,15 @@ static void on_adopted(void *user, AdoptEnd end, int32_t source) {
 }
 
 static void adopt(void) {
-        int32_t partition = (int32_t)below((uint64_t)twin.n_partitions), id = 0, real = 0;
+        int32_t partition = (int32_t)below((uint64_t)own.n_partitions), id = 0, real = 0;
         int64_t next = some_offset();
         SourceName name = name_of(partition);
         add(&twin.what, "adopt partition %d at %" PRId64, partition, next);
-        AdoptEnd end = store_adopt(&twin.store, partition, next, &id);
+        AdoptEnd end = store_adopt(&own.store, partition, next, &id);
         SAY(SIMULATED, "%s", adopt_names[end]);
-        wait_answer(sources_adopt(twin.sources, &name, next, on_adopted, &real));
+        wait_answer(sources_adopt(own.sources, &name, next, on_adopted, &real));
         if (end == ADOPT_OK) {
-                twin.real[id - 1] = real;
+                own.real[id - 1] = real;
         }
         compare();
 }
@@ -278,8 +186,8 @@ static void move_fence(void) {
         int32_t id = some_source(), real = 0;
         int64_t from = expected_of(id), to = from + (int64_t)below(7) - 2;
         add(&twin.what, "move the fence of %d from %" PRId64 " to %" PRId64, id, from, to);
-        SAY(SIMULATED, "%s", adopt_names[store_move_fence(&twin.store, id, from, to)]);
-        wait_answer(sources_move_fence(twin.sources, real_of(id), from, to, on_adopted, &real));
+        SAY(SIMULATED, "%s", adopt_names[store_move_fence(&own.store, id, from, to)]);
+        wait_answer(sources_move_fence(own.sources, real_of(id), from, to, on_adopted, &real));
         compare();
 }
 
@@ -294,8 +202,8 @@ static int32_t some_shown(int32_t live) {
 }
 
 static void decide(void) {
-        int32_t partition = (int32_t)below((uint64_t)twin.n_partitions);
-        const StoreSource *source = store_live(&twin.store, partition);
+        int32_t partition = (int32_t)below((uint64_t)own.n_partitions);
+        const StoreSource *source = store_live(&own.store, partition);
         int32_t live = source != NULL ? source->id : 0, shown = some_shown(live);
         int64_t committed = some_committed();
         Decision decision = {.from = some_offset(),
@@ -311,24 +219,24 @@ static void decide(void) {
             decision.expires ? " expires" : "", shown, committed);
         char *error = NULL;
         int64_t kept = 0;
-        int r = decider_write(twin.decider, &name, &facts, &decision, &kept, &error);
+        int r = decider_write(own.decider, &name, &facts, &decision, &kept, &error);
         if (r == 0) {
                 SAY(REAL, "%" PRId64 " kept, ", kept);
-                r = decider_read(twin.decider, &name, &facts, &error);
+                r = decider_read(own.decider, &name, &facts, &error);
         }
         SAY(REAL, "%s", r != 0 ? "refused" : "");
         if (shown != live) {
                 SAY(SIMULATED, "refused");
         } else {
-                size_t n = store_decide(&twin.store, partition, decision.from, decision.anew,
+                size_t n = store_decide(&own.store, partition, decision.from, decision.anew,
                                         committed, decision.expires);
                 SAY(SIMULATED, "%zu kept, ", n);
-                source = store_live(&twin.store, partition);
+                source = store_live(&own.store, partition);
                 if (source->id != live) {
-                        twin.real[source->id - 1] = facts.source;
+                        own.real[source->id - 1] = facts.source;
                 }
                 PartitionFacts simulated = {0};
-                store_read_source(&twin.store, partition, -1, &simulated);
+                store_read_source(&own.store, partition, -1, &simulated);
                 simulated.n_rejected = 0; /* the command does not ask for them */
                 say_facts(SIMULATED, &simulated);
         }
@@ -364,15 +272,15 @@ static const struct {
 };
 
 static void break_table(void) {
-        if (twin.broken != 0) {
-                pg_test_exec(twin.test.sql, breakages[twin.broken].mends);
-                twin.broken = 0;
+        if (own.broken != 0) {
+                pg_test_exec(own.test.sql, breakages[own.broken].mends);
+                own.broken = 0;
         } else {
-                twin.broken = 1 + below(sizeof(breakages) / sizeof(breakages[0]) - 1);
-                pg_test_exec(twin.test.sql, breakages[twin.broken].breaks);
+                own.broken = 1 + below(sizeof(breakages) / sizeof(breakages[0]) - 1);
+                pg_test_exec(own.test.sql, breakages[own.broken].breaks);
         }
-        twin.store.broken = twin.broken != 0;
-        add(&twin.what, "messages is refused by %s", breakages[twin.broken].name);
+        own.store.broken = own.broken != 0;
+        add(&twin.what, "messages is refused by %s", breakages[own.broken].name);
         compare();
 }
 
@@ -512,7 +420,7 @@ static int64_t next_offset(const TestBatch *batch, const BatchPart *part, Call c
 static void add_message(TestBatch *batch, size_t i, StoreOrder *order, Call call,
                         unsigned percent_poison) {
         size_t like = some_content(percent_poison);
-        const char *json = contents[like].deep ? twin.deep : contents[like].json;
+        const char *json = contents[like].deep ? own.deep : contents[like].json;
         BatchPart *part = &batch->parts[i];
         int64_t next = part->next, offset = next_offset(batch, part, call);
         MessageRecord record = some_record();
@@ -554,8 +462,8 @@ static void add_message(TestBatch *batch, size_t i, StoreOrder *order, Call call
 static void add_part(TestBatch *batch, int32_t id, StoreOrder *order, Call call,
                      unsigned percent_poison) {
         int64_t expected = expected_of(id);
-        size_t i = test_batch_add_part(batch, test_partition_new(twin.topic, 0, real_of(id)),
-                                       expected);
+        size_t i =
+                test_batch_add_part(batch, test_partition_new(own.topic, 0, real_of(id)), expected);
         size_t rows = chance(10) ? 0 : 1 + below(4);
         BatchPart *part = &batch->parts[i];
         part->next = expected + (int64_t)rows;
@@ -580,7 +488,7 @@ static void add_part(TestBatch *batch, int32_t id, StoreOrder *order, Call call,
 }
 
 static void give_simulated(Call call, StoreOrder *order) {
-        Store *store = &twin.store;
+        Store *store = &own.store;
         int64_t fences[TEST_PARTS];
         BatchEnd end = BATCH_OUTAGE; /* nothing is left to be sent */
         switch (call) {
@@ -620,19 +528,19 @@ static void give_batch(Call call) {
         test_batch_init(&batch, call == CALL_REJECT ? BATCH_REJECT : BATCH_SAVE);
         add(&twin.what, "%s", call_names[call]);
         /* In the order of their sources. */
-        for (size_t i = 0; i < twin.store.n && batch.batch.n_parts < TEST_PARTS - 1; i++) {
-                const StoreSource *source = &twin.store.sources[i];
+        for (size_t i = 0; i < own.store.n && batch.batch.n_parts < TEST_PARTS - 1; i++) {
+                const StoreSource *source = &own.store.sources[i];
                 if (chance(source->retired ? 8 : 60)) {
                         add_part(&batch, source->id, &order, call, percent_poison);
                 }
         }
         if (batch.batch.n_parts == 0 || chance(2)) {
                 add_part(&batch,
-                         twin.store.n > 0 && batch.batch.n_parts == 0 ? some_source() : NOBODY,
+                         own.store.n > 0 && batch.batch.n_parts == 0 ? some_source() : NOBODY,
                          &order, call, percent_poison);
         }
         give_simulated(call, &order);
-        wait_answer(calls[call](twin.save, &batch.batch));
+        wait_answer(calls[call](own.save, &batch.batch));
         free(order.refused);
         test_batch_deinit(&batch);
         for (size_t i = 0; i < batch.batch.n_parts; i++) {
@@ -663,8 +571,8 @@ static int compare_offsets(const void *a, const void *b) {
 
 /* As contents_sql does. */
 static void say_contents(void) {
-        for (size_t i = 0; i < twin.store.n; i++) {
-                StoreSource *source = &twin.store.sources[i];
+        for (size_t i = 0; i < own.store.n; i++) {
+                StoreSource *source = &own.store.sources[i];
                 SAY(SIMULATED, "%s%d: partition %d fence %" PRId64 "%s%s", i > 0 ? "\n      " : "",
                     source->id, source->partition, source->fence, source->moved ? " moved" : "",
                     source->retired ? " retired" : "");
@@ -691,10 +599,10 @@ static void say_contents(void) {
 
 static void compare_contents(void) {
         char sql[64];
-        snprintf(sql, sizeof(sql), "EXECUTE contents ('%s')", twin.topic);
-        PGresult *result = PQexec(twin.test.sql, sql);
+        snprintf(sql, sizeof(sql), "EXECUTE contents ('%s')", own.topic);
+        PGresult *result = PQexec(own.test.sql, sql);
         if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-                pg_test_die(sql, PQerrorMessage(twin.test.sql));
+                pg_test_die(sql, PQerrorMessage(own.test.sql));
         }
         SAY(REAL, "%s", PQgetvalue(result, 0, 0));
         PQclear(result);
@@ -709,7 +617,7 @@ static void operate(void) {
         uint64_t n = below(100);
         twin.n++;
         twin.operations++;
-        if (twin.broken != 0 && chance(35)) {
+        if (own.broken != 0 && chance(35)) {
                 break_table();
         } else if (n < 16) {
                 read_source();
@@ -719,7 +627,7 @@ static void operate(void) {
                 move_fence();
         } else if (n < 43) {
                 decide();
-        } else if (n < 45 && twin.broken == 0) {
+        } else if (n < 45 && own.broken == 0) {
                 break_table();
         } else {
                 give_batch(n < 63   ? CALL_SAVE
@@ -732,20 +640,20 @@ static void operate(void) {
 static void run_sequence(uint64_t seed) {
         twin.seed = twin.random = seed;
         twin.n = 0;
-        snprintf(twin.topic, sizeof(twin.topic), "topic-%" PRIu64, seed);
-        twin.n_partitions = 1 + (int)below(PARTITIONS);
-        twin.base = chance(90) ? (int64_t)below(3) : INT64_C(1) << 40;
-        for (int i = 0; i < twin.n_partitions && !chance(20); i++) {
+        snprintf(own.topic, sizeof(own.topic), "topic-%" PRIu64, seed);
+        own.n_partitions = 1 + (int)below(PARTITIONS);
+        own.base = chance(90) ? (int64_t)below(3) : INT64_C(1) << 40;
+        for (int i = 0; i < own.n_partitions && !chance(20); i++) {
                 adopt();
         }
-        for (size_t i = 4 + below(9); i > 0 && twin.store.n < SOURCES; i--) {
+        for (size_t i = 4 + below(9); i > 0 && own.store.n < SOURCES; i--) {
                 operate();
         }
-        if (twin.broken != 0) {
+        if (own.broken != 0) {
                 break_table();
         }
         compare_contents();
-        store_deinit(&twin.store);
+        store_deinit(&own.store);
 }
 
 /* Tables that are not logged need no fsync, and answer as others do. The two hosts are what a site
@@ -764,99 +672,50 @@ static const char prepare_sql[] =
 
 static void begin(void) {
         char *error = NULL;
-        pg_test_init(&twin.test, DATABASE);
-        pg_test_exec(twin.test.sql, prepare_sql);
-        pg_test_exec(twin.test.sql, contents_sql);
-        pg_test_open_default(&twin.test, 1, 30 * 1000 * 1000);
+        pg_test_init(&own.test, DATABASE);
+        pg_test_exec(own.test.sql, prepare_sql);
+        pg_test_exec(own.test.sql, contents_sql);
+        pg_test_open_default(&own.test, 1, 30 * 1000 * 1000);
         captured.level = LOG_ERROR;
-        if (sources_new(&twin.sources, twin.test.pool, NULL, "ackd", GROUP, "me") != 0 ||
-            save_new(&twin.save, twin.test.pool, NULL, "ackd", &events, NULL) != 0 ||
-            decider_open(&twin.decider, twin.test.dsn, NULL, "ackd", GROUP, &error) != 0) {
+        if (sources_new(&own.sources, own.test.pool, NULL, "ackd", GROUP, "me") != 0 ||
+            save_new(&own.save, own.test.pool, NULL, "ackd", &events, NULL) != 0 ||
+            decider_open(&own.decider, own.test.dsn, NULL, "ackd", GROUP, &error) != 0) {
                 pg_test_die("cannot begin", error != NULL ? error : "no memory");
         }
-        twin.deep = malloc(2 * DEPTH + 1);
-        memset(twin.deep, '[', DEPTH);
-        memset(twin.deep + DEPTH, ']', DEPTH);
-        twin.deep[2 * DEPTH] = '\0';
+        own.deep = malloc(2 * DEPTH + 1);
+        memset(own.deep, '[', DEPTH);
+        memset(own.deep + DEPTH, ']', DEPTH);
+        own.deep[2 * DEPTH] = '\0';
 }
 
 static void end(void) {
-        pg_test_close(&twin.test);
-        save_free(twin.save);
-        sources_free(twin.sources);
-        decider_close(twin.decider);
-        pg_test_deinit(&twin.test, DATABASE);
-        buffer_deinit(&twin.what);
-        buffer_deinit(&twin.said[SIMULATED]);
-        buffer_deinit(&twin.said[REAL]);
-        free(twin.deep);
-}
-
-static void usage(FILE *out) {
-        fprintf(out,
-                "usage: test-store-twin [--sequences N] [--first S] [--trace]\n\n"
-                "Gives random sequences of operations to the simulated PostgreSQL and to the one "
-                "that\nACKD_TEST_DSN names, and compares what they answer and what they hold.\n\n"
-                "  --sequences N  so many; default 10000\n"
-                "  --first S      from this one on; default 1\n"
-                "  --trace        tells what is done\n");
-}
-
-static uint64_t number(const char *text, const char *option) {
-        char *rest = NULL;
-        errno = 0;
-        uint64_t value = strtoull(text, &rest, 10);
-        if (errno != 0 || rest == text || *rest != '\0') {
-                fprintf(stderr, "test-store-twin: --%s: %s is no number\n", option, text);
-                exit(64);
-        }
-        return value;
+        pg_test_close(&own.test);
+        save_free(own.save);
+        sources_free(own.sources);
+        decider_close(own.decider);
+        pg_test_deinit(&own.test, DATABASE);
+        free(own.deep);
 }
 
 int main(int argc, char **argv) {
-        static const struct option options[] = {{"sequences", required_argument, NULL, 'n'},
-                                                {"first", required_argument, NULL, 'f'},
-                                                {"trace", no_argument, NULL, 'T'},
-                                                {"help", no_argument, NULL, 'h'},
-                                                {NULL, 0, NULL, 0}};
-        uint64_t sequences = 10000, first = 1;
-        for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-                switch (c) {
-                case 'n':
-                        sequences = number(optarg, "sequences");
-                        break;
-                case 'f':
-                        first = number(optarg, "first");
-                        break;
-                case 'T':
-                        twin.trace = true;
-                        break;
-                case 'h':
-                        usage(stdout);
-                        return 0;
-                default:
-                        usage(stderr);
-                        return 64;
-                }
-        }
-        if (optind < argc) {
-                usage(stderr);
-                return 64;
-        }
+        twin.program = "test-store-twin";
+        twin.real = "PostgreSQL";
+        twin.reached = reached;
+        twin.n_reached = sizeof(reached) / sizeof(reached[0]);
+        twin.enough = 1000;
+        twin.sequences = 10000;
+        twin_options(argc, argv);
         begin();
         int64_t began = loop_now();
-        for (uint64_t i = 0; i < sequences; i++) {
+        for (uint64_t i = 0; i < twin.sequences; i++) {
                 if (i % EMPTY_AFTER == EMPTY_AFTER - 1) {
-                        pg_test_exec(twin.test.sql, "TRUNCATE messages, rejected, partitions");
+                        pg_test_exec(own.test.sql, "TRUNCATE messages, rejected, partitions");
                 }
-                run_sequence(first + i);
+                run_sequence(twin.first + i);
         }
-        printf("%" PRIu64 " sequences, %" PRIu64 " operations, %.1f s: no difference\n", sequences,
-               twin.operations, (double)(loop_now() - began) / 1e6);
+        twin_print_end(began);
         end();
-        if (!print_reached() && sequences >= ENOUGH) {
-                printf("an answer never came up\n");
-                return 1;
-        }
-        return 0;
+        bool all = twin_print_reached();
+        twin_deinit();
+        return all ? 0 : 1;
 }
