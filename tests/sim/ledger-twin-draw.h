@@ -181,7 +181,7 @@ static inline void meet(TestMessage *message) {
                 message->requested = beside(host.covers_until_us);
         }
         if (chance(3)) {
-                message->received = -1;
+                message->received = (int64_t)below(2) - 1;
         }
 }
 
@@ -245,7 +245,7 @@ static inline void add_request(Call *call, TestMessage *message, int *instance) 
 static inline int64_t some_id(void) {
         size_t n = sim_ledger_rows(own.ledger);
         if (n == 0 || chance(2)) {
-                return (int64_t)n + 1 + (int64_t)below(3);
+                return chance(20) ? 0 : (int64_t)n + 1 + (int64_t)below(3);
         }
         for (int i = 0; i < 4; i++) {
                 SimLedgerRow row = sim_ledger_row(own.ledger, 1 + (int64_t)below(n));
@@ -259,7 +259,7 @@ static inline int64_t some_id(void) {
 
 /* A moment of CLOCK_BOOTTIME, or 0; about a row's. */
 static inline int64_t some_clock(int64_t id) {
-        if ((uint64_t)id > sim_ledger_rows(own.ledger) || chance(35)) {
+        if (id == 0 || (uint64_t)id > sim_ledger_rows(own.ledger) || chance(35)) {
                 return 0;
         }
         SimLedgerRow row = sim_ledger_row(own.ledger, id);
@@ -268,6 +268,10 @@ static inline int64_t some_clock(int64_t id) {
                 at = beside(row.intended_us) + (chance(50) ? some_span(5 * SECOND) : 0);
         } else if (chance(10)) {
                 at = real.now + some_span(3 * SECOND);
+        } else if (chance(50)) { /* when another one started or ended */
+                row = sim_ledger_row(own.ledger, 1 + (int64_t)below(sim_ledger_rows(own.ledger)));
+                at = chance(70) ? row.started_us : row.ended_us;
+                at = at != SIM_LEDGER_NEVER ? beside(at) : real.now;
         }
         return real.clock - (real.now - at);
 }
@@ -282,7 +286,7 @@ static const char *const reasons[] = {NULL, NULL, "timeout", "shutdown"};
 /* Messages of the same host, mostly; hardly ever one twice. */
 static inline void add_shared(LedgerFinish *item, LedgerShared *shared) {
         bool used[MESSAGES] = {false};
-        const char *host = (uint64_t)item->id <= sim_ledger_rows(own.ledger)
+        const char *host = item->id != 0 && (uint64_t)item->id <= sim_ledger_rows(own.ledger)
                                    ? sim_ledger_row(own.ledger, item->id).host
                                    : "";
         item->shared = shared;
@@ -316,10 +320,10 @@ static inline LedgerState some_end(void) {
 /* --- holds, messages ---------------------------------------------------------------------- */
 
 static inline int64_t some_until(void) {
-        if (chance(40)) {
+        if (chance(30)) {
                 return SIM_LEDGER_NEVER;
         }
-        return real.now + (chance(10) ? 0 : some_span(30 * SECOND));
+        return real.now + some_span(chance(60) ? 7 * SECOND : 30 * SECOND);
 }
 
 /* Few hosts, so that messages meet on them. */

@@ -399,13 +399,16 @@ static void save(void) {
 /* PostgreSQL goes back to an earlier moment: to a standby, whose clock is another, or a backup. */
 static void fail_over(void) {
         if (own.kept == NULL) {
+                if (chance(40)) {
+                        hold();
+                }
                 own.kept = sim_ledger_copy(own.ledger);
                 add(&twin.what, "what is there is kept");
                 real_keep();
                 compare();
                 return;
         }
-        int64_t back = chance(50) ? 0 : some_span(2 * SECOND);
+        int64_t back = chance(50) ? 0 : some_span(20 * SECOND);
         sim_ledger_free(own.ledger);
         own.ledger = own.kept;
         own.kept = chance(50) ? sim_ledger_copy(own.ledger) : NULL;
@@ -414,6 +417,9 @@ static void fail_over(void) {
         real_go_back();
         real_number_from(sim_ledger_rows(own.ledger), sim_ledger_holds(own.ledger));
         compare();
+        if (chance(40)) {
+                hold(); /* perhaps since before one that is older by its number */
+        }
 }
 
 /* --- sequences ---------------------------------------------------------------------------- */
@@ -422,23 +428,23 @@ static void operate(void) {
         uint64_t n = below(100);
         twin.n++;
         twin.operations++;
-        if (n < 38) {
+        if (n < 37) {
                 claim();
-        } else if (n < 56) {
+        } else if (n < 55) {
                 move_time();
-        } else if (n < 61) {
+        } else if (n < 59) {
                 acted();
-        } else if (n < 79) {
+        } else if (n < 76) {
                 finish();
-        } else if (n < 86) {
+        } else if (n < 82) {
                 ask_again();
-        } else if (n < 88) {
+        } else if (n < 86) {
                 hold();
-        } else if (n < 93) {
+        } else if (n < 90) {
                 end_hold();
-        } else if (n < 95) {
+        } else if (n < 92) {
                 change_policy();
-        } else if (n < 98) {
+        } else if (n < 97) {
                 save();
         } else {
                 fail_over();
@@ -473,8 +479,8 @@ int main(int argc, char **argv) {
         twin.real = "PostgreSQL";
         twin.reached = reached;
         twin.n_reached = sizeof(reached) / sizeof(reached[0]);
-        twin.enough = 500;
-        twin.sequences = 300;
+        twin.enough = 400;
+        twin.sequences = 400;
         twin_options(argc, argv);
         real_begin();
         int64_t began = loop_now();
