@@ -1,10 +1,12 @@
 /*
- * A restart command that restarts nothing: restarter DIR HOST [ID]
+ * A restart command that restarts nothing: restarter DIR HOST [ID [NOTE [MS [STATUS]]]]
  *
- * It appends "HOST ID TIME PID PARENT" to DIR/restarts and to the disk (TIME in µs since 1970; ID
- * "-" when there is none, and with "?" for what is no plain ASCII; PARENT is the daemon's pid, or
- * another one when it is dead already). Then it does what the host's name asks for, up to its first
- * hyphen:
+ * It appends "HOST ID TIME PID PARENT BOOTTIME FORKED NOTE" to DIR/restarts and to the disk (TIME
+ * in µs since 1970; ID "-" when there is none, and with "?" for what is no plain ASCII; PARENT is
+ * the daemon's pid, or another one when it is dead already; BOOTTIME in µs of CLOCK_BOOTTIME, and
+ * FORKED of the same clock: when the kernel made the process, to its tick of 10 ms). With MS it
+ * runs so many milliseconds, appends a like line to DIR/ends and exits with STATUS. Otherwise it
+ * does what the host's name asks for, up to its first hyphen:
  *
  *     exit3-…     exits with that status
  *     hold-…      waits until somebody writes to the FIFO DIR/HOST
@@ -42,16 +44,40 @@ static void die(const char *what) {
         exit(99);
 }
 
-static bool record(int dir, const char *host, const char *id) {
-        char line[2048];
+static int64_t clock_us(clockid_t clock) {
         struct timespec now;
-        int fd = openat(dir, "restarts", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-        int size;
 
-        clock_gettime(CLOCK_REALTIME, &now);
-        size = snprintf(line, sizeof(line), "%s %s %" PRId64 " %d %d\n", host, id,
-                        (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000, (int)getpid(),
-                        (int)getppid());
+        clock_gettime(clock, &now);
+        return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* The 22nd field of /proc/self/stat; the second one is a name, which may have blanks. */
+static int64_t forked_us(void) {
+        char text[1024];
+        int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+        ssize_t size = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+        char *at;
+
+        if (size < 0) {
+                die("/proc/self/stat");
+        }
+        close(fd);
+        text[size] = '\0';
+        at = strrchr(text, ')');
+        for (int field = 2; at && field < 22; field++) {
+                at = strchr(at + 1, ' ');
+        }
+        return at ? strtoll(at, NULL, 10) * (1000000 / sysconf(_SC_CLK_TCK)) : -1;
+}
+
+static bool record(int dir, const char *file, const char *host, const char *id, const char *note) {
+        char line[2048];
+        int fd = openat(dir, file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+        int size =
+                snprintf(line, sizeof(line), "%s %s %" PRId64 " %d %d %" PRId64 " %" PRId64 " %s\n",
+                         host, id, clock_us(CLOCK_REALTIME), (int)getpid(), (int)getppid(),
+                         clock_us(CLOCK_BOOTTIME), forked_us(), note);
+
         /* One write, so that lines of several processes never mix. */
         return fd >= 0 && write(fd, line, (size_t)size) == size && fdatasync(fd) == 0;
 }
@@ -170,6 +196,19 @@ static int behave(int dir, const char *host) {
         return 0;
 }
 
+/* As a number of milliseconds says. */
+static int run_for(int dir, char **argv, int argc) {
+        int64_t ms = strtoll(argv[5], NULL, 10);
+        struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+        while (nanosleep(&time, &time) != 0) {
+        }
+        if (!record(dir, "ends", argv[2], argv[3], argv[4])) {
+                die(argv[1]);
+        }
+        return argc > 6 ? atoi(argv[6]) : 0;
+}
+
 int main(int argc, char **argv) {
         const char *host = argc > 2 ? argv[2] : NULL;
         int dir = argc > 1 ? open(argv[1], O_RDONLY | O_DIRECTORY) : -1;
@@ -186,8 +225,9 @@ int main(int argc, char **argv) {
         } else if (named(host, "late")) {
                 signal(SIGTERM, on_term);
         }
-        if (dir < 0 || !record(dir, host, argc > 3 && *argv[3] ? argv[3] : "-")) {
+        if (dir < 0 || !record(dir, "restarts", host, argc > 3 && *argv[3] ? argv[3] : "-",
+                               argc > 4 ? argv[4] : "-")) {
                 die(argv[1]);
         }
-        return behave(dir, host);
+        return argc > 5 ? run_for(dir, argv, argc) : behave(dir, host);
 }

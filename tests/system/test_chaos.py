@@ -12,6 +12,7 @@ SHORT = {
     "failing": {"scale": 0.01},
     "poison": {},
     "partition": {"scale": 0.2},
+    "double-restart": {"scale": 0.12},
 }
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from . import faults, until
+from .double_restart import double_restart
 from .faults import Disk, Load, Watch
 from .kafka import Record
 from .oracle import Acks, check_fences, check_repeats, check_resolved
@@ -723,4 +724,5 @@ SCENARIOS = {
     "poison": poison,
     "partition": partition,
     "waiting": waiting,
+    "double-restart": double_restart,
 }

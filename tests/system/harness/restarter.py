@@ -9,7 +9,7 @@ from . import BUILD
 
 PROGRAM = BUILD / "tests/system/restarter"
 
-Restart = namedtuple("Restart", "host id time_us pid daemon")
+Restart = namedtuple("Restart", "host id time_us pid daemon boot_us forked_us note")
 
 
 class Restarter:
@@ -18,16 +18,27 @@ class Restarter:
         self.folder.mkdir()
         self._held = {}
 
-    def argv(self):
-        return [str(PROGRAM), str(self.folder), "{{host}}", "{{id}}"]
+    def argv(self, *more):
+        """@more: its NOTE, MS and STATUS"""
+        return [str(PROGRAM), str(self.folder), "{{host}}", "{{id}}", *more]
 
     def restarts(self):
         """Everything that was started so far, in order."""
-        path = self.folder / "restarts"
+        return self._lines("restarts")
+
+    def ends(self):
+        """Each that ran for its MS, when it had."""
+        return self._lines("ends")
+
+    def _lines(self, name):
+        path = self.folder / name
         if not path.exists():
             return []
-        lines = path.read_text().splitlines()
-        return [Restart(h, i, int(t), int(p), int(d)) for h, i, t, p, d in map(str.split, lines)]
+        lines = map(str.split, path.read_text().splitlines())
+        return [
+            Restart(host, id_, int(time), int(pid), int(daemon), int(boot), int(forked), note)
+            for host, id_, time, pid, daemon, boot, forked, note in lines
+        ]
 
     def hosts(self):
         return [restart.host for restart in self.restarts()]
