@@ -20,20 +20,10 @@ static const int64_t HOUR_US = 3600 * INT64_C(1000000);
 
 /* --- words -------------------------------------------------------------------------------- */
 
-/* Those of suppressed rows. */
-static const char *const suppressed_names[] = {
-        [LEDGER_REASON_DUPLICATE] = "duplicate",
-        [LEDGER_REASON_SUPERSEDED] = "superseded",
-        [LEDGER_REASON_STALE] = "stale",
-        [LEDGER_REASON_COOLDOWN] = "cooldown",
-        [LEDGER_REASON_NOT_SELECTED] = "not_selected",
-        [LEDGER_REASON_NOT_NEEDED] = "not_needed",
-        [LEDGER_REASON_OTHER] = "other",
-};
-
+/* Of a suppressed row. */
 static LedgerReason reason_of(const char *word) {
         for (int i = LEDGER_REASON_DUPLICATE; i < LEDGER_REASON_OTHER; i++) {
-                if (strcmp(suppressed_names[i], word) == 0) {
+                if (strcmp(ledger_reason_name((LedgerReason)i), word) == 0) {
                         return (LedgerReason)i;
                 }
         }
@@ -117,7 +107,7 @@ static RowId add_own(Claim *claim, LedgerState state, const char *reason) {
 }
 
 static bool decide_suppressed(Claim *claim, LedgerReason reason, const char *word) {
-        add_own(claim, LEDGER_STATE_SUPPRESSED, word != NULL ? word : suppressed_names[reason]);
+        add_own(claim, LEDGER_STATE_SUPPRESSED, word != NULL ? word : ledger_reason_name(reason));
         claim->decision->suppressed_now = true;
         return decide(claim, LEDGER_VERDICT_DONE, reason);
 }
