@@ -524,11 +524,18 @@ static void state_waits(const Report *report) {
         if (!report->config->handlers.restart.enabled) {
                 return;
         }
+        char waits[WAIT_REASONS * 40] = "";
+        size_t used = 0;
+        for (int i = WAIT_NONE + 1; i < WAIT_REASONS; i++) {
+                size_t n = engine_waits(engine, (RestartWait)i);
+                if (n > 0) {
+                        used += (size_t)snprintf(waits + used, sizeof(waits) - used, "%s%zu (%s)",
+                                                 used > 0 ? ", " : "", n,
+                                                 restart_wait_name((RestartWait)i));
+                }
+        }
         log_info(report->log, "state.waiting", FIELDS(.handler = handler_name(HANDLER_RESTART)),
-                 "restarts wait: %zu for a window, %zu for a slot, %zu for another restart of "
-                 "their host, %zu for their next attempt%s%s",
-                 engine_waits(engine, WAIT_WINDOW), engine_waits(engine, WAIT_SLOT),
-                 engine_waits(engine, WAIT_HOST), engine_waits(engine, WAIT_RETRY),
+                 "restarts that wait: %s%s%s", used > 0 ? waits : "none",
                  shut ? "; no window is open, the next one opens at " : "",
                  shut ? instant_text(windows.until_us, opens) : "");
 }

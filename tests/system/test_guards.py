@@ -81,7 +81,7 @@ def test_a_window_that_opens(site, monkeypatch):
     daemon.send(signal.SIGUSR1)
     said = daemon.wait_for(event="state.waiting")["msg"]
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(opens))
-    assert re.search(rf"2 for a window.*the next one opens at {stamp}", said)
+    assert re.search(rf"2 \(window\).*the next one opens at {stamp}", said)
     assert "restart-host waiting (window)" in daemon.wait_for(event="state.oldest")["msg"]
     assert not site.restarter.hosts() and time.time() < opens
     daemon.wait_for(event="windows.open", timeout=60)
