@@ -120,7 +120,7 @@ class Fleet:
             "cooldown": f"{COOLDOWN}s",
             "fleet_concurrency": 200,
             # Both ways go on, so that both are seen.
-            "on_unknown": rng.choice(["reject", "retry"]),
+            "on_unknown": rng.choice(["reject", "retry", "retry"]),
             "exec": {"argv": argv, "timeout": f"{TIMEOUT}s", "kill_after": f"{KILL_AFTER}s"},
         }
         daemon = self.world.start(
@@ -219,7 +219,7 @@ class Fleet:
     def harm(self):
         kinds = ["kill"] * 12 + ["freeze"] * 3 + ["terminate"] * 2
         if self.world.cluster:  # SIGKILL takes the whole server through its recovery
-            kinds.append("backend")
+            kinds += ["backend"] * 2
         kind = self.rng.choice(kinds)
         if kind == "kill":
             self.kill()

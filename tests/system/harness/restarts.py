@@ -54,8 +54,12 @@ class Life:
     open_at_kill: set = field(default_factory=set)  # restarts.id of its open intents
     frozen: list = field(default_factory=list)  # of (from, to)
 
-    def slept_over(self, moment):
-        return any(begin <= moment <= end for begin, end in self.frozen)
+    def slept_over(self, row):
+        """Whether it was stopped when the row's end was to be told, until nobody waited for it."""
+        return any(
+            begin - 0.2 <= row.ended_at <= end and begin <= row.held_until <= end
+            for begin, end in self.frozen
+        )
 
 
 def complain(problems):
@@ -111,10 +115,10 @@ class Found:
         return result
 
     def is_late(self, row):
-        """Whether its end was told when nobody waited for it any more."""
-        life = self.lives[row.instance]
-        told = row.ended_at is not None and row.held_until is not None
-        return told and (row.ended_at >= row.held_until or life.slept_over(row.held_until))
+        """Whether its end was told when it had been unknown for some time, perhaps."""
+        if row.ended_at is None or row.held_until is None:
+            return False
+        return row.ended_at >= row.held_until or self.lives[row.instance].slept_over(row)
 
     def was_delayed(self, row):
         """Whether its process was stopped between its last look at the clock and the spawn: design.md's
