@@ -98,6 +98,7 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
 
 /* For the ledger. Without memory for it the row has none. */
 static void keep(Run *run, const ActionResult *result) {
+        run->action_started_us += result->begun_after_us;
         run->action_ended_us = ledger_clock();
         run->exit_status = result->status >= 0 ? result->status : LEDGER_NO_STATUS;
         free(run->output);
@@ -146,11 +147,12 @@ int restart_start(Restart *restart, Run *run) {
         const ActionRequest request = restart_request(run);
         task->restart = restart;
         task->run = run;
-        run->action_started_us = ledger_clock();
         int r = restart->action->interface->start(restart->action, &request, on_end, task);
         if (r != 0) {
                 return r;
         }
+        /* Not before: the cool-down counts from it, and the process may have been held up. */
+        run->action_started_us = ledger_clock();
         list_unlink(&task->link);
         list_push_back(&restart->tasks, &task->link);
         log_debug(restart->log, "restart.started",

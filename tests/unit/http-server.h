@@ -3,8 +3,8 @@
 /*
  * An endpoint that misbehaves as it is told, for tests of what asks one: real sockets on 127.0.0.1,
  * a thread a connection. What it was sent is counted, so that a test can say "nothing" and "once".
- * And a resolver: names below .test are the loopback, missing.test is none, hang.test hangs until
- * resolver_release().
+ * And a resolver: names below .test are the loopback (slow.test is found after 100 ms), missing.test
+ * is none, hang.test hangs until resolver_release().
  */
 
 #include "test.h"
@@ -305,6 +305,9 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
                 pthread_cond_broadcast(&resolver_news);
                 pthread_mutex_unlock(&resolver_mutex);
                 return EAI_AGAIN;
+        }
+        if (strcmp(name, "slow.test") == 0) {
+                usleep(100 * 1000);
         }
         size_t size = strlen(name);
         bool ours = size > 5 && strcmp(name + size - 5, ".test") == 0;

@@ -30,6 +30,7 @@ typedef struct Ended {
         char output[8192]; /* with a NUL */
         size_t output_size;
         int64_t duration_us;
+        int64_t begun_after_us;
         int64_t retry_after_us;
 } Ended;
 
@@ -149,6 +150,7 @@ static inline void on_world_end(void *user, const ActionResult *result) {
                         .status = result->status,
                         .output_size = result->output_size,
                         .duration_us = result->duration_us,
+                        .begun_after_us = result->begun_after_us,
                         .retry_after_us = result->retry_after_us};
         snprintf(last->detail, sizeof(last->detail), "%s", result->detail);
         assert_true(result->output_size < sizeof(last->output));

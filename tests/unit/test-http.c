@@ -125,6 +125,28 @@ static void test_no_such_name(void **state) {
         world_expect(world, OUTCOME_NOT_STARTED, true, -1, "Could not resolve host: missing.test");
 }
 
+/* The cool-down of a host counts from when the request left, not from when its name was asked for.
+ */
+static void test_when_it_left(void **state) {
+        World *world = *state;
+        char url[64];
+        begin(world, serve_answer, OK);
+        world_once(world);
+        assert_in_range(world->last.begun_after_us, 0, world->last.duration_us);
+        world_free_action(world);
+        snprintf(url, sizeof(url), "http://slow.test:%d/", world->server.port);
+        world->options.request.url = url;
+        world_make(world, NULL, NULL);
+        world_once(world);
+        world_expect(world, OUTCOME_DONE, true, 200, "HTTP 200");
+        assert_in_range(world->last.begun_after_us, 100 * MS, world->last.duration_us);
+        world_free_action(world);
+        world->options.request.url = "http://missing.test/";
+        world_make(world, NULL, NULL);
+        world_once(world);
+        assert_int_equal(world->last.begun_after_us, 0);
+}
+
 static void test_name_that_hangs(void **state) {
         World *world = *state;
         world->options.request.url = "http://hang.test/";
@@ -619,6 +641,7 @@ int main(void) {
                 TEST(test_retry_after),
                 TEST(test_refused),
                 TEST(test_no_such_name),
+                TEST(test_when_it_left),
                 TEST(test_name_that_hangs),
                 TEST(test_hangs),
                 TEST(test_closes_without_an_answer),

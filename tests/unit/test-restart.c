@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "capture.h"
 #include "handlers/restart.h"
@@ -33,7 +34,8 @@ typedef struct FakeAction {
         Action action;
         Started started[8];
         size_t n;
-        int fails; /* what start returns */
+        int fails;           /* what start returns */
+        int64_t returned_us; /* when it did last, by the clock of the ledger */
         int terminated, killed, freed;
 } FakeAction;
 
@@ -61,6 +63,8 @@ static int fake_start(Action *action, const ActionRequest *request, ActionEnd en
         started->has_id = request->id != NULL;
         snprintf(started->id, sizeof(started->id), "%s", request->id != NULL ? request->id : "");
         action->running++;
+        usleep(1000);
+        fake->returned_us = ledger_clock();
         return 0;
 }
 
@@ -293,6 +297,20 @@ static void test_terminate_and_kill(void **state) {
         assert_int_equal(world->fake.killed, 1);
 }
 
+/* Its host's cool-down counts from it: when nothing of it can have happened later. */
+static void test_when_it_started(void **state) {
+        World *world = *state;
+        Run *run = &world->runs[0];
+        run->ledger_id = 1;
+        assert_int_equal(restart_start(world->restart, run), 0);
+        int64_t started = run->action_started_us;
+        assert_true(started >= world->fake.returned_us);
+        assert_true(started <= ledger_clock());
+        end(world, 0, &(ActionResult){.outcome = OUTCOME_DONE, .detail = "x", .begun_after_us = 7});
+        assert_int_equal(run->action_started_us, started + 7);
+        assert_true(run->action_ended_us >= started);
+}
+
 static void test_no_memory_is_passed_on(void **state) {
         World *world = *state;
         world->fake.fails = -ENOMEM;
@@ -315,6 +333,7 @@ int main(void) {
                 TEST(test_a_pretending_action_has_said_it),
                 TEST(test_what_runs_is_listed),
                 TEST(test_terminate_and_kill),
+                TEST(test_when_it_started),
                 TEST(test_no_memory_is_passed_on),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,9 @@ typedef struct ActionResult {
         const uint8_t *errors; /* of stderr alone, as output; NULL: none, or it is in the output */
         size_t errors_size;
         int64_t duration_us;
+        /* From start to the moment when it began to have an effect, at the latest: a request leaves
+         * when its endpoint was found and is connected. 0: when start returned. */
+        int64_t begun_after_us;
         /* How long whoever was asked wants to be left alone before the next attempt (Retry-After);
          * only with not_started. 0: nothing was said. At most ACTION_RETRY_AFTER_MAX_US. */
         int64_t retry_after_us;

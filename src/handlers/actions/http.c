@@ -131,6 +131,8 @@ static void on_soon(LoopSoon *soon) {
                 .output_size = has_output ? http->output.size : 0,
                 .whole = transfer->whole && transfer->written.written <= 2 * http->half,
                 .duration_us = loop_now() - transfer->started_us,
+                .begun_after_us =
+                        transfer->sent_us > 0 ? transfer->sent_us - transfer->started_us : 0,
                 .retry_after_us = transfer->retry_after_us,
         };
         list_unlink(&transfer->link);

@@ -39,6 +39,7 @@ static int on_prereq(void *user, char *remote, char *local, int remote_port, int
                 return CURL_PREREQFUNC_ABORT; /* once and never again */
         }
         transfer->state = HTTP_SENT;
+        transfer->sent_us = loop_now();
         return CURL_PREREQFUNC_OK;
 }
 
