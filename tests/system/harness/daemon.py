@@ -48,7 +48,8 @@ def command(*arguments, stdin="", env=None, timeout=60):
 class Ackd:
     """`ackd run`. Its JSON log is read by a thread and kept in a file."""
 
-    def __init__(self, config_file, log_file, textfile, env):
+    def __init__(self, config_file, log_file, textfile, env, instance="test"):
+        self.instance = instance
         self.lines = []  # parsed; what is not JSON: {"raw": line}
         self.killed_at = None  # by kill(); seconds since 1970
         self._textfile = textfile

@@ -175,12 +175,13 @@ class Site:
         if init and not self.database.has_schema():
             self.init_db()
         number = len(self._daemons) + 1
-        textfile = self.config(**changes)["metrics"]["textfile"]
+        config = self.config(**changes)
         daemon = Ackd(
             self.write_config(f"ackd-{number}.yaml", **changes),
             self.folder / f"ackd-{number}.log",
-            self.folder / textfile,
+            self.folder / config["metrics"]["textfile"],
             taped(self.folder),
+            config["instance"],
         )
         self._daemons.append(daemon)
         return daemon
