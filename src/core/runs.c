@@ -322,6 +322,7 @@ static int conclude(Engine *engine, Run *run, LedgerState state, const char *rea
 /* Granted, and surely not started. */
 static int run_give_back(Engine *engine, Run *run, const char *reason) {
         run->put_back = true;
+        engine->totals.runs -= run->phase == RUN_ACTING; /* it was no attempt at a restart */
         int r = run_note(engine, &(EngineAction){.note = NOTE_NOT_STARTED, .reason = reason},
                          run_host(run), NULL);
         return r == 0 ? conclude(engine, run, LEDGER_STATE_NOT_STARTED, reason) : r;
@@ -666,7 +667,6 @@ int engine_too_late(Engine *engine, Run *run, int64_t now) {
         if (observes(engine)) {
                 observe_run(engine, run, OBSERVED_TOO_LATE, 0, false, 0);
         }
-        engine->totals.runs--;
         return run_give_back(engine, run, "too_late");
 }
 
