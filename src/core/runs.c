@@ -156,34 +156,26 @@ int run_start(Engine *engine, Host *host, Message *aside) {
 
 /* --- what becomes of its messages --------------------------------------------------------- */
 
-/* None of its messages was restarted: they wait again, as if they had never been in it, but for
- * those that have waited too long. */
-static int run_put_back(Engine *engine, Run *run, RestartWait wait, int64_t delay) {
-        List over;
-        int r = 0;
-        list_init(&over);
-        for (List *link = run->messages.prev, *before; link != &run->messages; link = before) {
-                Message *message = container_of(link, Message, host_link);
-                before = link->prev;
-                if (wait_is_over(message)) {
-                        list_unlink(&message->host_link);
-                        message->target = NULL;
-                        message->run = NULL;
-                        list_push_front(&over, &message->host_link);
-                } else if (run->host == NULL && delay > 0) {
-                        list_unlink(&message->host_link);
-                        message->run = NULL;
-                        message_set_state(message, HANDLER_RESTART, HANDLER_WAITING);
-                        r = heap_insert(&engine->retries, &message->retry, engine->now + delay);
-                } else {
-                        host_take_back(engine, run, message);
-                }
+/* Its message waits again, as if it had never been in it; or, when it has waited too long, it is
+ * put into @over. */
+static void run_take_out(Engine *engine, Run *run, Message *message, List *over) {
+        if (!wait_is_over(message)) {
+                host_take_back(engine, run, message);
+                return;
         }
-        int released = host_release(engine, run, wait, delay);
-        r = r == 0 ? released : r;
-        run_free(engine, run);
-        while (!list_is_empty(&over)) {
-                Message *message = list_first(&over, Message, host_link);
+        list_unlink(&message->host_link);
+        message->target = NULL;
+        message->run = NULL;
+        message->shares = false;
+        /* It was no attempt, also when it was about to be one. */
+        message_set_state(message, HANDLER_RESTART, HANDLER_ASKING);
+        list_push_front(over, &message->host_link);
+}
+
+static int end_waits(List *over, RestartWait wait) {
+        int r = 0;
+        while (!list_is_empty(over)) {
+                Message *message = list_first(over, Message, host_link);
                 list_unlink(&message->host_link);
                 int one = wait_end(message, wait);
                 r = r == 0 ? one : r; /* none may stay in this list */
@@ -191,15 +183,42 @@ static int run_put_back(Engine *engine, Run *run, RestartWait wait, int64_t dela
         return r;
 }
 
+/* None of its messages was restarted: they wait again. */
+static int run_put_back(Engine *engine, Run *run, RestartWait wait, int64_t delay) {
+        List over;
+        int r = 0;
+        list_init(&over);
+        for (List *link = run->messages.prev, *before; link != &run->messages; link = before) {
+                Message *message = container_of(link, Message, host_link);
+                before = link->prev;
+                if (run->host != NULL || delay == 0 || wait_is_over(message)) {
+                        run_take_out(engine, run, message, &over);
+                        continue;
+                }
+                list_unlink(&message->host_link);
+                message->run = NULL;
+                message_set_state(message, HANDLER_RESTART, HANDLER_WAITING);
+                r = heap_insert(&engine->retries, &message->retry, engine->now + delay);
+        }
+        int released = host_release(engine, run, wait, delay);
+        r = r == 0 ? released : r;
+        run_free(engine, run);
+        int ended = end_waits(&over, wait);
+        return r == 0 ? ended : r;
+}
+
 /* The others wait for what becomes of the leader. */
-static void run_keep_leader(Engine *engine, Run *run) {
+static int run_keep_leader(Engine *engine, Run *run) {
+        List over;
+        list_init(&over);
         for (List *link = run->messages.prev, *before; link != &run->messages; link = before) {
                 Message *message = container_of(link, Message, host_link);
                 before = link->prev;
                 if (message != run->leader) {
-                        host_take_back(engine, run, message);
+                        run_take_out(engine, run, message, &over);
                 }
         }
+        return end_waits(&over, WAIT_HOST);
 }
 
 static Message *run_drop_leader(Run *run) {
@@ -543,10 +562,10 @@ static int look_back(Engine *engine, Run *run, const LedgerDecision *decision, i
         if (decision->before != NULL && run->claim.before == NULL) {
                 return error_origin(-ENOMEM);
         }
-        run_keep_leader(engine, run);
         run->claim.attempt = decision->attempt;
         message_set_state(run->leader, HANDLER_RESTART, HANDLER_RUNNING);
-        return run_verify(engine, run, time);
+        int r = run_keep_leader(engine, run);
+        return r == 0 ? run_verify(engine, run, time) : r;
 }
 
 static int decided_verify(Engine *engine, Run *run, const LedgerDecision *decision) {
@@ -556,11 +575,12 @@ static int decided_verify(Engine *engine, Run *run, const LedgerDecision *decisi
                 return look_back(engine, run, decision,
                                  config->verify_deadline_us - decision->acted_age_us);
         }
-        run_keep_leader(engine, run);
         run->claim.attempt = decision->attempt;
         run->outcome = OUTCOME_DONE;
         message_set_state(run->leader, HANDLER_RESTART, HANDLER_RUNNING);
-        return conclude(engine, run, LEDGER_STATE_DONE, NULL); /* verify was taken away since */
+        int r = run_keep_leader(engine, run);
+        /* Verify was taken away since. */
+        return r == 0 ? conclude(engine, run, LEDGER_STATE_DONE, NULL) : r;
 }
 
 static int decided_unknown(Engine *engine, Run *run, const LedgerDecision *decision) {
@@ -569,7 +589,6 @@ static int decided_unknown(Engine *engine, Run *run, const LedgerDecision *decis
         if (config->verify && decision->before != NULL) {
                 return look_back(engine, run, decision, config->verify_deadline_us);
         }
-        run_keep_leader(engine, run);
         run->claim.attempt = decision->attempt;
         run->outcome = OUTCOME_UNKNOWN;
         run->charged = true;
@@ -579,7 +598,8 @@ static int decided_unknown(Engine *engine, Run *run, const LedgerDecision *decis
                  (long long)decision->id, decision->detail[0] != '\0' ? ": " : "",
                  decision->detail);
         message_set_state(run->leader, HANDLER_RESTART, HANDLER_RUNNING);
-        int r = set_detail(run, detail);
+        int r = run_keep_leader(engine, run);
+        r = r == 0 ? set_detail(run, detail) : r;
         return r == 0 ? run_ended(engine, run) : r;
 }
 

@@ -14,6 +14,21 @@ static int setup_ledger(void **state) {
         return r;
 }
 
+static void claimed(World *world, Run *run, LedgerDecision decision) {
+        decision.received_us = 1000;
+        assert_int_equal(engine_claimed(world->engine, run, LEDGER_END_DONE, &decision, world->now),
+                         0);
+        take(world);
+}
+
+static void granted(World *world, Run *run, int64_t id) {
+        claimed(world, run,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_START,
+                                 .id = id,
+                                 .attempt = run->claim.attempt});
+        assert_ptr_equal(started(world), run);
+}
+
 static void concluded(World *world, Run *run, LedgerState state) {
         const LedgerResult result = {.id = run->ledger_id, .did = true, .state = state};
         assert_int_equal(run->state, state);
@@ -33,6 +48,10 @@ static Run *asked(World *world, Partition *partition, const char *host, int n) {
         assert_int_equal(engine_saved(world->engine, batch, BATCH_SAVED, world->now), 0);
         take(world);
         return run;
+}
+
+static Message *last_of(const Partition *partition) {
+        return container_of(partition->messages.prev, Message, link);
 }
 
 /* What was granted and given back is no attempt at a restart, whatever the reason. */
@@ -57,11 +76,57 @@ static void test_what_is_given_back_is_not_counted(void **state) {
         assert_true(engine_is_quiet(world->engine));
 }
 
+/* A wait that is over when a grant is given back was no attempt either. */
+static void test_waiting_too_long_is_no_attempt(void **state) {
+        World *world = *state;
+        world->config.max_wait_us = 60 * SECOND;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = asked(world, partition, "a", 2);
+        granted(world, run, 7);
+        world->now += 61 * SECOND;
+        assert_int_equal(engine_too_late(world->engine, run, world->now), 0);
+        take(world);
+        concluded(world, run, LEDGER_STATE_NOT_STARTED);
+        for (int i = 0; i < 2; i++) {
+                const Message *message = i == 0 ? list_first(&partition->messages, Message, link)
+                                                : last_of(partition);
+                assert_string_equal(message->fault->reason, "waited_too_long");
+                assert_int_equal(message->handlers[HANDLER_RESTART].attempts, 0);
+        }
+        assert_int_equal(engine_totals(world->engine)->runs, 0);
+}
+
+/* While the leader's past is looked into, the others' waits may end. */
+static void test_who_waits_behind_a_look_back_has_an_end(void **state) {
+        World *world = *state;
+        world->config.max_wait_us = 60 * SECOND;
+        world->config.verify = true;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = asked(world, partition, "a", 2);
+        assert_int_equal(engine_claimed(world->engine, run, LEDGER_END_UNKNOWN, NULL, world->now),
+                         0);
+        take(world);
+        tick(world, 61 * SECOND);
+        assert_ptr_equal(only(world, ENGINE_CLAIM)->run, run);
+        claimed(world, run,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_VERIFY, .id = 7, .attempt = 1});
+        assert_ptr_equal(only(world, ENGINE_VERIFY)->run, run);
+        tick(world, SECOND);
+        assert_non_null(last_of(partition)->fault);
+        assert_string_equal(last_of(partition)->fault->reason, "waited_too_long");
+        assert_int_equal(engine_verified(world->engine, run, VERIFY_PASSED, "", world->now), 0);
+        take(world);
+        concluded(world, run, LEDGER_STATE_DONE);
+        assert_string_equal(world->finished, "A");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_ledger, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_what_is_given_back_is_not_counted),
+                TEST(test_waiting_too_long_is_no_attempt),
+                TEST(test_who_waits_behind_a_look_back_has_an_end),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
