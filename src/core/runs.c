@@ -821,6 +821,15 @@ static int run_over(Engine *engine, Run *run) {
         return run_put_back(engine, run, WAIT_NONE, 0);
 }
 
+/* Each message that shared it has a row of its own now, which took the number of its next claim.
+ * Claimed again with that one, an unknown end would be found and charged a second time. */
+static void number_shared(Run *run) {
+        list_for_each(link, &run->messages) {
+                Message *message = container_of(link, Message, host_link);
+                message->claim += message != run->leader;
+        }
+}
+
 int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult *result,
                      int64_t now) {
         engine->now = now;
@@ -834,6 +843,9 @@ int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult
         }
         switch (end) {
         case LEDGER_END_DONE:
+                if (result->did && !run->put_back) {
+                        number_shared(run);
+                }
                 r = result->did ? 0 : ended_otherwise(engine, run, result->state);
                 return r == 0 ? run_over(engine, run) : r;
         case LEDGER_END_OUTAGE:

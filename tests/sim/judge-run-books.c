@@ -532,6 +532,18 @@ static void book_verified(Judge *judge, RunKnown *run, const Observation *seen) 
         is_verified(judge, run);
 }
 
+/* Who shared the restart has a row of its own, which took the number of its next claim. */
+static void book_shared(Judge *judge, const RunKnown *run) {
+        for (size_t i = 0; i < run->n; i++) {
+                const ObservedItem *item = &run->items[i];
+                bool leads = item->epoch == run->leader.epoch && item->offset == run->leader.offset;
+                Known *known = judge_known_of(judge, item);
+                if (!leads && known != NULL && known->in_run == run->id && known->claim != 0) {
+                        known->claim++;
+                }
+        }
+}
+
 static void book_concluded(Judge *judge, RunKnown *run, const Observation *seen) {
         switch ((LedgerEnd)seen->kind) {
         case LEDGER_END_DONE:
@@ -539,7 +551,9 @@ static void book_concluded(Judge *judge, RunKnown *run, const Observation *seen)
                         run_over(judge, run);
                         return;
                 }
-                if (!seen->ok) {
+                if (seen->ok) {
+                        book_shared(judge, run);
+                } else {
                         run->outcome = outcome_of(seen->a);
                         run->charged = true;
                 }

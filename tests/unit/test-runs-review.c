@@ -54,6 +54,11 @@ static Message *last_of(const Partition *partition) {
         return container_of(partition->messages.prev, Message, link);
 }
 
+static void revoke(World *world, Partition *partition) {
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+}
+
 /* What was granted and given back is no attempt at a restart, whatever the reason. */
 static void test_what_is_given_back_is_not_counted(void **state) {
         World *world = *state;
@@ -120,6 +125,52 @@ static void test_who_waits_behind_a_look_back_has_an_end(void **state) {
         assert_string_equal(world->finished, "A");
 }
 
+/* The row of a message that shared a restart takes the number of its next claim. Claimed again with
+ * the old one, an unknown end would be found, and charged, a second time. */
+static void test_who_shared_numbers_its_next_claim(void **state) {
+        World *world = *state;
+        world->config.on_unknown = ON_UNKNOWN_RETRY;
+        Partition *first = activate(world, 0, 0, 0), *second = activate(world, 1, 0, 0);
+        fetch(world, first, 0, "a");
+        fetch(world, second, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_CLAIM)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        granted(world, run, 7);
+        restarted(world, run, OUTCOME_UNKNOWN);
+        concluded(world, run, LEDGER_STATE_UNKNOWN);
+        assert_int_equal(last_of(first)->claim, 2);
+        assert_int_equal(last_of(second)->claim, 2);
+        revoke(world, first);
+        tick(world, 11 * SECOND);
+        Run *next = only(world, ENGINE_CLAIM)->run;
+        assert_int_equal(next->claim.source, 2);
+        assert_int_equal(next->claim.attempt, 2);
+}
+
+/* It has no row when the end was another one, and none when nothing was started. */
+static void test_who_has_no_row_keeps_its_number(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = asked(world, partition, "a", 2);
+        granted(world, run, 7);
+        assert_int_equal(engine_too_late(world->engine, run, world->now), 0);
+        take(world);
+        concluded(world, run, LEDGER_STATE_NOT_STARTED);
+        assert_int_equal(list_first(&partition->messages, Message, link)->claim, 2);
+        assert_int_equal(last_of(partition)->claim, 1);
+        Run *next = only(world, ENGINE_CLAIM)->run;
+        granted(world, next, 8);
+        restarted(world, next, OUTCOME_DONE);
+        const LedgerResult result = {.id = 8, .did = false, .state = LEDGER_STATE_FAILED};
+        assert_int_equal(engine_concluded(world->engine, next, LEDGER_END_DONE, &result,
+                                          world->now),
+                         0);
+        take(world);
+        assert_int_equal(list_first(&partition->messages, Message, link)->claim, 3);
+        assert_int_equal(last_of(partition)->claim, 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_ledger, teardown)
 
 int main(void) {
@@ -127,6 +178,8 @@ int main(void) {
                 TEST(test_what_is_given_back_is_not_counted),
                 TEST(test_waiting_too_long_is_no_attempt),
                 TEST(test_who_waits_behind_a_look_back_has_an_end),
+                TEST(test_who_shared_numbers_its_next_claim),
+                TEST(test_who_has_no_row_keeps_its_number),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
