@@ -528,10 +528,7 @@ static int decided_wait(Engine *engine, Run *run, const LedgerDecision *decision
         }
         int64_t again = decision->again_us > 0 ? decision->again_us : RENUMBERED_US;
         RestartWait wait = reason_wait(decision->reason);
-        int r = decision->fuse_blew ? run_note(engine, &(EngineAction){.note = NOTE_FUSE_BLEW},
-                                               run_host(run), decision->detail)
-                                    : 0;
-        r = r == 0 ? host_told(engine, run, wait, decision->detail, again) : r;
+        int r = host_told(engine, run, wait, decision->detail, again);
         return r == 0 ? run_put_back(engine, run, wait, again) : r;
 }
 
@@ -539,7 +536,6 @@ static int decided_wait(Engine *engine, Run *run, const LedgerDecision *decision
 static int decided_done(Engine *engine, Run *run, const LedgerDecision *decision) {
         bool suppressed = decision->reason != LEDGER_REASON_NONE;
         const char *reason = suppressed ? ledger_reason_name(decision->reason) : NULL;
-        engine->totals.suppressed[decision->reason] += suppressed && decision->suppressed_now;
         int r = suppressed ? run_note(engine,
                                       &(EngineAction){.note = NOTE_SUPPRESSED, .reason = reason},
                                       run_host(run), decision->detail)
@@ -603,10 +599,24 @@ static int decided_unknown(Engine *engine, Run *run, const LedgerDecision *decis
         return r == 0 ? run_ended(engine, run) : r;
 }
 
+/* What the claim has done, whatever becomes of its message: nobody else is told. */
+static int decided_did(Engine *engine, const Run *run, const LedgerDecision *decision) {
+        bool suppressed = decision->verdict == LEDGER_VERDICT_DONE &&
+                          decision->reason != LEDGER_REASON_NONE && decision->suppressed_now;
+        engine->totals.suppressed[decision->reason] += suppressed;
+        return decision->fuse_blew ? run_note(engine, &(EngineAction){.note = NOTE_FUSE_BLEW},
+                                              run_host(run), decision->detail)
+                                   : 0;
+}
+
 static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
         Message *leader = run->leader;
         run->doubt = false;
         run->ledger_id = decision->id;
+        int r = decided_did(engine, run, decision);
+        if (r != 0) {
+                return r;
+        }
         if (leader != NULL) {
                 leader->received_wall_us = decision->received_us;
                 leader->redelivered = false;

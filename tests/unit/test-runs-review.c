@@ -171,6 +171,38 @@ static void test_who_has_no_row_keeps_its_number(void **state) {
         assert_int_equal(last_of(partition)->claim, 1);
 }
 
+/* The fuse is for all: that it blew is told also when the message whose claim blew it is gone. The
+ * same with a row that was written. */
+static void test_what_a_claim_did_is_told_without_its_message(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch(world, partition, 0, "a");
+        fetch(world, partition, 1, "b");
+        take(world);
+        Run *runs[2];
+        size_t n = 0;
+        for (size_t i = 0; i < world->n_taken; i++) {
+                if (world->taken[i].type == ENGINE_CLAIM) {
+                        runs[n++] = world->taken[i].run;
+                }
+        }
+        assert_int_equal(n, 2);
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        revoke(world, partition);
+        claimed(world, runs[0],
+                (LedgerDecision){.verdict = LEDGER_VERDICT_WAIT,
+                                 .reason = LEDGER_REASON_FUSE,
+                                 .again_us = SECOND,
+                                 .fuse_blew = true});
+        assert_non_null(noted(world, NOTE_FUSE_BLEW));
+        claimed(world, runs[1],
+                (LedgerDecision){.verdict = LEDGER_VERDICT_DONE,
+                                 .reason = LEDGER_REASON_STALE,
+                                 .suppressed_now = true});
+        assert_int_equal(engine_totals(world->engine)->suppressed[LEDGER_REASON_STALE], 1);
+        assert_true(engine_is_quiet(world->engine));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_ledger, teardown)
 
 int main(void) {
@@ -180,6 +212,7 @@ int main(void) {
                 TEST(test_who_waits_behind_a_look_back_has_an_end),
                 TEST(test_who_shared_numbers_its_next_claim),
                 TEST(test_who_has_no_row_keeps_its_number),
+                TEST(test_what_a_claim_did_is_told_without_its_message),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
