@@ -623,7 +623,9 @@ static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
         }
         if (decision->verdict == LEDGER_VERDICT_START) {
                 if (run->claim.suppress != LEDGER_REASON_NONE) {
-                        return error_origin(-ENOTRECOVERABLE); /* it was not asked for */
+                        /* An earlier claim with this number was carried out late, after precheck
+                         * had let it go: what was granted to it is this one's. */
+                        return run_give_back(engine, run, ledger_reason_name(run->claim.suppress));
                 }
                 if (!run_is_wanted(engine, run)) {
                         return run_give_back(engine, run,
