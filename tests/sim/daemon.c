@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "claims.h"
 #include "core/backoff.h"
+#include "engine-call.h"
 #include "guards.h"
 #include "memory.h"
 #include "messages.h"
@@ -38,24 +40,12 @@ static void say(const Daemon *daemon, const char *text) {
 }
 
 /* So many allocations succeed; -1: all. */
-static int64_t memory_for(World *world) {
+int64_t daemon_memory(World *world) {
         bool scarce = world->options.oom && below(world, world->scarcity) == 0;
         return scarce ? (int64_t)below(world, 6) : -1;
 }
 
-/* An event: the engine is given memory that may run out; the world is not. */
-#define ENGINE(daemon, call)                                                                       \
-        do {                                                                                       \
-                memory_engine(memory_for(daemon->world));                                          \
-                int r_ = (call);                                                                   \
-                memory_world();                                                                    \
-                daemon->world->events++;                                                           \
-                if (r_ < 0) {                                                                      \
-                        daemon_fails(daemon, r_, #call);                                           \
-                }                                                                                  \
-        } while (0)
-
-static void daemon_fails(Daemon *daemon, int r, const char *call) {
+void daemon_fails(Daemon *daemon, int r, const char *call) {
         if (!daemon->world->options.oom) {
                 broken(daemon->world, 0, "daemon %d: %s: %d", daemon->slot, call, r);
         }
@@ -119,7 +109,7 @@ static void on_observed(void *user, const Observation *seen) {
 
 /* --- what is under way -------------------------------------------------------------------- */
 
-static Pending *pending_add(Daemon *daemon, PendingKind kind) {
+Pending *daemon_awaits(Daemon *daemon, PendingKind kind) {
         World *world = daemon->world;
         assert(daemon->n_pending < PENDING_MAX);
         Pending *pending = &daemon->pending[daemon->n_pending++];
@@ -141,6 +131,7 @@ static void pending_take(Daemon *daemon, size_t i, Pending *out) {
 
 static void pending_free(Pending *pending) {
         partition_unref(pending->partition);
+        claims_call_free(pending->call);
         store_order_deinit(&pending->order);
 }
 
@@ -356,7 +347,11 @@ static void answer_run(Daemon *daemon, const Pending *pending) {
                                        EVENT_RUN_POISON,     EVENT_RUN_INTERNAL,
                                        EVENT_RUN_SUPPRESSED, EVENT_RUN_DONE};
         World *world = daemon->world;
-        size_t which = fault(world, 35) ? below(world, 7) : 7;
+        bool ledger = world->ledger;
+        size_t which = ledger || !fault(world, 35) ? 7 : below(world, 7);
+        while (ledger && outcomes[which] != pending->outcome) {
+                which--;
+        }
         Outcome outcome = outcomes[which];
         bool good = outcome_is_success(outcome) ||
                     (outcome == OUTCOME_UNKNOWN && world->on_unknown == ON_UNKNOWN_DONE);
@@ -369,13 +364,14 @@ static void answer_run(Daemon *daemon, const Pending *pending) {
                 const Message *message = container_of(link, Message, host_link);
                 Fate *fate = fate_of(daemon, message);
                 cover(events[which], message->partition->state, daemon->phase);
-                if (good && fate != NULL) {
+                if (good && fate != NULL && !ledger) {
                         fate->restarts++;
                 }
         }
         if (outcome == OUTCOME_NOT_STARTED && chance(world, 30)) {
                 pending->run->retry_after_us = (int64_t)below(world, 60 * SECOND);
         }
+        pending->run->action_ended_us = world->now;
         ENGINE(daemon, engine_restarted(daemon->engine, pending->run, outcome, chance(world, 80),
                                         chance(world, 90) ? "detail" : NULL, world->now));
 }
@@ -504,7 +500,8 @@ static bool waits_for_a_connection(Daemon *daemon, Pending *one) {
 void daemon_loses_connections(Daemon *daemon) {
         for (size_t i = 0; i < daemon->n_pending; i++) {
                 Pending *one = &daemon->pending[i];
-                one->cut = one->cut || (one->kind == PENDING_BATCH && one->begun);
+                one->cut = one->cut || (one->kind == PENDING_BATCH && one->begun) ||
+                           one->kind == PENDING_LEDGER;
         }
 }
 
@@ -520,6 +517,10 @@ void daemon_server_works(Daemon *daemon) {
                 }
                 if (one->kind == PENDING_COMMIT && !one->applied && chance(daemon->world, 50)) {
                         commit_apply(daemon, one);
+                        return;
+                }
+                if (one->kind == PENDING_LEDGER && chance(daemon->world, 50)) {
+                        claims_work(daemon, one);
                         return;
                 }
         }
@@ -558,6 +559,11 @@ bool daemon_answer(Daemon *daemon) {
                 break;
         case PENDING_RUN:
                 answer_run(daemon, &pending);
+                break;
+        case PENDING_CHECK:
+        case PENDING_VERIFY:
+        case PENDING_LEDGER:
+                claims_answer(daemon, &pending);
                 break;
         case PENDING_LOOK_COMMITTED:
                 answer_looked(daemon, &pending);
@@ -632,10 +638,19 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         char value[BIG_BYTES_MAX + 1];
         size_t size;
         Record out = {.offset = record->offset,
-                      .timestamp_us = chance(world, 90) ? 5 : -1,
+                      .timestamp_us = -1,
                       .value = (const uint8_t *)value,
                       .key = (const uint8_t *)"k",
                       .key_size = chance(world, 50)};
+        Fate *fate = part->incarnation == world->broker.logs[part->partition].incarnation
+                             ? world_fate(world, part->partition, record->offset)
+                             : NULL;
+        if (fate != NULL) {
+                int64_t wall = world->now + daemon->wall_skew, clock = claims_clock(world);
+                wall = clock < wall ? clock : wall; /* the ledger believes no later one */
+                out.timestamp_us = fate->produced_us;
+                fate->first_us = wall < fate->first_us ? wall : fate->first_us;
+        }
         if (chance(world, 10)) {
                 out.key = NULL;
                 out.key_size = 0;
@@ -648,7 +663,7 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         case GOOD:
         case POISON:
                 snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"meta\":{\"id\":%d}}",
-                         record->host, (int)record->offset);
+                         record->host, (int)record->offset / 2); /* some are sent twice */
                 break;
         case GOOD_SAME:
                 snprintf(value, sizeof(value), "{\"host\":\"same\"}");
@@ -686,9 +701,11 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         }
         part->highest = record->offset > part->highest ? record->offset : part->highest;
         cover(EVENT_FETCHED, part->user->state, daemon->phase);
+        /* A grant makes what waited count again, in the middle of a burst. */
+        bool full = engine_in_flight(daemon->engine) >= daemon->config.in_flight;
         ENGINE(daemon, engine_fetched(daemon->engine, part->user, &out,
                                       world->now + daemon->wall_skew, world->now));
-        if (!daemon->failed && engine_is_reading(daemon->engine) &&
+        if (!daemon->failed && !full && engine_is_reading(daemon->engine) &&
             (engine_in_flight(daemon->engine) >= daemon->config.in_flight ||
              engine_in_flight_bytes(daemon->engine) >= daemon->config.in_flight_bytes)) {
                 broken(world, 13, "%zu in flight, %zu bytes, and more is read",
@@ -887,7 +904,7 @@ static void ask(Daemon *daemon, const EngineAction *action, PendingKind kind) {
         if (partition->state != PARTITION_READING && partition->state != PARTITION_ADOPTING) {
                 return;
         }
-        Pending *pending = pending_add(daemon, kind);
+        Pending *pending = daemon_awaits(daemon, kind);
         pending->partition = partition_ref(partition);
         pending->number = partition->partition;
         pending->incarnation = daemon->world->broker.logs[pending->number].incarnation;
@@ -928,7 +945,7 @@ static void commit_send(Daemon *daemon, bool look) {
                 }
                 return;
         }
-        Pending *pending = pending_add(daemon, made.kind);
+        Pending *pending = daemon_awaits(daemon, made.kind);
         made.ready = pending->ready;
         *pending = made;
         if (!look) {
@@ -970,7 +987,9 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
                 return;
         }
         const char *reason = message->fault != NULL ? message->fault->reason : "";
-        if (strcmp(reason, "waited_too_long") == 0 &&
+        /* The ledger knows of earlier receipts, and has a clock of its own. */
+        bool ledger = world->ledger && claims_has_waited(daemon, fate);
+        if (strcmp(reason, "waited_too_long") == 0 && !ledger &&
             world->now < message->received_us + daemon->config.max_wait_us) {
                 broken(world, 17, "%" PRId64 " waited for %" PRId64 " us and is rejected for that",
                        fate->offset, world->now - message->received_us);
@@ -1065,6 +1084,22 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
         }
 }
 
+static void restart(Daemon *daemon, Run *run) {
+        World *world = daemon->world;
+        Pending *pending = daemon_awaits(daemon, PENDING_RUN);
+        pending->run = run;
+        check_hosts(daemon, run);
+        if (!guards_are_open(daemon)) {
+                broken(world, 8, "%s is restarted outside of a window", run_host(run));
+        }
+        trace(world, "  %d    run %" PRIu64 " of %s, attempt %d", daemon->slot, run->id,
+              run_host(run), run->attempt);
+        if (world->ledger && !claims_start(daemon, pending)) {
+                daemon->n_pending--;
+                ENGINE(daemon, engine_too_late(daemon->engine, run, world->now));
+        }
+}
+
 static void carry_out(Daemon *daemon, const EngineAction *action) {
         World *world = daemon->world;
         Partition *partition = action->partition;
@@ -1115,7 +1150,7 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
         case ENGINE_SAVE_EACH:
         case ENGINE_READ_FENCES:
         case ENGINE_REJECT:
-                pending = pending_add(daemon, PENDING_BATCH);
+                pending = daemon_awaits(daemon, PENDING_BATCH);
                 pending->type = action->type;
                 pending->batch = action->batch;
                 return;
@@ -1124,18 +1159,10 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
         case ENGINE_ACTED:
         case ENGINE_VERIFY:
         case ENGINE_CONCLUDE:
-                broken(world, 8, "the ledger is asked, and there is none");
+                claims_ask(daemon, action);
                 return;
         case ENGINE_RESTART:
-                pending = pending_add(daemon, PENDING_RUN);
-                pending->run = action->run;
-                check_hosts(daemon, action->run);
-                if (!guards_are_open(daemon)) {
-                        broken(world, 8, "%s is restarted outside of a window",
-                               run_host(action->run));
-                }
-                trace(world, "  %d    run %" PRIu64 " of %s, attempt %d", daemon->slot,
-                      action->run->id, run_host(action->run), action->run->attempt);
+                restart(daemon, action->run);
                 return;
         case ENGINE_LOOK_COMMITTED:
                 commit_send(daemon, true);
@@ -1256,11 +1283,12 @@ void daemon_turn(Daemon *daemon) {
         }
         for (size_t i = 0; i < daemon->n_look_ups; i++) {
                 const Part *part = daemon->look_ups[i];
-                Pending *pending = pending_add(daemon, PENDING_LOOK_UP);
+                Pending *pending = daemon_awaits(daemon, PENDING_LOOK_UP);
                 pending->number = part->partition;
                 pending->part = part->id;
         }
         daemon->n_look_ups = 0;
+        claims_send(daemon);
         daemon->partial = taken;
         if (!taken && world->events % 8 == 0) { /* it looks at every message */
                 check_waits(daemon);
@@ -1335,7 +1363,7 @@ void daemon_begin(Daemon *daemon) {
                                .n_when = world->selects,
                                .max_wait_us = chance(world, 30) ? guards_max_wait(world) : 0,
                                .on_unknown = world->on_unknown,
-                               .concurrency = below(world, 4),
+                               .concurrency = below(world, 4) * (world->big ? 40 : 1),
                                .in_flight = world->big ? 4000 : counts[below(world, 4)],
                                .in_flight_bytes =
                                        chance(world, 50) ? 1 << 20 : 100 + below(world, 8000),
@@ -1356,10 +1384,12 @@ void daemon_begin(Daemon *daemon) {
         const EngineConfig *config = &daemon->config;
         daemon->config.windows = daemon->windows.all;
         daemon->config.n_windows = daemon->windows.n;
-        const JudgeLimits limits = judge_limits(config);
+        claims_begin(daemon);
+        JudgeLimits limits = judge_limits(config);
+        limits.steady = false; /* see granted.h, which knows the server's clock */
         daemon->judge = judge_new(&limits, on_broken, daemon);
         uint64_t seed = below(world, UINT64_MAX);
-        memory_engine(memory_for(world));
+        memory_engine(daemon_memory(world));
         int r = engine_new(&daemon->engine, &daemon->config, seed);
         if (r != 0) {
                 memory_world();
@@ -1389,8 +1419,12 @@ static void life_end(Daemon *daemon) {
                 if (pending.kind == PENDING_COMMIT && !pending.applied && chance(world, 50)) {
                         commit_apply(daemon, &pending);
                 }
+                if (pending.kind == PENDING_LEDGER) {
+                        claims_abandon(daemon, &pending);
+                }
                 pending_free(&pending);
         }
+        claims_life_ends(daemon);
         engine_free(daemon->engine);
         guards_free_windows(daemon);
         judge_free(daemon->judge);
@@ -1483,11 +1517,11 @@ static void gone(Daemon *daemon) {
         say(daemon, "ENDS");
 }
 
-/* A restart or a batch of it is under way. */
-static bool works(const Daemon *daemon) {
+bool daemon_works(const Daemon *daemon) {
         for (size_t i = 0; i < daemon->n_pending; i++) {
-                if (daemon->pending[i].kind == PENDING_RUN ||
-                    daemon->pending[i].kind == PENDING_BATCH) {
+                PendingKind kind = daemon->pending[i].kind;
+                if (kind == PENDING_RUN || kind == PENDING_BATCH || kind == PENDING_CHECK ||
+                    kind == PENDING_VERIFY || kind == PENDING_LEDGER) {
                         return true;
                 }
         }
@@ -1517,7 +1551,7 @@ void daemon_live(Daemon *daemon) {
                 }
                 return;
         case DAEMON_STOPPING:
-                if (engine_is_quiet(daemon->engine) && !daemon->failed && works(daemon)) {
+                if (engine_is_quiet(daemon->engine) && !daemon->failed && daemon_works(daemon)) {
                         broken(world, 16, "it says that nothing is under way");
                 }
                 if (over || engine_is_quiet(daemon->engine)) {

@@ -186,6 +186,8 @@ void judge_broken(Judge *judge, int invariant, const char *format, ...)
 Epoch *judge_epoch(const Judge *judge, uint64_t epoch);
 Known *judge_known(const Epoch *epoch, int64_t offset);
 Known *judge_known_of(const Judge *judge, const ObservedItem *item);
+/* Whether what waits since then has waited as long as it may, at @now. */
+bool judge_has_waited(const Judge *judge, int64_t since, int64_t now);
 /* Its retry, or the next question for it, is due from @from_us on, and told of until @us. */
 void judge_due(Judge *judge, uint64_t epoch, int64_t offset, int64_t from_us, int64_t us, bool ask);
 /* It is tried again, or has ended. */

@@ -329,9 +329,12 @@ static void book_action(Judge *judge, const Observation *seen) {
 static void asked_again(Judge *judge, RunKnown *run, int64_t delay) {
         Known *known = leader_of(judge, run);
         ObservedItem leader = run->leader;
+        bool wanted = run_is_wanted(judge, run); /* otherwise it is cancelled */
         run_over(judge, run);
-        if (known != NULL && !known->released && !known->resolved) {
+        if (wanted) {
                 known->due_us = judge->now + delay;
+        }
+        if (wanted && !judge_has_waited(judge, known->fetched_us, judge->now + delay)) {
                 judge_due(judge, leader.epoch, leader.offset, judge->now + delay,
                           judge->now + delay, true);
         }

@@ -56,7 +56,9 @@ void runs_are_wanted(Judge *judge, const Observation *seen) {
         if (judge->stopped && !doubt) {
                 judge_broken(judge, 8, "%s is restarted after the stop", seen->text);
         }
-        if (judge->shut && starts) {
+        /* One that opens is told of after what is granted meanwhile was started. */
+        bool begins = judge->limits.ledger ? run == NULL && !run_is_aside(seen) : starts;
+        if (judge->shut && begins) {
                 judge_broken(judge, 8, "%s is restarted, and no window is open", seen->text);
         }
         if (!judge->limits.restart) {

@@ -321,8 +321,7 @@ static void invariant_6_rows_rise(Judge *judge, const Observation *seen) {
         }
 }
 
-/* Whether what waits since then has waited as long as it may, at @now. */
-static bool has_waited(const Judge *judge, int64_t since, int64_t now) {
+bool judge_has_waited(const Judge *judge, int64_t since, int64_t now) {
         return judge->limits.max_wait_us > 0 && now - since >= judge->limits.max_wait_us;
 }
 
@@ -350,7 +349,8 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
                 const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 const Known *known = epoch != NULL ? judge_known(epoch, seen->c) : NULL;
-                if (known != NULL && has_waited(judge, known->fetched_last_us, known->ended_us)) {
+                if (known != NULL &&
+                    judge_has_waited(judge, known->fetched_last_us, known->ended_us)) {
                         judge_broken(judge, 10,
                                      "%" PRId64 " is to be tried again after its max_wait",
                                      known->offset);
@@ -623,7 +623,11 @@ static void invariant_19_nothing_is_forgotten(Judge *judge, const Observation *s
                 ASK_TURN_US * (seen->numbers[NUMBER_IN_FLIGHT] + seen->numbers[NUMBER_WAITING]);
         for (size_t i = 0; i < judge->n_retries; i++) {
                 int64_t due = judge->retries[i].us + (judge->retries[i].ask ? turns : 0);
-                if (judge->retries[i].from_us > seen->now && due < deadline) {
+                /* What was revoked, or stands still, is cancelled, though its batch may keep it. */
+                const Epoch *epoch = judge_epoch(judge, judge->retries[i].epoch);
+                bool owned = epoch != NULL && epoch->phase == PHASE_ASSIGNED && !epoch->dead &&
+                             epoch->active;
+                if (owned && judge->retries[i].from_us > seen->now && due < deadline) {
                         judge_broken(judge, 19, "%" PRId64 " is due, and nobody is told",
                                      judge->retries[i].offset);
                 }
@@ -905,7 +909,7 @@ static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen
                 return;
         }
         known->due_us = known->ended_us + seen->b;
-        if (has_waited(judge, known->fetched_us, seen->now + seen->b)) {
+        if (judge_has_waited(judge, known->fetched_us, seen->now + seen->b)) {
                 return; /* it is rejected before that, or in that moment */
         }
         /* It may have waited for its other handler first. */

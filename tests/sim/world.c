@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "claims.h"
 #include "core/backoff.h"
 #include "guards.h"
 #include "messages.h"
@@ -247,6 +248,7 @@ static void standby_copies(World *world) {
                 store_deinit(&world->standby);
         }
         store_copy(&world->standby, &world->store);
+        claims_standby_copies(world);
         world->has_standby = true;
 }
 
@@ -292,6 +294,7 @@ static void database_goes_back(World *world) {
         while (world->n_ghosts > 0) {
                 store_order_deinit(&world->ghosts[--world->n_ghosts]);
         }
+        claims_go_back(world);
         for (int i = 0; i < DAEMONS; i++) {
                 daemon_loses_connections(&world->daemons[i]);
         }
@@ -332,7 +335,9 @@ static void produce(World *world, int partition) {
                 }
                 log->fates[log->n++] = (Fate){.offset = world->broker.logs[partition].high - 1,
                                               .kind = kind,
-                                              .host = host};
+                                              .host = host,
+                                              .produced_us = chance(world, 90) ? world->now : -1,
+                                              .first_us = INT64_MAX};
         }
         if (chance(world, 20)) { /* the marker of a transaction, or one that was aborted */
                 world->broker.logs[partition].high += 1 + (int64_t)below(world, 3);
@@ -474,6 +479,7 @@ static void lose_database(World *world) {
         while (world->n_ghosts > 0) {
                 store_order_deinit(&world->ghosts[--world->n_ghosts]);
         }
+        claims_lose(world);
         mix(world, 82);
 }
 
@@ -664,7 +670,7 @@ static void advance(World *world, int64_t at_most) {
 }
 
 static void trouble(World *world, Daemon *daemon, int partition) {
-        switch (below(world, 15)) {
+        switch (below(world, 17)) {
         case 0:
                 world->kafka_back = a_while(world);
                 trace(world, "KAFKA is away");
@@ -728,6 +734,10 @@ static void trouble(World *world, Daemon *daemon, int partition) {
         case 14:
                 guards_set_clock(daemon);
                 break;
+        case 15:
+        case 16:
+                claims_operator_acts(world);
+                break;
         }
 }
 
@@ -762,6 +772,7 @@ static void step(World *world) {
                 produce(world, partition);
         } else if (dice < 715) {
                 ghost_ends(world);
+                claims_ghost_ends(world);
         } else if (dice < 735) {
                 daemon_server_works(daemon);
         } else if (dice < 738) {
@@ -878,6 +889,12 @@ static void catch_up(World *world) {
                 while (world->n_ghosts > 0) {
                         ghost_ends(world);
                 }
+                for (int i = 0; i < DAEMONS; i++) {
+                        done = done && (world->daemons[i].phase == DAEMON_DEAD ||
+                                        !daemon_works(&world->daemons[i]));
+                }
+                claims_drop_ghosts(world);
+                claims_lift_all(world);
                 if (world->now > until || ++turns > TURNS_MAX) {
                         say_where_it_stands(world);
                         broken(world, 19, "the lag does not reach 0");
@@ -921,6 +938,7 @@ static void heal(World *world) {
                 database_is_up(world);
         }
         catch_up(world);
+        claims_check_end(world);
         for (int p = 0; p < world->broker.n_partitions; p++) {
                 const Log *log = &world->logs[p];
                 const StoreSource *source = store_live(&world->store, p);
@@ -985,7 +1003,7 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.options = *options;
         world.random = options->seed * 7919 + 1;
         world.hash = UINT64_C(0xcbf29ce484222325);
-        world.began = world.now = 1000 * (int64_t)SECOND;
+        world.began = world.now = 1000 * 1000 * (int64_t)SECOND;
         world.faults = true;
         world.save = !chance(&world, 15);
         world.restart = !chance(&world, 15);
@@ -997,6 +1015,8 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
         world.spares = chance(&world, 40);
         world.selects = chance(&world, 40);
         world.windows = chance(&world, 30);
+        world.ledger = world.restart && chance(&world, 85);
+        claims_world_begin(&world);
         static const unsigned scarcities[] = {10, 50, 400, 4000};
         world.scarcity = scarcities[below(&world, 4)];
         bool wide = below(&world, 50) == 0;
@@ -1032,6 +1052,7 @@ uint64_t world_run(const WorldOptions *options, uint64_t *events) {
                 store_deinit(&world.standby);
         }
         broker_deinit(&world.broker);
+        claims_world_end(&world);
         *events = world.events;
         return world.hash;
 }

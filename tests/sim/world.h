@@ -19,6 +19,7 @@
 #include "broker.h"
 #include "core/engine.h"
 #include "judge.h"
+#include "pg/ledger.h"
 #include "store.h"
 
 enum {
@@ -50,9 +51,13 @@ typedef struct Fate {
         int64_t offset;
         RecordKind kind;
         int32_t host;
-        int restarts; /* that ended well with this message among those that asked */
+        int restarts; /* that ended well with this message among those that asked; with a ledger:
+                         how often it said so */
         bool lost;    /* PostgreSQL lost what was known of it: it is to be done again */
         bool excused; /* it is gone from the log, or the operator skipped it */
+        int64_t produced_us; /* Kafka's timestamp; -1: none */
+        int64_t first_us;    /* the earliest receipt, by the clock of who had it, or the server's
+                                when that is earlier; INT64_MAX: none */
 } Fate;
 
 /* A partition as the world knows it, beside Broker.logs. */
@@ -87,6 +92,9 @@ typedef enum PendingKind {
         PENDING_MOVE_FENCE,
         PENDING_BATCH,
         PENDING_RUN,
+        PENDING_CHECK,
+        PENDING_VERIFY,
+        PENDING_LEDGER,
         PENDING_LOOK_COMMITTED,
         PENDING_COMMIT,
 } PendingKind;
@@ -101,9 +109,11 @@ typedef struct Pending {
         EngineActionType type;
         Batch *batch;
         Run *run;
-        Partition *partition; /* a reference */
-        uint64_t part;        /* Part.id */
-        int number;           /* of the partition */
+        struct LedgerCall *call; /* LEDGER */
+        Outcome outcome;         /* RUN, with a ledger: how it ends */
+        Partition *partition;    /* a reference */
+        uint64_t part;           /* Part.id */
+        int number;              /* of the partition */
         int64_t offset, from;
         int32_t source;
         uint64_t incarnation; /* of the log, when it was asked */
@@ -166,6 +176,10 @@ typedef struct Daemon {
         bool disturbed;                   /* a revoke came in between */
         int64_t window;                   /* looks at the committed offsets in this second */
         int looks;
+        int32_t instance; /* of the ledger: one a life */
+        LedgerPolicy policy;
+        Run **gathered[3]; /* of this turn, by Question */
+        size_t n_gathered[3], gathered_capacity[3];
         int64_t spin_at; /* ticks at one instant */
         int spins;
 } Daemon;
@@ -203,9 +217,11 @@ struct World {
         int32_t locked;     /* somebody has a lock on this source's row, until then */
         int64_t locked_until;
         OnUnknown on_unknown;
-        bool spares;  /* the machine itself is not restarted */
-        bool selects; /* `when` */
-        bool windows; /* restarts may start at certain times only */
+        bool spares;           /* the machine itself is not restarted */
+        bool selects;          /* `when` */
+        bool windows;          /* restarts may start at certain times only */
+        bool ledger;           /* it is asked before each restart */
+        struct Claims *claims; /* see claims.h */
         uint64_t events;
 };
 
@@ -243,6 +259,8 @@ void daemon_stop(Daemon *daemon);  /* a signal */
 bool daemon_answer(Daemon *daemon);
 void daemon_fetch(Daemon *daemon, int partition);
 void daemon_turn(Daemon *daemon);
+/* A restart or a batch of it is under way. */
+bool daemon_works(const Daemon *daemon);
 /* Goes on with the shutdown, hears what the coordinator says. */
 void daemon_live(Daemon *daemon);
 void daemon_tick(Daemon *daemon);
@@ -253,6 +271,11 @@ void daemon_database_up(Daemon *daemon);
 void daemon_stray(Daemon *daemon, int partition);
 void daemon_doubt(Daemon *daemon, int partition, bool out_of_range);
 bool daemon_is_awake(const Daemon *daemon);
+/* One more answer on its way; with the time that it takes. */
+Pending *daemon_awaits(Daemon *daemon, PendingKind kind);
+/* See engine-call.h. */
+int64_t daemon_memory(World *world);
+void daemon_fails(Daemon *daemon, int r, const char *call);
 /* To PostgreSQL: no reply comes any more of what was sent. */
 void daemon_loses_connections(Daemon *daemon);
 /* Something of its batches at the server goes on while nobody looks. */
@@ -301,6 +324,35 @@ typedef enum Event {
         EVENT_RUN_POISON,
         EVENT_RUN_INTERNAL,
         EVENT_RUN_SUPPRESSED,
+        EVENT_CHECK_GO,
+        EVENT_CHECK_WAIT,
+        EVENT_CHECK_NOT_NEEDED,
+        EVENT_CHECK_POISON,
+        EVENT_CHECK_CANCELLED,
+        EVENT_CLAIM_START,
+        EVENT_CLAIM_DONE,
+        EVENT_CLAIM_VERIFY,
+        EVENT_CLAIM_UNKNOWN,
+        EVENT_CLAIM_WAIT,
+        EVENT_CLAIM_REJECT,
+        EVENT_CLAIM_REFUSED,
+        EVENT_CLAIM_OUTAGE,
+        EVENT_CLAIM_LOST,
+        EVENT_TOO_LATE,
+        EVENT_ACTED,
+        EVENT_ACTED_REFUSED,
+        EVENT_ACTED_OUTAGE,
+        EVENT_ACTED_LOST,
+        EVENT_VERIFY_PASSED,
+        EVENT_VERIFY_UNCOMPARED,
+        EVENT_VERIFY_SAME,
+        EVENT_VERIFY_FAILED,
+        EVENT_VERIFY_CANCELLED,
+        EVENT_CONCLUDED,
+        EVENT_CONCLUDED_OTHERWISE,
+        EVENT_CONCLUDE_REFUSED,
+        EVENT_CONCLUDE_OUTAGE,
+        EVENT_CONCLUDE_LOST,
         EVENT_SEEN,
         EVENT_SEEN_GONE,
         EVENT_SEEN_FAILED,
