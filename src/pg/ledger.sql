@@ -596,7 +596,11 @@ BEGIN
                                 WHERE o.source = shared_sources[s]
                                 AND o."offset" = shared_offsets[s]
                                 AND (o.shared_with = main OR o.id = main
-                                        OR o.state IN ('done', 'suppressed')));
+                                        OR o.state IN ('done', 'suppressed')
+                                        -- The newest row counts: what failed, or never began,
+                                        -- must not hide a restart of its own without an end.
+                                        OR (r.state IN ('failed', 'not_started') AND o.state IN
+                                                ('intended', 'acted', 'unknown'))));
                 END IF;
                 RETURN NEXT;
         END LOOP;

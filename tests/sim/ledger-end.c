@@ -116,10 +116,15 @@ static bool settle(SimLedger *ledger, RowId id, const Ending *ending, int64_t t)
 
 /* Whether a message gets no row for sharing @main: it has one, or needs none. */
 static bool has_its_end(const SimLedger *ledger, RowId main, const LedgerShared *shared) {
+        LedgerState end = table_row(ledger, main)->state;
+        bool came_to_nothing = end == LEDGER_STATE_FAILED || end == LEDGER_STATE_NOT_STARTED;
         for (RowId id = table_newest(ledger, shared->source, shared->offset); id != 0;) {
                 const LedgerRow *row = table_row(ledger, id);
                 if (row->shared_with == main || id == main || row->state == LEDGER_STATE_DONE ||
-                    row->state == LEDGER_STATE_SUPPRESSED) {
+                    row->state == LEDGER_STATE_SUPPRESSED ||
+                    (came_to_nothing &&
+                     (row->state == LEDGER_STATE_INTENDED || row->state == LEDGER_STATE_ACTED ||
+                      row->state == LEDGER_STATE_UNKNOWN))) {
                         return true;
                 }
                 id = row->older_of_message;

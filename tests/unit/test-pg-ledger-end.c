@@ -285,6 +285,30 @@ static void test_shared_failed(void **state) {
                    "1failed 2failed 3done");
 }
 
+/* What others' restart came to does not hide that nobody knows of its own: it is still unknown. */
+static void test_shared_hides_no_unknown(void **state) {
+        static const LedgerState states[] = {LEDGER_STATE_FAILED, LEDGER_STATE_NOT_STARTED};
+        (void)state;
+        LedgerShared shared[] = {{1, 2, NULL, -1, 0}};
+        int64_t id = start(other, request(HOST, 2));
+        pass("16 min");
+        for (size_t i = 0; i < 2; i++) {
+                LedgerFinish end = ended(start(ours, request(HOST, 10 + (int64_t)i)), states[i]);
+                end.shared = shared;
+                end.n_shared = 1;
+                assert_true(finish(ours, end)->did);
+                pass("16 min");
+                const LedgerDecision *decision = claim(ours, request(HOST, 2));
+                expect(decision, LEDGER_VERDICT_UNKNOWN, LEDGER_REASON_NONE);
+                assert_int_equal(decision->id, id);
+        }
+        LedgerFinish end = ended(start(ours, request(HOST, 20)), LEDGER_STATE_DONE);
+        end.shared = shared;
+        end.n_shared = 1;
+        assert_true(finish(ours, end)->did);
+        expect(claim(ours, request(HOST, 2)), LEDGER_VERDICT_DONE, LEDGER_REASON_NONE);
+}
+
 /* --- refused, outages, lost replies ------------------------------------------------------- */
 
 static void ask(const LedgerRequest *requests, size_t n) {
@@ -423,6 +447,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_shared),
         TEST(test_shared_unknown),
         TEST(test_shared_failed),
+        TEST(test_shared_hides_no_unknown),
         TEST(test_refused),
         TEST(test_outages),
         TEST(test_lost),
