@@ -773,6 +773,24 @@ static void test_an_unknown_one_is_verified_when_there_was_a_look_before(void **
         assert_string_equal(rejected_for(world), "unknown");
 }
 
+/* They wait for what becomes of the leader, which can take long; but no longer than they may. */
+static void test_who_waits_for_a_look_back_waits_no_longer_than_it_may(void **state) {
+        World *world = *state;
+        world->config.verify = true;
+        world->config.max_wait_us = 60LL * SECOND;
+        begin(world, "aa");
+        Run *run = claims(world);
+        tick(world, 60LL * SECOND);
+        decided(world, run,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_VERIFY,
+                                 .id = 7,
+                                 .attempt = 1,
+                                 .before = "boot 1"});
+        only(world, ENGINE_VERIFY);
+        assert_string_equal(rejected_for(world), "waited_too_long");
+        assert_int_equal(engine_waits(world->engine, WAIT_HOST), 0);
+}
+
 static void unknown_before(World *world, OnUnknown on_unknown) {
         world->config.on_unknown = on_unknown;
         begin(world, "aa");
@@ -895,6 +913,7 @@ int main(void) {
                 TEST(test_what_acted_before_is_only_verified),
                 TEST(test_where_nothing_verifies_any_more_it_is_done),
                 TEST(test_an_unknown_one_is_verified_when_there_was_a_look_before),
+                TEST(test_who_waits_for_a_look_back_waits_no_longer_than_it_may),
                 TEST(test_an_unknown_one_is_rejected),
                 TEST(test_an_unknown_one_is_tried_again_with_the_next_number),
                 TEST(test_an_unknown_one_counts_as_done),
