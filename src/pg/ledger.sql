@@ -390,6 +390,12 @@ BEGIN
                                 IF own.state = 'unknown' THEN
                                         verdict := 'unknown';
                                         detail := holder_text(own.id);
+                                        -- Another start since: that the host is another one now
+                                        -- proves nothing of this one.
+                                        IF h.last_id IS DISTINCT FROM
+                                           coalesce(own.shared_with, own.id) THEN
+                                                before_ := NULL;
+                                        END IF;
                                 ELSE
                                         why := 'attempt';
                                         again := interval '0';
@@ -503,6 +509,9 @@ BEGIN
                 WHEN 'not_started' THEN untold AND r.acted_at IS NULL
                 ELSE r.state IN ('intended', 'acted', 'unknown') -- done, failed
         END;
+        -- What verify sees after another start may be that one's work.
+        may := may AND NOT (state_ = 'done' AND coalesce(verified, false) AND r.state = 'unknown'
+                AND h.last_id IS DISTINCT FROM restart);
         IF did OR NOT may THEN
                 RETURN;
         END IF;

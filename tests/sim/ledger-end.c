@@ -44,6 +44,13 @@ static bool may_end(const LedgerRow *row, LedgerState state) {
         return false;
 }
 
+/* What verify sees after another start may be that one's work. */
+static bool proves_nothing(const SimLedger *ledger, RowId id, const Ending *ending) {
+        const LedgerRow *row = table_row(ledger, id);
+        return ending->state == LEDGER_STATE_DONE && ending->verified &&
+               row->state == LEDGER_STATE_UNKNOWN && ledger->hosts[row->host - 1].last != id;
+}
+
 /* The cool-down is that of the start before. */
 static void find_last_start(LedgerHost *host) {
         const Moments *starts = &host->starts;
@@ -79,7 +86,7 @@ static bool settle(SimLedger *ledger, RowId id, const Ending *ending, int64_t t)
         const LedgerRow before = *table_row(ledger, id);
         bool same = before.state == ending->state &&
                     !(ending->state == LEDGER_STATE_UNKNOWN && is_untold(&before));
-        if (same || !may_end(&before, ending->state)) {
+        if (same || !may_end(&before, ending->state) || proves_nothing(ledger, id, ending)) {
                 return same;
         }
         int64_t ended = earlier(later(ending->ended, before.intended), t);

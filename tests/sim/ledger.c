@@ -67,10 +67,14 @@ static bool decide_wait(Claim *claim, LedgerReason reason, int64_t again_us) {
         return decide(claim, LEDGER_VERDICT_WAIT, reason);
 }
 
-/* verify and unknown: what the message's own row says. */
+/* verify and unknown: what the message's own row says; whether with its `before`, which proves
+ * nothing after another start. */
 static bool decide_looking_back(Claim *claim, LedgerVerdict verdict) {
         const LedgerRow *own = own_of(claim);
+        RowId restart = own->shared_with != 0 ? (RowId)own->shared_with : claim->own;
+        bool compares = verdict == LEDGER_VERDICT_VERIFY || host_of(claim)->last == restart;
         claim->decision->id = claim->own;
+        claim->decision->before = compares ? "" : NULL;
         claim->decision->acted_age_us = own->acted != SIM_LEDGER_NEVER ? claim->t - own->acted : -1;
         return decide(claim, verdict, LEDGER_REASON_NONE);
 }
@@ -464,8 +468,7 @@ LedgerEnd sim_ledger_claim(SimLedger *ledger, int32_t instance, const LedgerPoli
         }
         /* Now that no text is added any more. */
         for (size_t i = 0; i < n; i++) {
-                if (decisions[i].verdict == LEDGER_VERDICT_VERIFY ||
-                    decisions[i].verdict == LEDGER_VERDICT_UNKNOWN) {
+                if (decisions[i].before != NULL) {
                         const LedgerRow *row = table_row(ledger, (RowId)decisions[i].id);
                         decisions[i].before = table_text_of(ledger, row->before);
                 }

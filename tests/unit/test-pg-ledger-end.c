@@ -138,6 +138,24 @@ static void test_unknown_that_was_done(void **state) {
         expect(claim(ours, request(HOST, 1)), LEDGER_VERDICT_DONE, LEDGER_REASON_NONE);
 }
 
+/* Another restart started since: what verify sees may be its work. The process's own word counts. */
+static void test_unknown_that_another_start_followed(void **state) {
+        (void)state;
+        int64_t id = start(ours, request(HOST, 1));
+        finish_as(ours, id, LEDGER_STATE_UNKNOWN);
+        pass("1 h");
+        finish_as(other, start(other, request(HOST, 2)), LEDGER_STATE_FAILED);
+        LedgerFinish done = ended(id, LEDGER_STATE_DONE);
+        done.verified = true;
+        const LedgerResult *result = finish(other, done);
+        assert_false(result->did);
+        assert_int_equal(result->state, LEDGER_STATE_UNKNOWN);
+        assert_string_equal(state_of(id), "unknown");
+        expect_sql("SELECT covers_until FROM hosts", "NULL");
+        done.verified = false;
+        assert_true(finish(other, done)->did);
+}
+
 /* An older restart that comes to light as done does not hide a younger one. */
 static void test_done_late(void **state) {
         (void)state;
@@ -441,6 +459,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_not_started_late),
         TEST(test_finish_after_it_became_unknown),
         TEST(test_unknown_that_was_done),
+        TEST(test_unknown_that_another_start_followed),
         TEST(test_done_late),
         TEST(test_acted),
         TEST(test_acted_in_a_batch),

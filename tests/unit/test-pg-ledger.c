@@ -172,6 +172,30 @@ static void test_no_end(void **state) {
         assert_null(decision->before);
 }
 
+/* What the host says now may be the work of another restart: it proves nothing of this one. */
+static void test_an_unknown_before_another_start(void **state) {
+        (void)state;
+        LedgerRequest one = request(HOST, 1);
+        one.before = "boot-1";
+        int64_t id = start(ours, one);
+        finish_as(ours, id, LEDGER_STATE_UNKNOWN);
+        pass("16 min");
+        const LedgerDecision *decision = claim(other, request(HOST, 1));
+        expect(decision, LEDGER_VERDICT_UNKNOWN, LEDGER_REASON_NONE);
+        assert_string_equal(decision->before, "boot-1");
+        /* One that never started has changed nothing. */
+        int64_t next = start(other, request(HOST, 2));
+        finish_as(other, next, LEDGER_STATE_NOT_STARTED);
+        assert_string_equal(claim(ours, request(HOST, 1))->before, "boot-1");
+        LedgerRequest third = request(HOST, 3);
+        next = start(other, third);
+        finish_as(other, next, LEDGER_STATE_FAILED);
+        decision = claim(ours, request(HOST, 1));
+        expect(decision, LEDGER_VERDICT_UNKNOWN, LEDGER_REASON_NONE);
+        assert_int_equal(decision->id, id);
+        assert_null(decision->before);
+}
+
 static void test_retry_of_an_unknown(void **state) {
         (void)state;
         int64_t id = start(ours, request(HOST, 1));
@@ -483,6 +507,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_lost_reply_of_a_claim),
         TEST(test_intent_of_another_instance),
         TEST(test_no_end),
+        TEST(test_an_unknown_before_another_start),
         TEST(test_retry_of_an_unknown),
         TEST(test_attempt_is_not_new),
         TEST(test_duplicate),
