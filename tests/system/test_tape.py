@@ -10,7 +10,7 @@ def test_a_tape_that_cannot_be_written_is_78(site):
     path = site.write_config()
     result = command("run", "-c", path, env={"ACKD_TAPE": str(site.folder / "nowhere" / "tape")})
     assert result.returncode == 78
-    assert re.search(r"^ackd: ACKD_TAPE: cannot write .*/nowhere/tape\.\d+: No such", result.stderr)
+    assert re.search(r"(?m)^ackd: ACKD_TAPE: cannot write .*/nowhere/tape\.\d+: No such", result.stderr)
 
 
 def test_each_life_has_a_tape_and_a_broken_rule_fails_the_test(site):
