@@ -38,6 +38,7 @@ enum {
         PRECHECK_AGAIN_US = 10 * 1000 * 1000, /* as verify's interval */
         RENUMBERED_MAX = 4, /* claims whose number was taken, in a row, before one waits */
         RENUMBERED_US = 1000 * 1000,
+        RECEIPT_SKEW_US = 2 * 1000 * 1000, /* by which the server's clock may be behind */
 };
 
 /* --- making and freeing ------------------------------------------------------------------- */
@@ -618,8 +619,12 @@ static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
                 return r;
         }
         if (leader != NULL) {
+                /* It looks for an earlier receipt only when the request is old, and is to be asked
+                 * until it has found one. */
+                leader->redelivered =
+                        leader->redelivered &&
+                        decision->received_us > leader->received_wall_us - RECEIPT_SKEW_US;
                 leader->received_wall_us = decision->received_us;
-                leader->redelivered = false;
         }
         if (decision->verdict == LEDGER_VERDICT_START) {
                 if (run->claim.suppress != LEDGER_REASON_NONE) {

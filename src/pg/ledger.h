@@ -86,7 +86,8 @@ typedef struct LedgerRequest {
         int64_t received_us;  /* µs since 1970, the first receipt that is known here */
         /* It lies below the fence that the assignment found: an earlier owner received it first,
          * and when that matters (it is older than max_age or max_wait) the claim looks for the time
-         * in `messages`. LedgerDecision.received_us is the answer: with it, this is false. */
+         * in `messages`. LedgerDecision.received_us is the answer: once that is earlier, this is
+         * false; a request that is young now may be old when it is asked again. */
         bool redelivered;
         const char *before; /* the output of verify's check before the action; NULL: there is none,
                                and an unknown can't be verified */

@@ -519,6 +519,45 @@ static void test_a_host_that_nobody_waits_for(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Answers the claim that was taken last, and takes what follows. */
+static void claimed(World *world, Run *run, const LedgerDecision *decision) {
+        assert_int_equal(engine_claimed(world->engine, run, LEDGER_END_DONE, decision, world->now),
+                         0);
+        take(world);
+}
+
+/* The ledger looks for an earlier receipt only when it matters, so it is told that there may be one
+ * until it has found it: max_wait is counted from there, also by who received the message early. */
+static void test_an_earlier_receipt_is_asked_for_until_it_is_found(void **state) {
+        World *world = *state;
+        world->config.ledger = true;
+        Partition *partition = activate(world, 0, 0, 1);
+        fetch(world, partition, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_CLAIM)->run;
+        int64_t received = run->claim.received_us;
+        assert_true(run->claim.redelivered);
+
+        LedgerDecision wait = {.verdict = LEDGER_VERDICT_WAIT,
+                               .reason = LEDGER_REASON_HOLD,
+                               .again_us = SECOND,
+                               .received_us = received};
+        claimed(world, run, &wait); /* it did not look, since the request was young */
+        tick(world, SECOND);
+        run = only(world, ENGINE_CLAIM)->run;
+        assert_true(run->claim.redelivered);
+        assert_int_equal(run->claim.received_us, received);
+
+        wait.received_us = received - 5 * SECOND;
+        claimed(world, run, &wait);
+        tick(world, SECOND);
+        run = only(world, ENGINE_CLAIM)->run;
+        assert_false(run->claim.redelivered);
+        assert_int_equal(run->claim.received_us, received - 5 * SECOND);
+        claimed(world, run, &(LedgerDecision){.verdict = LEDGER_VERDICT_DONE});
+        assert_string_equal(world->finished, "A");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_a_retry_is_told),
@@ -535,6 +574,7 @@ int main(void) {
                 TEST(test_nothing_is_owed_to_nobody),
                 TEST(test_a_retry_of_what_is_revoked),
                 TEST(test_a_host_that_nobody_waits_for),
+                TEST(test_an_earlier_receipt_is_asked_for_until_it_is_found),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
