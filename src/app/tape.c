@@ -42,6 +42,7 @@ const char *const tape_words[OBSERVED_TYPES] = {
         [OBSERVED_ACTED] = "acted",
         [OBSERVED_VERIFIED] = "verified",
         [OBSERVED_CONCLUDED] = "concluded",
+        [OBSERVED_HOLDS_CHANGED] = "holds-changed",
         [OBSERVED_COMMITTED_SEEN] = "committed-seen",
         [OBSERVED_COMMITTED] = "committed",
         [OBSERVED_REVOKED] = "revoked",

@@ -323,6 +323,7 @@ struct Run {
         Message *leader; /* the claim is its; NULL: it has left the engine, or the run */
         RunClaim claim;
         bool sent;         /* the claim is on its way, or was */
+        uint64_t holds;    /* changes of holds that were known then, see engine_holds_changed() */
         bool doubt;        /* a reply to it was lost: it may have been granted */
         bool alone;        /* asked by itself, since a batch with it was refused */
         bool acted;        /* the action ended well; verify decides */
@@ -611,6 +612,10 @@ MUST_CHECK int engine_verified(Engine *engine, Run *run, VerifyResult result, co
 /* The end is written down. @result: of LEDGER_END_DONE, otherwise NULL: it is told again. */
 MUST_CHECK int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult *result,
                                 int64_t now);
+
+/* Holds came, were lifted or ended, here or anywhere: the hosts that wait for one are asked for
+ * again now, not only when their turn comes. Harmless when nothing has changed. */
+MUST_CHECK int engine_holds_changed(Engine *engine, int64_t now);
 
 typedef struct CommitResult {
         int64_t offset; /* committed_seen: what Kafka has, -1: none */

@@ -21,7 +21,7 @@
  * A host whose restart may not start (the ledger, or precheck, says wait) stands aside until it is
  * asked for again. All that stand so are asked in turn, with some milliseconds between two of them:
  * 100,000 hosts under one hold are no load, and whichever limit opens, one that it kept waiting
- * asks soon.
+ * asks soon. When a hold was lifted, those that wait for one are asked for first.
  *
  * Invariants: a host is in the table exactly while it has waiting messages or a run; while it has
  * waiting messages and no run it is either in Engine.asks (it has to wait) or in Engine.fresh or
@@ -297,7 +297,7 @@ int host_release(Engine *engine, Run *run, RestartWait wait, int64_t delay) {
         run->host = NULL;
         int r = 0;
         if (host->wait != WAIT_NONE) {
-                int64_t turn = (int64_t)engine->asks.size * ASK_SPACING_US;
+                int64_t turn = delay > 0 ? (int64_t)engine->asks.size * ASK_SPACING_US : 0;
                 r = heap_insert(&engine->asks, &host->ask,
                                 engine->now + (delay > turn ? delay : turn));
         }
@@ -441,6 +441,28 @@ int64_t hosts_deadline(const Engine *engine) {
         return waits && engine->ledger_us > engine->now && engine->ledger_us < due
                        ? engine->ledger_us
                        : due;
+}
+
+/* Decreasing keys from the front of the heap on moves none behind a place that is still to come, so
+ * each is met once. The turn is that of the order in the heap, which is nearly that of their keys.
+ */
+int engine_holds_changed(Engine *engine, int64_t now) {
+        int64_t turn = now;
+        engine->now = now;
+        engine->holds++;
+        observe(engine, OBSERVED_HOLDS_CHANGED);
+        for (size_t i = 0; i < engine->asks.size; i++) {
+                HeapNode *node = engine->asks.nodes[i];
+                RestartWait wait = container_of(node, Host, ask)->wait;
+                if (wait != WAIT_HOLD && wait != WAIT_FUSE) {
+                        continue;
+                }
+                if (turn < node->key) {
+                        heap_update(&engine->asks, node, turn);
+                }
+                turn += ASK_SPACING_US;
+        }
+        return 0;
 }
 
 void hosts_ledger_is_back(Engine *engine) {

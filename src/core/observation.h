@@ -39,6 +39,7 @@ typedef enum ObservationType {
         OBSERVED_ACTED,          /* id: run, kind: LedgerEnd */
         OBSERVED_VERIFIED,       /* id: run, kind: VerifyResult */
         OBSERVED_CONCLUDED,      /* id: run, kind: LedgerEnd, ok: the row says so, a: LedgerState */
+        OBSERVED_HOLDS_CHANGED,  /* */
         OBSERVED_COMMITTED_SEEN, /* ok; items: entries, offset: what Kafka has, a: ok */
         OBSERVED_COMMITTED,      /* the same */
         OBSERVED_REVOKED,        /* ok: not lost; items */

@@ -461,6 +461,7 @@ int run_may_go(Engine *engine, const EngineAction *action, bool *goesp) {
         }
         engine->totals.claims += type == ENGINE_CLAIM;
         run->sent = run->sent || type == ENGINE_CLAIM;
+        run->holds = engine->holds;
         *goesp = true;
         return 0;
 }
@@ -530,6 +531,9 @@ static int decided_wait(Engine *engine, Run *run, const LedgerDecision *decision
         int64_t again = decision->again_us > 0 ? decision->again_us : RENUMBERED_US;
         RestartWait wait = reason_wait(decision->reason);
         int r = host_told(engine, run, wait, decision->detail, again);
+        if ((wait == WAIT_HOLD || wait == WAIT_FUSE) && run->holds != engine->holds) {
+                again = 0; /* perhaps it was lifted behind this answer's back */
+        }
         return r == 0 ? run_put_back(engine, run, wait, again) : r;
 }
 

@@ -81,6 +81,7 @@ struct Engine {
         size_t retrying_bytes;
         bool retries_crowd; /* they have their share: nothing fresh starts */
         uint64_t run_ids;
+        uint64_t holds; /* how often they changed */
         size_t in_flight, in_flight_bytes, waiting;
         LimitKind stopped_by;
         bool reading, stopping, released, flush;
@@ -231,7 +232,8 @@ void host_begin(Engine *engine, Run *run, Message *aside);
 void host_join(Engine *engine, Run *run);
 /* Out of the run, to wait again before all that came later. */
 void host_take_back(Engine *engine, Run *run, Message *message);
-/* The run is over: its host may have another one, after @delay when @wait says for what. */
+/* The run is over: its host may have another one, after @delay when @wait says for what;
+ * 0: before all that wait. */
 MUST_CHECK int host_release(Engine *engine, Run *run, RestartWait wait, int64_t delay);
 /* The slots' time that a run took while fresh hosts waited for a slot. */
 void host_account(Engine *engine, const Run *run);

@@ -1097,6 +1097,7 @@ static void book(Judge *judge, const Observation *seen) {
         judge->now = seen->now;
         switch (seen->type) {
         case OBSERVED_TICK:
+        case OBSERVED_HOLDS_CHANGED:
         case OBSERVED_TYPES:
                 break;
         case OBSERVED_DATABASE_UP:

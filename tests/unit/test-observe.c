@@ -30,12 +30,13 @@ static void tell_number(const char *name, int64_t value) {
 /* What is 0, -1 for none, or false is left out. */
 static void on_observed(void *observer, const Observation *seen) {
         static const char *const types[OBSERVED_TYPES] = {
-                "tick",     "assigned",  "looked_up",      "source_read",  "adopted",
-                "sought",   "resumed",   "vanished",       "out_of_range", "fetched",
-                "ended",    "saved",     "database_up",    "fences_read",  "saved_each",
-                "checked",  "claimed",   "too_late",       "restarted",    "acted",
-                "verified", "concluded", "committed_seen", "committed",    "revoked",
-                "stop",     "release",   "flush",          "action",       "quiet",
+                "tick",     "assigned",  "looked_up",     "source_read",    "adopted",
+                "sought",   "resumed",   "vanished",      "out_of_range",   "fetched",
+                "ended",    "saved",     "database_up",   "fences_read",    "saved_each",
+                "checked",  "claimed",   "too_late",      "restarted",      "acted",
+                "verified", "concluded", "holds_changed", "committed_seen", "committed",
+                "revoked",  "stop",      "release",       "flush",          "action",
+                "quiet",
         };
         static const char *const actions[] = {
                 "look-up",     "read-source", "adopt",    "move-fence",     "seek",
