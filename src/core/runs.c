@@ -842,8 +842,10 @@ static int run_over(Engine *engine, Run *run) {
         return run_put_back(engine, run, WAIT_NONE, 0);
 }
 
-/* Each message that shared it has a row of its own now, which took the number of its next claim.
- * Claimed again with that one, an unknown end would be found and charged a second time. */
+/* Each message that shared an unknown end has a row of its own now, which took the number of its
+ * next claim. Claimed again with that one, the same end would be found and charged a second time.
+ * After any other end there may be no row, if one of its own says unknown: a number beyond that one
+ * would say that it was decided upon. The ledger tells then. */
 static void number_shared(Run *run) {
         list_for_each(link, &run->messages) {
                 Message *message = container_of(link, Message, host_link);
@@ -864,7 +866,7 @@ int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult
         }
         switch (end) {
         case LEDGER_END_DONE:
-                if (result->did && !run->put_back) {
+                if (result->did && result->state == LEDGER_STATE_UNKNOWN) {
                         number_shared(run);
                 }
                 r = result->did ? 0 : ended_otherwise(engine, run, result->state);

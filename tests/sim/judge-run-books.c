@@ -535,7 +535,7 @@ static void book_verified(Judge *judge, RunKnown *run, const Observation *seen) 
         is_verified(judge, run);
 }
 
-/* Who shared the restart has a row of its own, which took the number of its next claim. */
+/* Who shared an unknown end has a row of its own, which took the number of its next claim. */
 static void book_shared(Judge *judge, const RunKnown *run) {
         for (size_t i = 0; i < run->n; i++) {
                 const ObservedItem *item = &run->items[i];
@@ -554,9 +554,9 @@ static void book_concluded(Judge *judge, RunKnown *run, const Observation *seen)
                         run_over(judge, run);
                         return;
                 }
-                if (seen->ok) {
+                if (seen->ok && seen->a == LEDGER_STATE_UNKNOWN) {
                         book_shared(judge, run);
-                } else {
+                } else if (!seen->ok) {
                         run->outcome = outcome_of(seen->a);
                         run->charged = true;
                 }

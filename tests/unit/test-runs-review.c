@@ -148,6 +148,32 @@ static void test_who_shared_numbers_its_next_claim(void **state) {
         assert_int_equal(next->claim.attempt, 2);
 }
 
+/* Nor for certain after a failure: the ledger writes none for a message with an unknown restart of
+ * its own, and a number beyond that one would say that on_unknown decided to repeat it. */
+static void test_who_shared_a_failure_keeps_its_number(void **state) {
+        World *world = *state;
+        Partition *first = activate(world, 0, 0, 0), *second = activate(world, 1, 0, 1);
+        fetch(world, first, 0, "a");
+        fetch(world, second, 0, "a");
+        take(world);
+        Run *run = only(world, ENGINE_CLAIM)->run;
+        saved(world, only(world, ENGINE_SAVE)->batch, BATCH_SAVED);
+        granted(world, run, 7);
+        restarted(world, run, OUTCOME_FAILED);
+        concluded(world, run, LEDGER_STATE_FAILED);
+        assert_int_equal(last_of(first)->claim, 2);
+        assert_int_equal(last_of(second)->claim, 1);
+        revoke(world, first);
+        tick(world, 11 * SECOND);
+        Run *next = only(world, ENGINE_CLAIM)->run;
+        assert_true(next->claim.redelivered);
+        assert_int_equal(next->claim.attempt, 1);
+        claimed(world, next,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_UNKNOWN, .id = 3, .attempt = 1});
+        assert_null(started(world));
+        assert_string_equal(last_of(second)->fault->reason, "unknown");
+}
+
 /* It has no row when the end was another one, and none when nothing was started. */
 static void test_who_has_no_row_keeps_its_number(void **state) {
         World *world = *state;
@@ -211,6 +237,7 @@ int main(void) {
                 TEST(test_waiting_too_long_is_no_attempt),
                 TEST(test_who_waits_behind_a_look_back_has_an_end),
                 TEST(test_who_shared_numbers_its_next_claim),
+                TEST(test_who_shared_a_failure_keeps_its_number),
                 TEST(test_who_has_no_row_keeps_its_number),
                 TEST(test_what_a_claim_did_is_told_without_its_message),
         };
