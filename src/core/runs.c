@@ -770,8 +770,13 @@ int engine_acted(Engine *engine, Run *run, LedgerEnd end, int64_t now) {
         }
         bool away = end == LEDGER_END_OUTAGE || end == LEDGER_END_UNKNOWN;
         /* Once verify has spoken, the end says all. */
-        if (away && (run->verify_open || run->outcome == OUTCOME_CANCELLED)) {
+        bool needed = run->verify_open || run->outcome == OUTCOME_CANCELLED;
+        if (away && needed) {
                 return run_again_later(engine, run);
+        }
+        if (end == LEDGER_END_REFUSED && needed && !run->alone) {
+                run->alone = true;
+                return engine_act(engine, &(EngineAction){.type = ENGINE_ACTED, .run = run});
         }
         run->acted_open = false;
         return run->verify_open ? 0 : verified(engine, run);

@@ -98,6 +98,7 @@ typedef struct RunKnown {
         bool aside;                        /* only for a row in the ledger: no slot */
         bool before;                       /* there is something to compare with */
         bool alone;                        /* a question was refused */
+        bool acted_alone;                  /* ... the one that its action ended well */
         bool doubt;                        /* a reply to its claim was lost */
         bool was_unknown;                  /* the ledger's row says so */
         bool put_back;                     /* granted, and not started */

@@ -525,6 +525,12 @@ static void is_verified(Judge *judge, RunKnown *run) {
 
 static void book_acted(Judge *judge, RunKnown *run, const Observation *seen) {
         bool answered = seen->kind == LEDGER_END_DONE || seen->kind == LEDGER_END_REFUSED;
+        bool left = run->verify != ASK_OVER || verified_outcome(run) == OUTCOME_CANCELLED;
+        if (seen->kind == LEDGER_END_REFUSED && left && !run->acted_alone) {
+                run->acted_alone = true; /* refused together with others: told by itself */
+                set_acted(judge, run, ASK_NOW);
+                return;
+        }
         set_acted(judge, run, answered ? ASK_OVER : ASK_AGAIN);
         is_verified(judge, run);
 }

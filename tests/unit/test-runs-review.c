@@ -229,6 +229,75 @@ static void test_what_a_claim_did_is_told_without_its_message(void **state) {
         assert_true(engine_is_quiet(world->engine));
 }
 
+/* That an action ended well was refused together with others: it is told by itself. A shutdown
+ * would leave the row without it, and nobody would know. */
+static void test_a_refused_acted_is_told_alone(void **state) {
+        World *world = *state;
+        world->config.verify = true;
+        Partition *partition = activate(world, 0, 0, 0);
+        Run *run = asked(world, partition, "a", 1);
+        granted(world, run, 7);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        restarted(world, run, OUTCOME_DONE);
+        assert_ptr_equal(only(world, ENGINE_ACTED)->run, run);
+        assert_false(run->alone);
+        assert_int_equal(engine_acted(world->engine, run, LEDGER_END_REFUSED, world->now), 0);
+        take(world);
+        assert_ptr_equal(only(world, ENGINE_ACTED)->run, run);
+        assert_true(run->alone);
+        assert_int_equal(engine_open_entries(world->engine), 1);
+        assert_int_equal(engine_acted(world->engine, run, LEDGER_END_DONE, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "L");
+        assert_true(engine_is_quiet(world->engine));
+}
+
+/* Alone the fault is its own; and once verify has spoken, the end says all. */
+static void test_a_refused_acted_is_given_up(void **state) {
+        World *world = *state;
+        world->config.verify = true;
+        for (int spoken = 0; spoken < 2; spoken++) {
+                Partition *partition = activate(world, 0, 0, 0);
+                Run *run = asked(world, partition, "a", 1);
+                granted(world, run, 7);
+                restarted(world, run, OUTCOME_DONE);
+                only(world, ENGINE_ACTED);
+                only(world, ENGINE_VERIFY);
+                if (spoken) {
+                        assert_int_equal(engine_verified(world->engine, run, VERIFY_PASSED, "",
+                                                         world->now),
+                                         0);
+                        take(world);
+                }
+                assert_int_equal(engine_acted(world->engine, run, LEDGER_END_REFUSED, world->now),
+                                 0);
+                take(world);
+                if (!spoken) {
+                        only(world, ENGINE_ACTED);
+                        assert_int_equal(engine_acted(world->engine, run, LEDGER_END_REFUSED,
+                                                      world->now),
+                                         0);
+                        take(world);
+                        assert_int_equal(count(world, ENGINE_ACTED), 0);
+                        assert_int_equal(engine_verified(world->engine, run, VERIFY_PASSED, "",
+                                                         world->now),
+                                         0);
+                        take(world);
+                }
+                assert_int_equal(count(world, ENGINE_ACTED), 0);
+                assert_ptr_equal(only(world, ENGINE_CONCLUDE)->run, run);
+                assert_false(run->alone);
+                concluded(world, run, LEDGER_STATE_DONE);
+                assert_string_equal(world->finished, "A");
+                memset(world->finished, 0, sizeof(world->finished));
+                void *again = NULL;
+                engine_free(world->engine);
+                assert_int_equal(setup_ledger(&again), 0);
+                world->config.verify = true;
+        }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_ledger, teardown)
 
 int main(void) {
@@ -240,6 +309,8 @@ int main(void) {
                 TEST(test_who_shared_a_failure_keeps_its_number),
                 TEST(test_who_has_no_row_keeps_its_number),
                 TEST(test_what_a_claim_did_is_told_without_its_message),
+                TEST(test_a_refused_acted_is_told_alone),
+                TEST(test_a_refused_acted_is_given_up),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
