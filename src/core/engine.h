@@ -339,6 +339,7 @@ struct Run {
         bool verified;
         const char *reason; /* static; NULL: none */
         bool put_back;      /* it did not start: its messages wait again */
+        bool too_late;      /* ... as the grant was too old */
         Outcome outcome;    /* otherwise: theirs */
         bool charged;
         char *detail; /* for people; NULL: nothing */

@@ -170,7 +170,9 @@ size_t engine_waits(const Engine *engine, RestartWait wait) {
 bool wait_is_over(const Message *message) {
         const Engine *engine = message->partition->engine;
         int64_t max_wait = engine->config->max_wait_us;
-        return max_wait > 0 && engine->now - message->received_us >= max_wait;
+        /* What is only to be written down as suppressed is no restart that waits. */
+        return max_wait > 0 && message->suppress == LEDGER_REASON_NONE &&
+               engine->now - message->received_us >= max_wait;
 }
 
 int wait_end(Message *message, RestartWait wait) {
@@ -191,6 +193,7 @@ int wait_end(Message *message, RestartWait wait) {
                 [WAIT_FUSE] = "the fuse's hold to be lifted",
         };
         Engine *engine = message->partition->engine;
+        wait = wait == WAIT_NONE ? ready_waits_for(engine) : wait;
         char detail[MESSAGE_DETAIL_MAX], limit[DURATION_TEXT];
         snprintf(detail, sizeof(detail),
                  "it was received %s ago (handlers.restart-host.max_wait) and still waited for %s",

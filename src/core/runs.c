@@ -36,6 +36,7 @@ enum {
         ASK_BACKOFF_US = 500 * 1000,
         ASK_BACKOFF_MAX_US = 5 * 1000 * 1000,
         PRECHECK_AGAIN_US = 10 * 1000 * 1000, /* as verify's interval */
+        TOO_LATE_AGAIN_US = 5 * 1000 * 1000,  /* as long as a grant is good for */
         RENUMBERED_MAX = 4, /* claims whose number was taken, in a row, before one waits */
         RENUMBERED_US = 1000 * 1000,
         RECEIPT_SKEW_US = 2 * 1000 * 1000, /* by which the server's clock may be behind */
@@ -708,6 +709,7 @@ int engine_too_late(Engine *engine, Run *run, int64_t now) {
         if (observes(engine)) {
                 observe_run(engine, run, OBSERVED_TOO_LATE, 0, false, 0);
         }
+        run->too_late = true;
         return run_give_back(engine, run, "too_late");
 }
 
@@ -754,9 +756,13 @@ int engine_restarted(Engine *engine, Run *run, Outcome outcome, bool charged, co
 
 /* Verify has said what it found, and the ledger that it knows of the action's end. */
 static int verified(Engine *engine, Run *run) {
+        if (run->outcome != OUTCOME_CANCELLED) {
+                return run_ended(engine, run);
+        }
         /* A verification that the shutdown ended is left to the next owner, who finds the row. */
-        return run->outcome == OUTCOME_CANCELLED ? run_resolve(engine, run, run->detail)
-                                                 : run_ended(engine, run);
+        return run->acted || run->was_unknown
+                       ? run_resolve(engine, run, run->detail)
+                       : conclude(engine, run, LEDGER_STATE_UNKNOWN, "shutdown");
 }
 
 int engine_acted(Engine *engine, Run *run, LedgerEnd end, int64_t now) {
@@ -801,7 +807,7 @@ static int verify_ends(Engine *engine, Run *run, VerifyResult result, const char
         case VERIFY_FAILED:
                 break;
         case VERIFY_CANCELLED:
-                run->outcome = run->acted || run->was_unknown ? OUTCOME_CANCELLED : OUTCOME_UNKNOWN;
+                run->outcome = OUTCOME_CANCELLED;
                 break;
         }
         run->reason = run->outcome == OUTCOME_DONE ? NULL : "verify";
@@ -844,7 +850,9 @@ static int run_over(Engine *engine, Run *run) {
         if (run->leader != NULL) {
                 run->leader->claim = run->claim.attempt + 1;
         }
-        return run_put_back(engine, run, WAIT_NONE, 0);
+        /* A ledger that takes too long to be of use is not asked again at once. */
+        return run->too_late ? run_put_back(engine, run, WAIT_POSTGRES, TOO_LATE_AGAIN_US)
+                             : run_put_back(engine, run, WAIT_NONE, 0);
 }
 
 /* Each message that shared an unknown end has a row of its own now, which took the number of its
@@ -888,11 +896,9 @@ int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult
                         free(steal(run->output));
                         return run_ask(engine, run, RUN_ENDING);
                 }
-                /* The row stays as it is, and becomes unknown. */
-                run->put_back = false;
-                run->outcome = OUTCOME_INTERNAL;
-                r = set_detail(run, "PostgreSQL refused the end of the restart");
-                return r == 0 ? run_over(engine, run) : r;
+                /* It is told for as long as it takes: were the message resolved or claimed again,
+                 * the intent that stays open would be taken for this process' next one. */
+                return run_again_later(engine, run);
         }
         return error_origin(-ENOTRECOVERABLE);
 }

@@ -500,7 +500,7 @@ static Outcome verified_outcome(const RunKnown *run) {
         case VERIFY_FAILED:
                 break;
         case VERIFY_CANCELLED:
-                return run->ended_well || run->was_unknown ? OUTCOME_CANCELLED : OUTCOME_UNKNOWN;
+                return OUTCOME_CANCELLED;
         }
         return OUTCOME_UNKNOWN;
 }
@@ -516,8 +516,11 @@ static void is_verified(Judge *judge, RunKnown *run) {
         run->outcome = outcome;
         run->charged = true;
         run->verified = run->result == VERIFY_PASSED;
-        if (left) {
+        if (left && (run->ended_well || run->was_unknown)) {
                 run_ends(judge, run);
+        } else if (left) {
+                run->state = LEDGER_STATE_UNKNOWN; /* whatever on_unknown says */
+                set_step(judge, run, STEP_ENDS);
         } else {
                 is_to_be_told(judge, run);
         }
@@ -584,8 +587,7 @@ static void book_quiet(Judge *judge) {
                 judge->touched = run->next_touched;
                 run->touched = false;
                 if (run->step == STEP_END_REFUSED) {
-                        run->outcome = OUTCOME_INTERNAL;
-                        run_ends(judge, run);
+                        set_step(judge, run, STEP_TELL_AGAIN);
                 } else if (run_may_be_over(run)) {
                         run_over(judge, run);
                 } else if (run->step == STEP_VERIFYING && run->verify == ASK_NOW) {

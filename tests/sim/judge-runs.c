@@ -123,10 +123,8 @@ static bool ends_as(const Judge *judge, const RunKnown *run, const Observation *
         case STEP_GRANTED:
                 return seen->b && seen->c == LEDGER_STATE_NOT_STARTED;
         case STEP_VERIFYING:
-                state = judge->limits.on_unknown == ON_UNKNOWN_DONE ? LEDGER_STATE_DONE
-                                                                    : LEDGER_STATE_UNKNOWN;
                 return judge->stopped && run->verify == ASK_NOW && !run->ended_well &&
-                       seen->c == (int64_t)state && !seen->b;
+                       seen->c == LEDGER_STATE_UNKNOWN && !seen->b;
         case STEP_ENDS:
         case STEP_TELL_AGAIN:
         case STEP_END_REFUSED:

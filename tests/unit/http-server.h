@@ -3,8 +3,8 @@
 /*
  * An endpoint that misbehaves as it is told, for tests of what asks one: real sockets on 127.0.0.1,
  * a thread a connection. What it was sent is counted, so that a test can say "nothing" and "once".
- * And a resolver: names below .test are the loopback (slow.test is found after 100 ms), missing.test
- * is none, hang.test hangs until resolver_release().
+ * And a resolver: names below .test are the loopback (slow.test is found after 100 ms),
+ * missing.test is none, hang.test hangs until resolver_release().
  */
 
 #include "test.h"

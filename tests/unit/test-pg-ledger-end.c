@@ -138,7 +138,8 @@ static void test_unknown_that_was_done(void **state) {
         expect(claim(ours, request(HOST, 1)), LEDGER_VERDICT_DONE, LEDGER_REASON_NONE);
 }
 
-/* Another restart started since: what verify sees may be its work. The process's own word counts. */
+/* Another restart started since: what verify sees may be its work. The process's own word counts.
+ */
 static void test_unknown_that_another_start_followed(void **state) {
         (void)state;
         int64_t id = start(ours, request(HOST, 1));

@@ -185,6 +185,7 @@ static void test_who_has_no_row_keeps_its_number(void **state) {
         concluded(world, run, LEDGER_STATE_NOT_STARTED);
         assert_int_equal(list_first(&partition->messages, Message, link)->claim, 2);
         assert_int_equal(last_of(partition)->claim, 1);
+        tick(world, engine_deadline(world->engine) - world->now);
         Run *next = only(world, ENGINE_CLAIM)->run;
         granted(world, next, 8);
         restarted(world, next, OUTCOME_DONE);
