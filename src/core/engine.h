@@ -347,7 +347,8 @@ struct Run {
          * attempt of its messages begins no earlier; 0: nothing was said. */
         int64_t retry_after_us;
         /* The driver's, for the ledger: times of CLOCK_BOOTTIME in µs, 0: not known. */
-        int64_t sent_us; /* the claim that was granted */
+        int64_t sent_us;     /* the claim that was granted */
+        int64_t start_by_us; /* its action may start before */
         int64_t action_started_us, action_ended_us;
         int exit_status; /* LEDGER_NO_STATUS: none */
         char *output;    /* freed with the run; NULL: none */

@@ -182,6 +182,8 @@ static void on_answer(void *user, const LedgerAnswer *answer) {
                 Item *item = call->items[i];
                 if (call->question == QUESTION_CLAIM) {
                         item->run->sent_us = answer->sent_us;
+                        item->run->start_by_us =
+                                answer->sent_us + claims->options.policy->start_within_us;
                 }
                 if (answer->end != LEDGER_END_DONE) {
                         item->end = answer->end;

@@ -131,6 +131,7 @@ ActionRequest restart_request(const Run *run) {
                 .payload = body != NULL ? body->value : NULL,
                 .payload_size = body != NULL ? body->value_size : 0,
                 .attempt = run->attempt,
+                .start_by_us = run->start_by_us,
         };
 }
 

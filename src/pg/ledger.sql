@@ -96,7 +96,7 @@ COMMENT ON COLUMN hosts.held_until IS 'until when it is held; after that the nex
 COMMENT ON COLUMN hosts.last_id IS 'the last restart that started or may have';
 COMMENT ON COLUMN hosts.last_start_at IS 'its restarts.started_at: the cool-down counts from it';
 COMMENT ON COLUMN hosts.done_id IS 'the last restart that is done';
-COMMENT ON COLUMN hosts.covers_until IS 'what was requested until then is superseded: the intent of a restart that is done, or its verified end';
+COMMENT ON COLUMN hosts.covers_until IS 'what was requested until then is superseded: the intent of a restart that is done, or its end when the process that started it verified it';
 COMMENT ON TABLE holds IS 'Stops put on hosts by a person, or by the fuse on all of them';
 COMMENT ON COLUMN holds.pattern IS 'a glob on canonical names: * any run of characters, ? one';
 COMMENT ON COLUMN holds.until IS 'it ends by itself then; null: when it is lifted';
@@ -498,6 +498,9 @@ DECLARE
         r restarts;
         untold boolean; -- nobody reported an end yet
         may boolean;
+        -- Whoever started it looked until it passed. A successor looks when it comes to it: the host
+        -- may have been back for long, and then broken again.
+        watched boolean := coalesce(verified, false) AND started IS NOT NULL;
 BEGIN
         SELECT x.* INTO r FROM restarts x WHERE x.id = restart;
         untold := r.state IN ('intended', 'acted') OR (r.state = 'unknown' AND r.ended_at IS NULL);
@@ -539,7 +542,7 @@ BEGIN
         END IF;
         IF state_ = 'done' THEN
                 UPDATE hosts x SET covers_until = greatest(x.covers_until,
-                                CASE WHEN verified THEN ended ELSE r.intended_at END),
+                                CASE WHEN watched THEN ended ELSE r.intended_at END),
                         done_id = CASE WHEN x.done_start_at > started THEN x.done_id
                                 ELSE restart END,
                         done_start_at = greatest(x.done_start_at, started)

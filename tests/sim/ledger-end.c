@@ -60,7 +60,7 @@ static void find_last_start(LedgerHost *host) {
 }
 
 /* What follows for the host. @before: the row as it was. */
-static void settle_host(SimLedger *ledger, RowId id, const LedgerRow *before, bool verified) {
+static void settle_host(SimLedger *ledger, RowId id, const LedgerRow *before, bool watched) {
         const LedgerRow *row = table_row(ledger, id);
         LedgerHost *host = &ledger->hosts[row->host - 1];
         if (row->state != LEDGER_STATE_ACTED && host->open == id) {
@@ -73,7 +73,7 @@ static void settle_host(SimLedger *ledger, RowId id, const LedgerRow *before, bo
                 host->last_start = row->started;
         }
         if (row->state == LEDGER_STATE_DONE) {
-                host->covers = later(host->covers, verified ? row->ended : before->intended);
+                host->covers = later(host->covers, watched ? row->ended : before->intended);
                 if (host->done_start <= row->started) {
                         host->done = id;
                         host->done_start = row->started;
@@ -106,7 +106,9 @@ static bool settle(SimLedger *ledger, RowId id, const Ending *ending, int64_t t)
                 row.output = table_text(ledger, ending->output);
         }
         table_put_row(ledger, id, &row);
-        settle_host(ledger, id, &before, ending->verified);
+        /* A successor looks when it comes to it: the host may have been back for long. */
+        bool watched = ending->verified && ending->started != SIM_LEDGER_NEVER;
+        settle_host(ledger, id, &before, watched);
         /* All share its outcome, also one that comes to light later. */
         for (RowId sharer = row.first_sharer; sharer != 0;) {
                 LedgerRow shared = *table_row(ledger, sharer);

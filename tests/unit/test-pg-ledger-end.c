@@ -138,6 +138,27 @@ static void test_unknown_that_was_done(void **state) {
         expect(claim(ours, request(HOST, 1)), LEDGER_VERDICT_DONE, LEDGER_REASON_NONE);
 }
 
+/* Whoever started it saw it come back. A successor sees only that it is back, perhaps for long:
+ * what was requested meanwhile may be about what happened since. */
+static void test_what_a_successor_verified(void **state) {
+        (void)state;
+        for (int watched = 0; watched < 2; watched++) {
+                pg_test_exec(test.sql, "TRUNCATE restarts, hosts");
+                LedgerFinish done = ended(start(ours, request(HOST, 1)), LEDGER_STATE_DONE);
+                done.verified = true;
+                done.started_us = watched ? asked.sent_us : 0;
+                pass("1 h");
+                assert_true(finish(watched ? ours : other, done)->did);
+                LedgerRequest later = request(HOST, 2);
+                later.requested_us = later.received_us - 30 * 60 * INT64_C(1000000);
+                if (watched) {
+                        expect(claim(ours, later), LEDGER_VERDICT_DONE, LEDGER_REASON_SUPERSEDED);
+                } else {
+                        start(ours, later);
+                }
+        }
+}
+
 /* Another restart started since: what verify sees may be its work. The process's own word counts.
  */
 static void test_unknown_that_another_start_followed(void **state) {
@@ -460,6 +481,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_not_started_late),
         TEST(test_finish_after_it_became_unknown),
         TEST(test_unknown_that_was_done),
+        TEST(test_what_a_successor_verified),
         TEST(test_unknown_that_another_start_followed),
         TEST(test_done_late),
         TEST(test_acted),

@@ -23,6 +23,9 @@ typedef struct ActionRequest {
         const uint8_t *payload; /* for {{message.a.b}}; NULL: none */
         size_t payload_size;
         int attempt;
+        /* It has to begin before (CLOCK_BOOTTIME in µs), or not at all: the ledger's grant is over
+         * then. 0: at any time. */
+        int64_t start_by_us;
 } ActionRequest;
 
 enum {

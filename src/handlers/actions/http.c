@@ -275,6 +275,11 @@ static void transfer_judge(HttpTransfer *transfer, HttpCause cause, CURLcode cod
         if (cause == CAUSE_ITSELF) {
                 const char *refused = certificate_alert(transfer->alert);
                 transfer->outcome = sent && refused == NULL ? OUTCOME_UNKNOWN : OUTCOME_NOT_STARTED;
+                if (transfer->late) {
+                        http_transfer_say(transfer, "connected only after the ledger's grant was "
+                                                    "over; nothing was sent");
+                        return;
+                }
                 http_transfer_say(transfer, "%s%s",
                                   refused != NULL ? "the server refused the client's certificate: "
                                   : sent          ? "the request was sent, and no answer came: "
@@ -423,6 +428,7 @@ static int http_start(Action *action, const ActionRequest *request, ActionEnd en
                 return error_origin(-ENOMEM);
         }
         snprintf(transfer->host, sizeof(transfer->host), "%s", request->host);
+        transfer->start_by_us = request->start_by_us;
         int r = http_template_expand(&http->template, action_look_up, (void *)request, &http->why);
         bool poison = r == HTTP_TEMPLATE_E_POISON;
         if (poison) {

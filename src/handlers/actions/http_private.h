@@ -66,8 +66,10 @@ typedef struct HttpTransfer {
         int alert;        /* the last fatal one that the server sent; -1: none */
         int socket_errno; /* of the newest socket that it wanted; 0: it got it */
         int64_t started_us;
-        int64_t sent_us; /* when the request may have left; 0: not yet */
-        int status;      /* the final one; 0: no answer */
+        int64_t start_by_us; /* ActionRequest.start_by_us */
+        bool late;           /* it was connected after that, and not sent */
+        int64_t sent_us;     /* when the request may have left; 0: not yet */
+        int status;          /* the final one; 0: no answer */
         size_t header_bytes;
         size_t body_bytes;
         Outcome outcome; /* of HTTP_ENDED, as is charged */

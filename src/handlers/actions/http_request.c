@@ -10,6 +10,7 @@
 
 #include "handlers/actions/http_private.h"
 #include "handlers/actions/secret.h"
+#include "pg/ledger.h"
 #include "util/base64.h"
 
 enum {
@@ -37,6 +38,10 @@ static int on_prereq(void *user, char *remote, char *local, int remote_port, int
         (void)local_port;
         if (transfer->state != HTTP_CONNECTING) {
                 return CURL_PREREQFUNC_ABORT; /* once and never again */
+        }
+        if (transfer->start_by_us > 0 && ledger_clock() >= transfer->start_by_us) {
+                transfer->late = true;
+                return CURL_PREREQFUNC_ABORT;
         }
         transfer->state = HTTP_SENT;
         transfer->sent_us = loop_now();
