@@ -12,6 +12,7 @@ from harness.restarts import (
     check_cooldown,
     check_lines,
     check_resolved_once,
+    check_suppressed,
     hits,
     unknowns,
 )
@@ -57,7 +58,7 @@ class Story:
         self.rows = [
             row(1, 0, "done", at=0),
             row(2, 1, "done", at=0, shared_with=1),
-            row(3, 2, "suppressed", reason="cooldown"),
+            row(3, 2, "suppressed", reason="cooldown", ended_at=T + 1.9),
             row(4, 3, "suppressed", reason="duplicate"),
             row(5, 4, "done", at=3, instance="b1"),
         ]
@@ -74,6 +75,7 @@ class Story:
         found = self.found()
         check_lines(found)
         delayed = check_cooldown(found, 2)
+        check_suppressed(found, 2, covers=1)
         return delayed, check_resolved_once(found), unknowns(found)
 
 
@@ -122,6 +124,16 @@ def shares_nothing(story):
     story.rows[1] = replace(story.rows[1], shared_with=3)
 
 
+def warm_too_long(story):
+    story.rows[2] = replace(story.rows[2], ended_at=T + 2.9)
+
+
+def superseded_by_none(story):
+    story.rows[2] = replace(
+        story.rows[2], reason="superseded", requested_at=T + 1.5, ended_at=T + 2.9
+    )
+
+
 def rejected_too(story):
     story.rejected[0, 1] = "failed"
 
@@ -147,6 +159,8 @@ def unknown_for_ever(story):
         (left_open, "it was left open"),
         (shares_otherwise, "it does not say what"),
         (shares_nothing, "it shares with"),
+        (warm_too_long, "no restart was there for it"),
+        (superseded_by_none, "no restart was there for it"),
         (rejected_too, "(0, 1) has 2 ends"),
         (lost, "(0, 3) has 0 ends"),
         (unknown_for_ever, "(0, 4) has 0 ends"),
@@ -184,6 +198,21 @@ def test_a_kill_falls_between_intent_and_end(start, end, killed_at, moment):
     story.ends = story.ends[:1] + ([line(4, end, 12)] if end else [])
     story.lives[1] = Life("b1", 200, killed_at=T + killed_at, open_at_kill={5})
     assert hits(story.found()) == {moment: 1}
+
+
+def test_what_the_next_owner_verified_is_a_hit():
+    story = Story()
+    story.rows[4] = replace(story.rows[4], ended_at=T + 12, acted=True)
+    story.lives[1] = Life("b1", 200, killed_at=T + 3.5, open_at_kill={5})
+    _, late, listed = story.judge()
+    assert hits(story.found()) == {"while it was verified": 1}
+    assert late == 0
+    assert listed == [
+        f"5 {HOST} 0/4 attempt 1 (b1), started, unknown: done, says verify, at the next owner"
+    ]
+    story.rejected[0, 4] = "unknown"  # nobody's end came late
+    with pytest.raises(AssertionError, match=r"\(0, 4\) has 2 ends"):
+        story.judge()
 
 
 def test_a_kill_after_the_end_is_no_hit():
@@ -224,5 +253,5 @@ def test_an_end_that_comes_to_light_late_is_counted():
     _, late, listed = story.judge()
     assert late == 1
     assert listed == [
-        f"5 {HOST} 0/4 attempt 1 (b1), started, unknown: corrected to done; rejected (unknown)"
+        f"5 {HOST} 0/4 attempt 1 (b1), started, unknown: done, says its process; rejected (unknown)"
     ]

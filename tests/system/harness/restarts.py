@@ -13,7 +13,8 @@ TICK = 0.01  # of the kernel's time of a process's making
 QUERY = """
 SELECT r.id, p.partition, r."offset", r.attempt, r.host, r.state, r.reason, r.shared_with,
         r.instance_name, extract(epoch FROM r.intended_at)::float8,
-        extract(epoch FROM r.held_until)::float8, extract(epoch FROM r.ended_at)::float8
+        extract(epoch FROM r.held_until)::float8, extract(epoch FROM r.ended_at)::float8,
+        r.acted_at IS NOT NULL, extract(epoch FROM r.requested_at)::float8
 FROM restarts r JOIN partitions p ON p.id = r.source ORDER BY r.id
 """
 
@@ -34,6 +35,8 @@ class Row:
     intended_at: float
     held_until: float
     ended_at: float
+    acted: bool = False  # the action had ended well, and verify had still to tell
+    requested_at: float = None
 
     @property
     def place(self):
@@ -53,6 +56,10 @@ class Life:
     killed_at: float = None
     open_at_kill: set = field(default_factory=set)  # restarts.id of its open intents
     frozen: list = field(default_factory=list)  # of (from, to)
+
+    def told(self, row):
+        """Whether the row's end is this process's own: somebody else's came when it was dead."""
+        return row.ended_at is not None and not (self.killed_at and row.ended_at > self.killed_at)
 
     def slept_over(self, row):
         """Whether it was stopped when the row's end was to be told, until nobody waited for it."""
@@ -120,6 +127,10 @@ class Found:
             return False
         return row.ended_at >= row.held_until or self.lives[row.instance].slept_over(row)
 
+    def came_to_light(self, row):
+        """Whether it is late, and its own process told it, which nobody waited for any more."""
+        return self.is_late(row) and self.lives[row.instance].told(row)
+
     def was_delayed(self, row):
         """Whether its process was stopped between its last look at the clock and the spawn: design.md's
         gap. It went on when the grant was void already, and started at once."""
@@ -183,6 +194,28 @@ def check_lines(found):
     complain([f"{fault}: {row}" for fault, row in faults if fault])
 
 
+def check_suppressed(found, cooldown, covers):
+    """What was suppressed had its restart: `superseded` one that had not ended for longer than @covers
+    seconds (the deadline of verify) when it was requested, `cooldown` one that had just started."""
+    by_host = defaultdict(list)
+    for start in found.starts:
+        at = start.time_us / 1e6
+        # Without an end of its own it was killed, or runs still.
+        by_host[start.host].append((at, found.ends.get(start.pid, at + cooldown)))
+    problems = []
+    for row in found.rows:
+        starts = [(at, end) for at, end in by_host[row.host] if row.ended_at and at <= row.ended_at]
+        if row.reason == "superseded":
+            good = any(row.requested_at <= end + covers for _, end in starts)
+        elif row.reason == "cooldown":
+            good = any(row.ended_at - at <= cooldown + 0.5 for at, _ in starts)
+        else:
+            continue
+        if not good:
+            problems.append(f"no restart was there for it: {row}; the last ones: {starts[-2:]}")
+    complain(problems)
+
+
 def check_resolved_once(found):
     """Each message has one end: done, suppressed or rejected. Returns how many have one more, which came
     to light late, when the frozen process went on that had it."""
@@ -190,7 +223,7 @@ def check_resolved_once(found):
     for place in found.produced:
         rows = found.by_place[place]
         ends = [row for row in rows if row.state in ("done", "suppressed")]
-        more = [row for row in ends if found.is_late(found.by_id[row.shared_with or row.id])]
+        more = [row for row in ends if found.came_to_light(found.by_id[row.shared_with or row.id])]
         n = len(ends) + (place in found.rejected)
         if n == 1 or (n > 1 and n - len(more) <= 1):
             late += n > 1
@@ -209,16 +242,23 @@ def hits(found):
         moments = set()
         for row_id in life.open_at_kill:
             row = found.by_id[row_id]
-            if (row.state, row.reason) != ("unknown", "no_end"):
-                continue  # its end had been sent already
+            if life.told(row):
+                continue  # it had been sent already
             start = found.start_of.get(row_id)
             if start is None:
                 moments.add("before the start")
+            elif row.acted:
+                moments.add("while it was verified")
             elif found.ends.get(start.pid, life.killed_at) < life.killed_at:
                 moments.add("between its end and the ledger")
             else:
                 moments.add("while it ran")
-        order = ("between its end and the ledger", "while it ran", "before the start")
+        order = (
+            "while it was verified",
+            "between its end and the ledger",
+            "while it ran",
+            "before the start",
+        )
         first = next((moment for moment in order if moment in moments), None)
         if first:
             result[first] += 1
@@ -226,13 +266,17 @@ def hits(found):
 
 
 def unknowns(found):
-    """A line for each restart that was unknown at some time, with how it ended; all have an end."""
+    """A line for each restart that was unknown, or may have been for some time, with how it ended; all
+    have an end."""
     result = []
     for row in found.rows:
         corrected = row.state in ("done", "failed") and row.is_claim() and found.is_late(row)
         if row.state != "unknown" and not corrected:
             continue
-        ways = [f"corrected to {row.state}"] if corrected else []
+        ways = []
+        if corrected:
+            who = "its process" if found.lives[row.instance].told(row) else "verify, at the next owner"
+            ways.append(f"{row.state}, says {who}")
         for other in found.by_place[row.place]:
             if other.attempt > row.attempt:
                 shared = f" (shared with {other.shared_with})" if other.shared_with else ""
