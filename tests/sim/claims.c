@@ -473,6 +473,9 @@ static void send_some(Daemon *daemon, Question question, size_t *at) {
         Pending *pending = daemon_awaits(daemon, PENDING_LEDGER);
         pending->call = call;
         pending->ready = world->now + quickly(world);
+        if (question == QUESTION_CLAIM && fault(world, 2)) {
+                pending->ready = world->now + (int64_t)below(world, 10 * SECOND); /* too late? */
+        }
         if (!world_database_is_away(world) && chance(world, 30) && !fault(world, 3)) {
                 call_apply(world, call); /* only the reply takes its time */
         }
