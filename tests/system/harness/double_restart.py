@@ -254,11 +254,11 @@ class Fleet:
         return len(self.world.site.restarter.restarts())
 
     def rage(self, seconds, wanted, starts):
-        """Until the time is over, so many kills hit and so many restarts started, or twice the time. A
+        """Until the time is over, so many kills hit and so many restarts started, or thrice the time. A
         host is held after each kill, so there are not many more of them than are wanted."""
         began = time.monotonic()
         long_ones = deque(began + seconds * share for share in (0.3, 0.7))
-        while time.monotonic() < began + 2 * seconds:
+        while time.monotonic() < began + 3 * seconds:
             over = time.monotonic() >= began + seconds
             if over and self.likely_hits() >= wanted and self.starts() >= starts:
                 break
