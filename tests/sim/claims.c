@@ -103,6 +103,18 @@ void claims_lose(World *world) {
         claims_go_back(world);
 }
 
+/* The daemons hear of it, mostly at once, some never: they have lost their connection. */
+static void holds_changed(World *world) {
+        for (int i = 0; i < DAEMONS; i++) {
+                Daemon *daemon = &world->daemons[i];
+                if (daemon->phase != DAEMON_DEAD && daemon_is_awake(daemon) &&
+                    !world_database_is_away(world) && chance(world, 80)) {
+                        cover_all(daemon, EVENT_HOLDS_CHANGED);
+                        ENGINE(daemon, engine_holds_changed(daemon->engine, world->now));
+                }
+        }
+}
+
 void claims_operator_acts(World *world) {
         static const char *const patterns[] = {"*", "h1*", "same", "h?", "web*"};
         Claims *claims = world->claims;
@@ -121,6 +133,7 @@ void claims_operator_acts(World *world) {
                 }
         }
         if (chance(world, 70)) {
+                holds_changed(world);
                 return;
         }
         int64_t until = chance(world, 50) ? claims_clock(world) + (int64_t)below(world, 20 * SECOND)
@@ -131,6 +144,7 @@ void claims_operator_acts(World *world) {
         strcpy(hold->pattern, patterns[below(world, 5)]);
         hold->id = sim_ledger_hold(claims->ledger, hold->pattern, claims_clock(world), until);
         trace(world, "TOOL  a hold on %s", hold->pattern);
+        holds_changed(world);
 }
 
 void claims_lift_all(World *world) {

@@ -80,6 +80,7 @@ const char *event_name(Event event) {
                 [EVENT_CONCLUDE_REFUSED] = "conclude_refused",
                 [EVENT_CONCLUDE_OUTAGE] = "conclude_outage",
                 [EVENT_CONCLUDE_LOST] = "conclude_lost",
+                [EVENT_HOLDS_CHANGED] = "holds_changed",
                 [EVENT_SEEN] = "seen",
                 [EVENT_SEEN_GONE] = "seen_gone",
                 [EVENT_SEEN_FAILED] = "seen_failed",

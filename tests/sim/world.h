@@ -353,6 +353,7 @@ typedef enum Event {
         EVENT_CONCLUDE_REFUSED,
         EVENT_CONCLUDE_OUTAGE,
         EVENT_CONCLUDE_LOST,
+        EVENT_HOLDS_CHANGED,
         EVENT_SEEN,
         EVENT_SEEN_GONE,
         EVENT_SEEN_FAILED,
