@@ -157,7 +157,9 @@ static void note_partition(Report *report, const EngineAction *action) {
         } else if (action->note == NOTE_PARTITION_WENT_BACK) {
                 log_error(report->log, "partition.went_back", fields,
                           "PostgreSQL went back in time: saved below %lld, but %lld was committed; "
-                          "reading again from %lld, restarts may be repeated",
+                          "reading again from %lld. What was committed is saved again, and no host "
+                          "is restarted for it (suppressed, \"handled\"); what it knew of restarts "
+                          "since then, cool-downs too, is gone",
                           (long long)facts->fence, (long long)facts->committed,
                           (long long)action->offset);
         } else if (action->note == NOTE_DECISION_MOOT) {

@@ -32,6 +32,7 @@ typedef struct PartitionFacts {
          * the length of a call. */
         const int64_t *rejected;
         size_t n_rejected;
+        int64_t claimed; /* no message from this offset on has a row in `restarts` */
 } PartitionFacts;
 
 typedef enum AssignmentStep {

@@ -11,6 +11,7 @@ static const char *const reason_names[LEDGER_REASON_COUNT] = {
         [LEDGER_REASON_COOLDOWN] = "cooldown",
         [LEDGER_REASON_NOT_SELECTED] = "not_selected",
         [LEDGER_REASON_NOT_NEEDED] = "not_needed",
+        [LEDGER_REASON_HANDLED] = "handled",
         [LEDGER_REASON_OTHER] = "other",
         [LEDGER_REASON_RUNNING] = "running",
         [LEDGER_REASON_ATTEMPT] = "attempt",

@@ -53,15 +53,17 @@ typedef enum LedgerReason {
         LEDGER_REASON_COOLDOWN,     /* done: after a restart that is done; wait: any other */
         LEDGER_REASON_NOT_SELECTED, /* done: LedgerRequest.suppress */
         LEDGER_REASON_NOT_NEEDED,   /* done: LedgerRequest.suppress */
-        LEDGER_REASON_OTHER,        /* done: a word that this version does not know */
-        LEDGER_REASON_RUNNING,      /* wait: the host has an open intent */
-        LEDGER_REASON_ATTEMPT,      /* wait: number the claim LedgerDecision.attempt + 1 */
-        LEDGER_REASON_HOLD,         /* wait: a person's hold */
-        LEDGER_REASON_GROUP,        /* wait */
-        LEDGER_REASON_QUIET_TIME,   /* wait: of its group */
-        LEDGER_REASON_FLEET,        /* wait */
-        LEDGER_REASON_FUSE,         /* wait: the fuse blew; `fuse_blew`: just now, to be alarmed */
-        LEDGER_REASON_HOST_LIMIT,   /* reject */
+        LEDGER_REASON_HANDLED, /* done: LedgerRequest.suppress; it was committed, and PostgreSQL has
+                                  lost what became of it */
+        LEDGER_REASON_OTHER,   /* done: a word that this version does not know */
+        LEDGER_REASON_RUNNING, /* wait: the host has an open intent */
+        LEDGER_REASON_ATTEMPT, /* wait: number the claim LedgerDecision.attempt + 1 */
+        LEDGER_REASON_HOLD,    /* wait: a person's hold */
+        LEDGER_REASON_GROUP,   /* wait */
+        LEDGER_REASON_QUIET_TIME, /* wait: of its group */
+        LEDGER_REASON_FLEET,      /* wait */
+        LEDGER_REASON_FUSE,       /* wait: the fuse blew; `fuse_blew`: just now, to be alarmed */
+        LEDGER_REASON_HOST_LIMIT, /* reject */
         LEDGER_REASON_WAITED_TOO_LONG, /* reject; `detail` says for what it waited */
         LEDGER_REASON_COUNT,
 } LedgerReason;

@@ -183,6 +183,7 @@ struct Message {
         bool shares;      /* its run counts by another message */
         bool retries;     /* it failed before: counts in Engine.retrying */
         bool redelivered; /* received first by somebody else, or before; see LedgerRequest */
+        bool asks;        /* it has perhaps a row in the ledger: it shares nobody's restart */
         int32_t claim;    /* LedgerRequest.attempt of its next claim */
         LedgerReason suppress; /* a guard without database found that there is nothing to do */
         Host *target;          /* in the engine, while its restart waits or runs */
@@ -224,6 +225,8 @@ struct Partition {
         int64_t next;      /* the lowest offset that is admitted */
         int64_t fence;     /* newest known to have been committed by PostgreSQL */
         int64_t committed; /* newest confirmed by Kafka; -1: none */
+        int64_t claimed;   /* messages below have perhaps been asked for in the ledger before */
+        int64_t handled;   /* PostgreSQL went back: messages below were handled, and it forgot */
         int64_t *rejected; /* as PartitionFacts.rejected; those before rejected_at are passed */
         size_t n_rejected, rejected_at;
         Offsets offsets;

@@ -253,9 +253,16 @@ void host_join(Engine *engine, Run *run) {
         engine->n_runs_again += host->again && !run->again;
         run->again = run->again || host->again;
         host->again = false;
-        host_count(engine, host, -host->n_waiting);
-        while (!list_is_empty(&host->waiting)) {
-                Message *message = list_first(&host->waiting, Message, host_link);
+        list_for_each_safe(link, &host->waiting) {
+                Message *message = container_of(link, Message, host_link);
+                /* What became of it before is asked for it alone: it may be done, and what becomes
+                 * of this run must not change that. */
+                if (message->asks && !list_is_empty(&run->messages)) {
+                        host->again =
+                                host->again || message->handlers[HANDLER_RESTART].attempts > 0;
+                        continue;
+                }
+                host_count(engine, host, (size_t)-1);
                 list_unlink(&message->host_link);
                 run_take(run, message);
         }

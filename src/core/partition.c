@@ -279,6 +279,7 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
         partition->failures = 0;
         partition->source = facts->source;
         partition->fence = facts->fence;
+        partition->claimed = facts->claimed;
         partition->committed = known->committed;
 
         AssignmentPlan plan = assignment_plan(known, engine->config->start_latest);
@@ -293,6 +294,7 @@ int engine_source_read(Engine *engine, Partition *partition, const PartitionFact
         if (r != 0) {
                 return r;
         }
+        partition->handled = plan.went_back ? known->committed : 0;
         if (plan.went_back) {
                 r = partition_note(partition, NOTE_PARTITION_WENT_BACK, plan.offset, 0);
         } else if (plan.skipped) {

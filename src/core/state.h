@@ -228,7 +228,7 @@ void hosts_free(Engine *engine);
 
 /* Takes a slot, and what waits for the run's host, or @aside alone. */
 void host_begin(Engine *engine, Run *run, Message *aside);
-/* What has come since then joins it. */
+/* What has come since then joins it, but for who has to be asked for alone. */
 void host_join(Engine *engine, Run *run);
 /* Out of the run, to wait again before all that came later. */
 void host_take_back(Engine *engine, Run *run, Message *message);

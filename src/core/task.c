@@ -215,6 +215,9 @@ static int message_start_restart(Message *message, const Record *record) {
                               : message_outcome(message, HANDLER_RESTART, OUTCOME_POISON, false,
                                                 detail);
         }
+        if (config->ledger && message->offset < message->partition->handled) {
+                return message_suppress(message, LEDGER_REASON_HANDLED);
+        }
         int selected =
                 message_matches(record->value, record->value_size, config->when, config->n_when);
         if (selected <= 0) {
@@ -251,6 +254,7 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
         list_push_back(&partition->messages, &message->link);
         message->gap = gap;
         message->redelivered = record->offset < partition->fence;
+        message->asks = message->redelivered || record->offset < partition->claimed;
         engine->totals.received += !gap;
         engine->in_flight += !gap;
         engine->in_flight_bytes += message->bytes;

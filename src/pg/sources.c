@@ -61,7 +61,8 @@ static const char read_sql[] =
         " (SELECT array_agg(r.\"offset\" ORDER BY r.\"offset\") FROM \"%1$s\".rejected r"
         " WHERE r.source = p.id AND r.\"offset\" >= least($5::bigint, p.next_offset)"
         " AND (r.handler IS DISTINCT FROM 'save' OR 'restart-host' = ANY(r.handlers_done))),"
-        " p.decided_by, p.decided_why"
+        " p.decided_by, p.decided_why,"
+        " (SELECT max(r.\"offset\") + 1 FROM \"%1$s\".restarts r WHERE r.source = p.id)"
         " FROM (SELECT) one LEFT JOIN \"%1$s\".partitions p ON p.cluster_id = $1"
         " AND p.group_id = $2 AND p.topic = $3 AND p.partition = $4::int"
         " AND p.retired_at IS NULL";
@@ -154,6 +155,7 @@ void sources_answer(const PGresult *result, PartitionFacts *facts) {
                 facts->source = (int32_t)strtol(PQgetvalue(result, 0, 0), NULL, 10);
                 facts->fence = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
                 facts->fence_moved = PQgetvalue(result, 0, 2)[0] == 't';
+                facts->claimed = strtoll(PQgetvalue(result, 0, 8), NULL, 10); /* null: 0 */
         }
 }
 

@@ -15,6 +15,7 @@
 #include "claims.h"
 #include "core/backoff.h"
 #include "engine-call.h"
+#include "granted.h"
 #include "guards.h"
 #include "memory.h"
 #include "messages.h"
@@ -237,6 +238,9 @@ static void answer_source(Daemon *daemon, const Pending *pending) {
         store_read_source(&daemon->world->store, pending->number, partition->facts.committed,
                           &facts);
         facts.topic_known = daemon->world->now > daemon->world->began + 60 * (int64_t)SECOND;
+        if (facts.has_source && daemon->world->claims != NULL) {
+                facts.claimed = sim_ledger_claimed(daemon->world->claims->ledger, facts.source);
+        }
         cover(failed ? EVENT_SOURCE_FAILED : EVENT_SOURCE_READ, partition->state, daemon->phase);
         ENGINE(daemon, engine_source_read(daemon->engine, partition, failed ? NULL : &facts,
                                           daemon->world->now));
@@ -1062,7 +1066,7 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
                 bool owned = member->id == daemon->member && daemon->member != 0 &&
                              (member->owned & 1u << message->partition->partition) != 0;
                 if (owned && fate->offset < kafka->committed && !log->reset && !log->remade &&
-                    !log->went_back) {
+                    (!log->went_back || daemon->world->ledger)) {
                         broken(daemon->world, 3,
                                "%" PRId64 " is restarted again, committed is %" PRId64,
                                fate->offset, kafka->committed);

@@ -212,7 +212,8 @@ static inline bool seen_is_of_a_run(const Observation *seen) {
 
 /* Its messages have nothing to be restarted for. */
 static inline bool run_is_aside(const Observation *seen) {
-        return seen->kind == ENGINE_CLAIM && seen->numbers[3] == LEDGER_REASON_NOT_SELECTED;
+        return seen->kind == ENGINE_CLAIM && (seen->numbers[3] == LEDGER_REASON_NOT_SELECTED ||
+                                              seen->numbers[3] == LEDGER_REASON_HANDLED);
 }
 
 size_t runs_hash(const char *host);

@@ -31,6 +31,17 @@ void sim_ledger_unhold(SimLedger *ledger, int64_t id, int64_t now_us) {
         }
 }
 
+int64_t sim_ledger_claimed(const SimLedger *ledger, int32_t source) {
+        int64_t end = 0;
+        for (size_t id = 1; id <= ledger->n_rows; id++) {
+                const LedgerRow *row = table_row(ledger, (RowId)id);
+                if (row->source == source && row->offset >= end) {
+                        end = row->offset + 1;
+                }
+        }
+        return end;
+}
+
 size_t sim_ledger_rows(const SimLedger *ledger) {
         return ledger->n_rows;
 }

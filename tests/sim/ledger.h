@@ -112,5 +112,7 @@ SimLedgerHost sim_ledger_host(const SimLedger *ledger, size_t i);
 bool sim_ledger_find_host(const SimLedger *ledger, const char *name, SimLedgerHost *host);
 size_t sim_ledger_holds(const SimLedger *ledger);
 SimLedgerHold sim_ledger_hold_row(const SimLedger *ledger, int64_t id);
+/* No row is of a message of the source from this offset on. */
+int64_t sim_ledger_claimed(const SimLedger *ledger, int32_t source);
 /* The largest attempt of a message; 0: it has no row. */
 int32_t sim_ledger_attempts(const SimLedger *ledger, int32_t source, int64_t offset);
