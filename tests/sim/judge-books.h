@@ -27,6 +27,7 @@ typedef struct Known {
         int64_t ended_us;                    /* of the newest run with it; -1: none */
         int64_t after_us;                    /* from then on to its next attempt, at least */
         int64_t due_us;                      /* of its retry, or of the next question; -1: none */
+        bool held;                           /* it waits for a hold */
         uint64_t in_run;                     /* 0: none */
         Outcome outcome;                     /* of the newest run with it */
 } Known;
@@ -106,6 +107,7 @@ typedef struct RunKnown {
         int64_t source, attempt, suppress; /* of its claim */
         int64_t ledger_id;                 /* 0: none */
         int64_t acting_us, retry_after_us; /* 0: not */
+        uint64_t holds;                    /* Judge.holds when the claim was sent */
         Ask acted, verify;
         VerifyResult result;
         bool ended_well; /* the action */
@@ -153,6 +155,7 @@ struct Judge {
         RunKnown *touched;               /* since an action was left */
         size_t n_slots;                  /* runs that take one; of them, */
         size_t n_maybe;                  /* those that may be over */
+        uint64_t holds;                  /* how often they changed */
         size_t n_asking;                 /* runs that ask something again, in a while */
         StartKnown *starts[RUN_BUCKETS]; /* of a host the newest, by its bucket */
         BatchKnown *batches;

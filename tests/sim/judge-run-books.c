@@ -253,7 +253,8 @@ static void book_items(Judge *judge, RunKnown *run, const Observation *seen) {
         }
 }
 
-static void book_claim(RunKnown *run, const Observation *seen) {
+static void book_claim(const Judge *judge, RunKnown *run, const Observation *seen) {
+        run->holds = judge->holds;
         run->source = seen->numbers[0];
         run->attempt = seen->numbers[2];
         run->suppress = seen->numbers[3];
@@ -300,7 +301,7 @@ static void book_action(Judge *judge, const Observation *seen) {
                 set_step(judge, run, STEP_CHECKING);
                 break;
         case ENGINE_CLAIM:
-                book_claim(run, seen);
+                book_claim(judge, run, seen);
                 set_step(judge, run, STEP_CLAIMING);
                 break;
         case ENGINE_RESTART:
@@ -325,18 +326,22 @@ static void book_action(Judge *judge, const Observation *seen) {
         }
 }
 
-/* The leader has to wait; the others of its host wait with it. */
-static void asked_again(Judge *judge, RunKnown *run, int64_t delay) {
+/* The leader has to wait; the others of its host wait with it. @held: by a hold, which may be
+ * lifted: it may be asked for earlier. */
+static void asked_again(Judge *judge, RunKnown *run, int64_t delay, bool held) {
         Known *known = leader_of(judge, run);
         ObservedItem leader = run->leader;
         bool wanted = run_is_wanted(judge, run); /* otherwise it is cancelled */
+        bool lifted = held && run->holds != judge->holds; /* perhaps */
+        int64_t due = judge->now + delay;
         run_over(judge, run);
-        if (wanted) {
-                known->due_us = judge->now + delay;
+        if (!wanted || lifted) {
+                return;
         }
-        if (wanted && !judge_has_waited(judge, known->fetched_us, judge->now + delay)) {
-                judge_due(judge, leader.epoch, leader.offset, judge->now + delay,
-                          judge->now + delay, true);
+        known->due_us = due;
+        known->held = held;
+        if (!judge_has_waited(judge, known->fetched_us, due)) {
+                judge_due(judge, leader.epoch, leader.offset, due, due, true);
         }
 }
 
@@ -416,7 +421,8 @@ static void book_decided(Judge *judge, RunKnown *run, const Observation *seen) {
                         }
                         set_step(judge, run, STEP_CLAIM_ANEW);
                 } else {
-                        asked_again(judge, run, seen->d);
+                        asked_again(judge, run, seen->d,
+                                    seen->b == LEDGER_REASON_HOLD || seen->b == LEDGER_REASON_FUSE);
                 }
                 return;
         case LEDGER_VERDICT_VERIFY:
@@ -613,7 +619,25 @@ static void (*const books[OBSERVED_TYPES])(Judge *judge, RunKnown *run, const Ob
         [OBSERVED_CONCLUDED] = book_concluded,
 };
 
+/* What waits for one is asked for at once. */
+static void book_holds(Judge *judge) {
+        judge->holds++;
+        for (size_t i = 0; i < judge->n_retries; i++) {
+                const ObservedItem item = {.epoch = judge->retries[i].epoch,
+                                           .offset = judge->retries[i].offset};
+                Known *known = judge->retries[i].ask ? judge_known_of(judge, &item) : NULL;
+                if (known != NULL && known->held) {
+                        known->due_us = -1;
+                        judge->retries[i].from_us = judge->now;
+                }
+        }
+}
+
 void runs_book(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_HOLDS_CHANGED) {
+                book_holds(judge);
+                return;
+        }
         if (seen->type == OBSERVED_QUIET) {
                 book_quiet(judge);
                 return;

@@ -1097,8 +1097,10 @@ static void book(Judge *judge, const Observation *seen) {
         judge->now = seen->now;
         switch (seen->type) {
         case OBSERVED_TICK:
-        case OBSERVED_HOLDS_CHANGED:
         case OBSERVED_TYPES:
+                break;
+        case OBSERVED_HOLDS_CHANGED:
+                runs_book(judge, seen);
                 break;
         case OBSERVED_DATABASE_UP:
                 memset(judge->failures, 0, sizeof(judge->failures));
