@@ -27,7 +27,8 @@ typedef struct Known {
         int64_t ended_us;                    /* of the newest run with it; -1: none */
         int64_t after_us;                    /* from then on to its next attempt, at least */
         int64_t due_us;                      /* of its retry, or of the next question; -1: none */
-        bool held;                           /* it waits for a hold */
+        bool held;                           /* it waits for a hold, */
+        uint64_t holds;                      /* since Judge.holds was this */
         uint64_t in_run;                     /* 0: none */
         Outcome outcome;                     /* of the newest run with it */
 } Known;

@@ -11,6 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+        PRECHECK_AGAIN_US = 10 * 1000 * 1000, /* a host that precheck holds up is checked again */
+};
+
 /* --- books -------------------------------------------------------------------------------- */
 
 size_t runs_hash(const char *host) {
@@ -331,7 +335,7 @@ static void book_action(Judge *judge, const Observation *seen) {
 static void asked_again(Judge *judge, RunKnown *run, int64_t delay, bool held) {
         Known *known = leader_of(judge, run);
         ObservedItem leader = run->leader;
-        bool wanted = run_is_wanted(judge, run); /* otherwise it is cancelled */
+        bool wanted = run_is_wanted(judge, run);          /* otherwise it is cancelled */
         bool lifted = held && run->holds != judge->holds; /* perhaps */
         int64_t due = judge->now + delay;
         run_over(judge, run);
@@ -340,6 +344,7 @@ static void asked_again(Judge *judge, RunKnown *run, int64_t delay, bool held) {
         }
         known->due_us = due;
         known->held = held;
+        known->holds = judge->holds;
         if (!judge_has_waited(judge, known->fetched_us, due)) {
                 judge_due(judge, leader.epoch, leader.offset, due, due, true);
         }
@@ -359,6 +364,8 @@ static void book_checked(Judge *judge, RunKnown *run, const Observation *seen) {
                 }
                 break;
         case CHECK_WAIT:
+                asked_again(judge, run, PRECHECK_AGAIN_US, false);
+                return;
         case CHECK_CANCELLED:
                 break;
         }
@@ -627,7 +634,6 @@ static void book_holds(Judge *judge) {
                                            .offset = judge->retries[i].offset};
                 Known *known = judge->retries[i].ask ? judge_known_of(judge, &item) : NULL;
                 if (known != NULL && known->held) {
-                        known->due_us = -1;
                         judge->retries[i].from_us = judge->now;
                 }
         }

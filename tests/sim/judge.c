@@ -909,6 +909,7 @@ static void book_retry(Judge *judge, const Epoch *epoch, const Observation *seen
                 return;
         }
         known->due_us = known->ended_us + seen->b;
+        known->held = false;
         if (judge_has_waited(judge, known->fetched_us, seen->now + seen->b)) {
                 return; /* it is rejected before that, or in that moment */
         }
