@@ -52,7 +52,7 @@ def ledger(site):
 
 
 def request_id(record):
-    return json.loads(record.value)["id"]
+    return str(json.loads(record.value)["id"])
 
 
 class Acks:
@@ -125,7 +125,7 @@ def times_fault(restart, row):
 def request_faults(site, starts, mine):
     """What is wrong with the starts, rows and rejections of each request."""
     values = {p: json.loads(r.value) for p, r in site.produced.items() if r.value is not None}
-    asked = {(value["host"], value["id"]): place for place, value in values.items()}
+    asked = {(value["host"], str(value["id"])): place for place, value in values.items()}
     rejected = {p: row for p, row in site.rejected().items() if row["handler"] == "restart-host"}
     for request in starts.keys() | mine.keys() | asked.keys():
         about = f"{starts[request]}, {mine[request]}"
@@ -153,8 +153,8 @@ def check_restarts(site):
     Whatever died, froze or lost its partitions: each start has its row, and each row its start; a
     request is restarted once more only when the ledger has its restart as failed. A restart of which
     nobody knows was going on when its daemon was killed, and its message was rejected for that; no
-    other was. Each request for a host has an id of its own. Returns {state: rows}, `unknown` as a list of what
-    is known of each."""
+    other was. Each request for a host has an id of its own. Returns {state: rows}, `unknown` as a list
+    of what is known of each, and how many of all `shared`."""
     rows = ledger(site)
     owner = {row.id: row for row in rows}
     starts, mine, kills = defaultdict(list), defaultdict(list), defaultdict(list)
