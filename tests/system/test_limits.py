@@ -3,7 +3,7 @@
 import pytest
 from harness import until
 from harness.kafka import Record
-from harness.oracle import check_fences, check_resolved
+from harness.oracle import check_fences, check_resolved, check_restarts
 from harness.site import request
 
 KIB = 1024
@@ -19,6 +19,7 @@ def finish(site, daemon, n):
     check_resolved(site)
     check_fences(site)
     assert len(site.saved()) == n
+    check_restarts(site)
     assert set(site.restarter.hosts()) == {"hold-0.example.com"} | {
         f"h{i}.example.com" for i in range(1, n)
     }

@@ -3,8 +3,9 @@
 import re
 
 from harness import until
+from harness.chaos import MORTAL
 from harness.kafka import Record
-from harness.oracle import check_fences, check_resolved
+from harness.oracle import check_fences, check_resolved, check_restarts, ledger, unknown
 from harness.site import request
 
 
@@ -26,8 +27,11 @@ def test_every_message_of_100000_is_saved_restarted_and_acked_once(site):
     assert site.rejected() == {}
     restarted = site.restarter.hosts()
     assert set(restarted) == set(hosts)
-    # Requests for one host that wait share a restart.
+    # Requests for one host that wait share a restart; what came before one that is done needs none.
     assert len(restarted) < 50_000
+    found = check_restarts(site)
+    assert found["done"] - found.get("shared", 0) == len(restarted)
+    assert found["done"] + found.get("suppressed", 0) == 100_000
     metrics = daemon.metrics()
     assert metrics[f'ackd_messages_received_total{{topic="{site.topic}"}}'] == 100_000
     assert metrics['ackd_messages_finished_total{result="accepted"}'] == 100_000
@@ -71,6 +75,10 @@ def test_requests_that_wait_for_one_host_share_a_restart(site):
     assert daemon.stop() == 0
     assert site.restarter.hosts() == [slow, slow]
     assert {host for host, _ in site.saved().values()} == {slow}
+    rows = sorted(ledger(site), key=lambda row: row.place)
+    assert {row.state for row in rows} == {"done"}
+    second = rows[1].id
+    assert [row.shared_with for row in rows] == [None, None, second, second, second]
 
 
 def test_hosts_that_are_not_allowed_never_reach_the_command(site):
@@ -119,7 +127,11 @@ def test_a_command_that_outlives_its_timeout_is_ended_and_unknown(site):
     # on_unknown: reject is the default: what perhaps had an effect is not repeated.
     assert site.restarter.hosts().count("stubborn-1.example.com") == 1
     [row] = site.rejected().values()
-    assert row["host"] == "stubborn-1.example.com"
+    assert (row["host"], row["reason"]) == ("stubborn-1.example.com", "unknown")
+    assert {row.host: row.state for row in ledger(site)} == {
+        "stubborn-1.example.com": "unknown",
+        "fine.example.com": "done",
+    }
     check_resolved(site)
 
 
@@ -140,6 +152,7 @@ def test_dry_run_says_what_it_would_do_and_does_nothing(site):
     assert daemon.find(host="a.example.com", msg=re.compile("would"))
     assert daemon.stop() == 0
     assert site.restarter.restarts() == []
+    assert ledger(site) == []
     check_resolved(site)
 
 
@@ -152,6 +165,7 @@ def test_without_save_the_fence_moves_all_the_same(site):
     assert site.saved() == {}
     assert len(site.rejected()) == 1
     assert len(site.restarter.hosts()) == 50
+    assert [row.state for row in ledger(site)] == 50 * ["done"]
     check_fences(site)
 
 
@@ -165,37 +179,47 @@ def test_save_alone(site):
     assert site.restarter.restarts() == []
 
 
-def test_a_crash_loses_nothing_and_saves_nothing_twice(site):
+def test_a_crash_loses_nothing_and_does_nothing_twice(site):
+    """What ran at the kill is unknown, and rejected; nothing else of what was delivered again is
+    restarted again."""
     site.create_topic(3)
     site.produce(*(f"n{i}.example.com" for i in range(3000)))
     for least in (500, 1500):
-        daemon = site.start()
+        daemon = site.start(**MORTAL)
         # The group waits for the session of a dead member.
         until(lambda least=least: len(site.restarter.restarts()) > least, 60)
         daemon.kill()
-    daemon = site.start()
+    daemon = site.start(**MORTAL)
     site.wait_drained()
     assert daemon.stop() == 0
     check_resolved(site)
     check_fences(site)
-    assert len(set(site.restarter.hosts())) == 3000
+    found = check_restarts(site)
+    lost = unknown(site)
+    assert lost.keys() == site.rejected().keys()
+    assert 0 < len(lost) <= 2 * 16  # as many as ran at once
+    assert found["done"] + len(lost) == 3000
+    assert 3000 - len(lost) <= len(site.restarter.hosts()) <= 3000
 
 
 def test_what_was_rejected_before_a_crash_is_not_handled_again(site):
     site.create_topic(1)
     pin = site.restarter.hold("hold-1.example.com")
     site.produce(pin, "exit3-a.example.com", "fine.example.com")
-    daemon = site.start(retry={"attempts": 2})
+    daemon = site.start(retry={"attempts": 2}, **MORTAL)
     until(lambda: site.rejected())
     assert site.committed() in ({}, {0: 0})  # the first one pins it
     daemon.kill()
     site.restarter.release(pin)
-    daemon = site.start(retry={"attempts": 2})
+    daemon = site.start(retry={"attempts": 2}, **MORTAL)
     site.wait_drained()
     assert daemon.stop() == 0
-    assert site.restarter.hosts().count("exit3-a.example.com") == 2
-    assert list(site.rejected()) == [(0, 1)]
+    hosts = ["exit3-a.example.com", "exit3-a.example.com", "fine.example.com", pin]
+    assert sorted(site.restarter.hosts()) == hosts
+    reasons = {place: row["reason"] for place, row in site.rejected().items()}
+    assert reasons == {(0, 0): "unknown", (0, 1): "failed"}  # the first one ran at the kill
     check_resolved(site)
+    check_restarts(site)
 
 
 def test_daemons_share_the_partitions_and_hand_them_over(site):
@@ -215,7 +239,8 @@ def test_daemons_share_the_partitions_and_hand_them_over(site):
     assert second.stop() == 0
     check_resolved(site)
     check_fences(site)
-    assert len(set(site.restarter.hosts())) == 4500
+    check_restarts(site)
+    assert len(site.restarter.hosts()) == len(set(site.restarter.hosts())) == 4500
 
 
 def test_what_is_done_is_committed_before_it_is_handed_over(site):
@@ -235,10 +260,11 @@ def test_what_is_done_is_committed_before_it_is_handed_over(site):
     assert second.stop() == 0
     assert len(site.restarter.restarts()) == 300
     check_resolved(site)
+    check_restarts(site)
 
 
 def test_a_restart_under_way_when_its_partition_moves_is_said(site):
-    """There is no ledger yet: it goes on where it is and runs again at the next owner."""
+    """It goes on where it is, and the next owner learns from the ledger how it ended."""
     slow = [site.restarter.hold(f"hold-{i}.example.com") for i in range(2)]
     site.create_topic(2)
     for partition, host in enumerate(slow):
@@ -248,9 +274,12 @@ def test_a_restart_under_way_when_its_partition_moves_is_said(site):
     second = site.start()
     line = first.wait_for(event="kafka.revoked")
     moved = 2 if line["msg"].startswith("2 ") else 1  # as the protocol wants it
-    what = {1: "1 restart under way goes on here and runs", 2: "2 restarts under way go on here and run"}
-    assert f"{what[moved]} again at the next owner" in line["msg"]
-    assert line["level"] == "warning"
+    what = {
+        1: "1 restart under way goes on here, and the ledger tells the next owner how it ends",
+        2: "2 restarts under way go on here, and the ledger tells the next owner how they end",
+    }
+    assert what[moved] in line["msg"]
+    assert line["level"] == "info"
     for host in slow:
         site.restarter.release(host)
     site.wait_drained()
@@ -260,6 +289,9 @@ def test_a_restart_under_way_when_its_partition_moves_is_said(site):
     assert last["level"] == "info" and last["msg"].endswith("this member leaves the group")
     assert second.stop() == 0
     check_resolved(site)
+    check_restarts(site)
+    # The second request for each was there before its restart.
+    assert sorted(site.restarter.hosts()) == slow
 
 
 def test_a_new_group_commits_where_it_begins(site):
@@ -301,7 +333,7 @@ def test_what_an_operator_skipped_is_skipped(site):
     check_fences(site)
 
 
-def test_what_was_saved_is_not_saved_again_when_offsets_go_back(site):
+def test_what_was_done_is_not_done_again_when_offsets_go_back(site):
     site.create_topic()
     site.produce(*(f"n{i}.example.com" for i in range(10)))
     daemon = site.start()
@@ -312,6 +344,8 @@ def test_what_was_saved_is_not_saved_again_when_offsets_go_back(site):
     site.wait_drained()
     assert daemon.stop() == 0
     check_resolved(site)
+    check_restarts(site)
+    assert len(site.restarter.hosts()) == 10
 
 
 def test_a_topic_that_was_made_again_stops_the_partition(site):
