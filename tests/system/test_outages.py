@@ -30,7 +30,8 @@ def check(site, daemon, n):
     check_fences(site)
     assert len(site.saved()) == n
     assert site.rejected() == {}
-    check_restarts(site)
+    if daemon.find(event="restart.done"):
+        check_restarts(site)
     restarted = site.restarter.hosts()
     assert len(restarted) == len(set(restarted)), "a restart was repeated"
     outcomes = {
@@ -90,9 +91,11 @@ def test_postgres_that_becomes_read_only(site):
     with site.database.connect() as connection:
         connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     terminate(site)
-    site.produce(*hosts("b"))
     line = daemon.wait_for(event="postgres.down", msg=re.compile("read-only"))
     assert "trying again" in line["msg"]
+    # Now, or a claim could be under way when the session ends: it is asked for until its answer is
+    # there, and does not wait.
+    site.produce(*hosts("b"))
     until(lambda: daemon.metrics()[WAITS_FOR_POSTGRES] == 100)
     assert len(site.restarter.hosts()) == 100  # the ledger cannot be asked
     assert len(site.saved()) == 100
@@ -173,10 +176,10 @@ def test_too_many_connections(site):
         with site.database.connect() as connection:
             connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
         terminate(site)
-        site.produce(*hosts("b"))
         line = daemon.wait_for(event="postgres.down", msg=re.compile("too many connections"))
         assert "max_connections" in line["msg"]  # what a person can do
         assert "53300" in line["msg"]
+        site.produce(*hosts("b"))  # as above: no claim is under way
         until(lambda: daemon.metrics()[WAITS_FOR_POSTGRES] == 100)
         assert len(site.restarter.hosts()) == 100
         assert len(site.saved()) == 100

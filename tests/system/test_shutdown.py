@@ -95,7 +95,8 @@ def test_a_command_that_outlives_the_grace_is_killed_and_its_message_released(si
     [line] = daemon.find(event="shutdown.commit")
     # Nothing of it is repeated, so it is no warning.
     assert line["level"] == "info"
-    assert "1 finished behind an unfinished one: uncommitted and delivered again, what is done of" in line["msg"]
+    assert "1 finished behind an unfinished one: uncommitted and delivered again" in line["msg"]
+    assert "what is done of them is known" in line["msg"]
 
     site.restarter.release("hold-1.example.com")
     daemon = site.start(shutdown={"grace": "3s"}, handlers=retry)
