@@ -293,11 +293,6 @@ static void announce(Daemon *daemon) {
                                     : restart->action == CONFIG_ACTION_HTTP ? " restart-host (http)"
                                                                             : " restart-host (exec)"
                                   : "");
-        if (restart->enabled && restart->action != CONFIG_ACTION_DRY_RUN) {
-                log_warning(daemon->log, "restart.no_cooldown", FIELDS(),
-                            "there is no cool-down yet: a host is restarted once for every group "
-                            "of requests, and again for requests that are delivered twice");
-        }
         if (daemon->signals.hup_ignored) {
                 log_info(daemon->log, "daemon.nohup", FIELDS(),
                          "SIGHUP was ignored by whoever started ackd (nohup) and stays ignored");

@@ -6,6 +6,7 @@ import re
 import pytest
 from harness import ROOT
 from harness.daemon import command
+from harness.site import LIMITS
 from psycopg.conninfo import make_conninfo
 
 COMMANDS = ["run", "check-config", "print-config", "init-db", "produce", "version"]
@@ -133,7 +134,7 @@ def test_what_the_libraries_refuse_is_said_at_once_and_in_its_place(tmp_path, na
 def test_check_config_warns_of_what_is_not_there(site):
     exec_ = {"argv": ["/nope/x", "{{host}}"]}
     path = site.write_config(
-        handlers={"restart-host": {"exec": exec_}},
+        handlers={"restart-host": {"exec": exec_, **LIMITS}},
         postgres={"password_file": "/nope/password"},
         metrics={"textfile": "/nope/folder/ackd.prom"},
     )

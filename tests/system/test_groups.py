@@ -25,7 +25,7 @@ from harness.daemon import at, command
 from harness.faults import Load, Watch, send
 from harness.kafka import Record
 from harness.oracle import Acks, check_fences, check_resolved, check_restarts, ledger
-from harness.site import request
+from harness.site import LIMITS, request
 
 STRATEGIES = ["range", "roundrobin", "cooperative-sticky"]
 
@@ -125,9 +125,7 @@ def test_members_that_come_and_go_under_load(site, strategy):
 
 def test_cooperative_sticky_is_warned_of_where_it_is_broken(site):
     strategy = {"partition.assignment.strategy": "cooperative-sticky"}
-    # With the limits that the harness switches off, of which it would be warned too.
-    limits = {"cooldown": "15m", "max_age": "1h", "fuse": {"restarts": 30}}
-    limits = {"restart-host": {**limits, "fleet_concurrency": 5}}
+    limits = {"restart-host": LIMITS}
     said = command("check-config", "-c", site.write_config(kafka=strategy, handlers=limits))
     version = re.search(r"librdkafka (\d+)\.(\d+)", command("version").stdout)
     broken = tuple(map(int, version.groups())) < (2, 10)

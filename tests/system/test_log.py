@@ -6,7 +6,7 @@ import subprocess
 
 from harness.daemon import BINARY, taped
 from harness.kafka import Record
-from harness.site import request
+from harness.site import LIMITS, request
 
 
 def test_json_has_the_agreed_fields(site):
@@ -49,11 +49,15 @@ def test_info_is_silent_about_single_messages(site):
     assert len(daemon.lines) < 60
 
 
-def test_exec_warns_that_there_is_no_cooldown_yet(site):
+def test_a_daemon_without_a_limit_says_so(site):
+    """Of the limits that the tests switch off, and of none that is on."""
     site.create_topic()
-    daemon = site.start()
-    daemon.wait_for(level="warning", msg=re.compile("cool-?down"))
-    assert daemon.stop() == 0
+    for limits, keys in ({}, ["cooldown", "max_age", "fuse.restarts"]), (LIMITS, []):
+        daemon = site.start(handlers={"restart-host": limits})
+        daemon.wait_for(event="daemon.start")
+        assert daemon.stop() == 0
+        said = [line["msg"] for line in daemon.find(level="warning")]
+        assert [re.search(r"restart-host\.(\S+): 0: ", text)[1] for text in said] == keys
 
 
 def test_control_characters_never_reach_the_log_as_they_are(site):

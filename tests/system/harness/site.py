@@ -11,6 +11,10 @@ from .postgres import Database
 from .restarter import Restarter
 
 
+# Keys of restart-host with which check-config has nothing to warn of; Site's own have no limits.
+LIMITS = {"cooldown": "15m", "max_age": "1h", "fleet_concurrency": 5, "fuse": {"restarts": 30}}
+
+
 def merge(base, changes):
     """A copy of base with changes put in, section by section; None takes a key out."""
     result = dict(base)
