@@ -69,17 +69,16 @@ typedef struct Epoch {
 /* How far a run is. Those with a * are over when no action follows. */
 typedef enum Step {
         STEP_CHECKING,
-        STEP_CHECKED,     /* * go: a claim */
-        STEP_CLAIMING,    /* */
-        STEP_DOUBT,       /* the reply was lost: the same again, in a while */
-        STEP_CLAIM_ANEW,  /* * the same again at once, or with another number */
-        STEP_GRANTED,     /* it starts, or is given back */
-        STEP_ACTING,      /* */
-        STEP_VERIFYING,   /* ACTED and VERIFY, in any order */
-        STEP_ENDS,        /* its end is to be told */
-        STEP_ENDING,      /* */
-        STEP_TELL_AGAIN,  /* the same end, in a while */
-        STEP_END_REFUSED, /* * the same at once, in other words */
+        STEP_CHECKED,    /* * go: a claim */
+        STEP_CLAIMING,   /* */
+        STEP_DOUBT,      /* the reply was lost: the same again, in a while */
+        STEP_CLAIM_ANEW, /* * the same again at once, or with another number */
+        STEP_GRANTED,    /* it starts, or is given back */
+        STEP_ACTING,     /* */
+        STEP_VERIFYING,  /* ACTED and VERIFY, in any order */
+        STEP_ENDS,       /* its end is to be told */
+        STEP_ENDING,     /* */
+        STEP_TELL_AGAIN, /* the same end, in a while or at once */
 } Step;
 
 /* A question that is asked beside another one. */

@@ -27,8 +27,7 @@ size_t runs_hash(const char *host) {
 
 /* It is over when no action of it follows. */
 bool run_may_be_over(const RunKnown *run) {
-        return run->step == STEP_CHECKED || run->step == STEP_CLAIM_ANEW ||
-               run->step == STEP_END_REFUSED;
+        return run->step == STEP_CHECKED || run->step == STEP_CLAIM_ANEW;
 }
 
 /* It waits for its time to ask again. */
@@ -586,10 +585,8 @@ static void book_concluded(Judge *judge, RunKnown *run, const Observation *seen)
                 return;
         case LEDGER_END_OUTAGE:
         case LEDGER_END_UNKNOWN:
-                set_step(judge, run, STEP_TELL_AGAIN);
-                return;
         case LEDGER_END_REFUSED:
-                set_step(judge, run, STEP_END_REFUSED);
+                set_step(judge, run, STEP_TELL_AGAIN);
                 return;
         }
 }
@@ -599,9 +596,7 @@ static void book_quiet(Judge *judge) {
                 RunKnown *run = judge->touched;
                 judge->touched = run->next_touched;
                 run->touched = false;
-                if (run->step == STEP_END_REFUSED) {
-                        set_step(judge, run, STEP_TELL_AGAIN);
-                } else if (run_may_be_over(run)) {
+                if (run_may_be_over(run)) {
                         run_over(judge, run);
                 } else if (run->step == STEP_VERIFYING && run->verify == ASK_NOW) {
                         run->verify = ASK_OVER; /* it stops, or the message is gone */

@@ -127,7 +127,6 @@ static bool ends_as(const Judge *judge, const RunKnown *run, const Observation *
                        seen->c == LEDGER_STATE_UNKNOWN && !seen->b;
         case STEP_ENDS:
         case STEP_TELL_AGAIN:
-        case STEP_END_REFUSED:
                 return seen->c == (int64_t)state && (seen->b != 0) == run->put_back &&
                        (seen->numbers[5] != 0) == run->verified;
         case STEP_CHECKING:
