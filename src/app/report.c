@@ -360,6 +360,13 @@ static void note_ledger(Report *report, const EngineAction *action) {
                           "restart.suppressed", fields,
                           "restart of %s suppressed (%s)%s%s; it counts as done", action->host,
                           action->reason, colon, text);
+        } else if (action->note == NOTE_NOT_STARTED &&
+                   strcmp(action->reason, "granted_before") == 0) {
+                log_warning(report->log, "restart.doubted", fields,
+                            "the ledger says that this process was allowed to restart %s already, "
+                            "and not how that ended (PostgreSQL went back in time?): it is taken "
+                            "for unknown",
+                            action->host);
         } else if (action->note == NOTE_NOT_STARTED) {
                 log_info(report->log, "restart.given_back", fields,
                          "restart of %s was granted and not started (%s); its cool-down is given "

@@ -33,7 +33,8 @@ typedef enum ObservationType {
         OBSERVED_SAVED_EACH,     /* id: batch, kind: BatchEnd; items: refused rows, a: source */
         OBSERVED_CHECKED,        /* id: run, kind: CheckResult, ok: with a `before` */
         OBSERVED_CLAIMED,        /* id: run, kind: LedgerVerdict, -1: none; ok: with a `before`,
-                                    a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us */
+                                    a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us;
+                                    numbers: renewed */
         OBSERVED_TOO_LATE,       /* id: run */
         OBSERVED_RESTARTED,      /* id: run, kind: Outcome, ok: charged, a: Run.retry_after_us */
         OBSERVED_ACTED,          /* id: run, kind: LedgerEnd */

@@ -130,6 +130,7 @@ void observe_claimed(Engine *engine, const Run *run, LedgerEnd end,
                 observation.b = decision->reason;
                 observation.c = decision->id;
                 observation.d = decision->again_us;
+                observation.numbers[0] = decision->renewed;
         }
         observe_tell(engine, &observation);
 }

@@ -349,6 +349,17 @@ static int run_give_back(Engine *engine, Run *run, const char *reason) {
         return r == 0 ? conclude(engine, run, LEDGER_STATE_NOT_STARTED, reason) : r;
 }
 
+/* An intent of this process, and no reply was lost: it was granted to a run that is over here.
+ * Either that one started and PostgreSQL has forgotten how it ended (it went back in time), or a
+ * claim was carried out late. Nobody can tell, so what holds for an unknown restart decides. */
+static int run_doubt(Engine *engine, Run *run) {
+        run->put_back = true;
+        int r = run_note(engine,
+                         &(EngineAction){.note = NOTE_NOT_STARTED, .reason = "granted_before"},
+                         run_host(run), NULL);
+        return r == 0 ? conclude(engine, run, LEDGER_STATE_UNKNOWN, "granted_before") : r;
+}
+
 static LedgerState outcome_state(Outcome outcome) {
         switch (outcome) {
         case OUTCOME_DONE:
@@ -617,6 +628,7 @@ static int decided_did(Engine *engine, const Run *run, const LedgerDecision *dec
 
 static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
         Message *leader = run->leader;
+        bool asked_again = run->doubt;
         run->doubt = false;
         run->ledger_id = decision->id;
         int r = decided_did(engine, run, decision);
@@ -632,9 +644,11 @@ static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
                 leader->received_wall_us = decision->received_us;
         }
         if (decision->verdict == LEDGER_VERDICT_START) {
+                if (decision->renewed && !asked_again) {
+                        return run_doubt(engine, run);
+                }
                 if (run->claim.suppress != LEDGER_REASON_NONE) {
-                        /* An earlier claim with this number was carried out late, after precheck
-                         * had let it go: what was granted to it is this one's. */
+                        /* A claim with this number whose reply was lost came before. */
                         return run_give_back(engine, run, ledger_reason_name(run->claim.suppress));
                 }
                 if (!run_is_wanted(engine, run)) {
@@ -847,7 +861,8 @@ static int run_over(Engine *engine, Run *run) {
         if (!run->put_back) {
                 return run_resolve(engine, run, run->detail);
         }
-        if (run->leader != NULL) {
+        /* A number beyond that of an unknown one would say that on_unknown has decided. */
+        if (run->leader != NULL && run->state == LEDGER_STATE_NOT_STARTED) {
                 run->leader->claim = run->claim.attempt + 1;
         }
         /* A ledger that takes too long to be of use is not asked again at once. */

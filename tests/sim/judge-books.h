@@ -96,14 +96,15 @@ typedef struct RunKnown {
         uint64_t id;
         char host[256];
         Step step;
-        bool aside;                        /* only for a row in the ledger: no slot */
-        bool before;                       /* there is something to compare with */
-        bool alone;                        /* a question was refused */
-        bool acted_alone;                  /* ... the one that its action ended well */
-        bool doubt;                        /* a reply to its claim was lost */
-        bool was_unknown;                  /* the ledger's row says so */
-        bool put_back;                     /* granted, and not started */
-        ObservedItem leader;               /* its message */
+        bool aside;          /* only for a row in the ledger: no slot */
+        bool before;         /* there is something to compare with */
+        bool alone;          /* a question was refused */
+        bool acted_alone;    /* ... the one that its action ended well */
+        bool doubt;          /* a reply to its claim was lost */
+        bool doubted;        /* granted, though none was lost: to whom, nobody knows */
+        bool was_unknown;    /* the ledger's row says so */
+        bool put_back;       /* granted, and not started */
+        ObservedItem leader; /* its message */
         int64_t source, attempt, suppress; /* of its claim */
         int64_t ledger_id;                 /* 0: none */
         int64_t acting_us, retry_after_us; /* 0: not */

@@ -406,7 +406,7 @@ static void book_decided(Judge *judge, RunKnown *run, const Observation *seen) {
         switch ((LedgerVerdict)seen->kind) {
         case LEDGER_VERDICT_START:
                 if (known != NULL) {
-                        known->claim = (int32_t)run->attempt + 1;
+                        known->claim = (int32_t)run->attempt + !run->doubted;
                 }
                 set_step(judge, run, STEP_GRANTED);
                 return;
@@ -441,6 +441,7 @@ static void book_decided(Judge *judge, RunKnown *run, const Observation *seen) {
 
 static void book_claimed(Judge *judge, RunKnown *run, const Observation *seen) {
         Known *known = leader_of(judge, run);
+        run->doubted = seen->numbers[0] != 0 && !run->doubt;
         if (seen->a != LEDGER_END_UNKNOWN && seen->a != LEDGER_END_OUTAGE) {
                 run->doubt = run->doubt && seen->a != LEDGER_END_DONE;
         }

@@ -121,7 +121,8 @@ static bool ends_as(const Judge *judge, const RunKnown *run, const Observation *
         LedgerState state = run->state;
         switch (run->step) {
         case STEP_GRANTED:
-                return seen->b && seen->c == LEDGER_STATE_NOT_STARTED;
+                return seen->b &&
+                       seen->c == (run->doubted ? LEDGER_STATE_UNKNOWN : LEDGER_STATE_NOT_STARTED);
         case STEP_VERIFYING:
                 return judge->stopped && run->verify == ASK_NOW && !run->ended_well &&
                        seen->c == LEDGER_STATE_UNKNOWN && !seen->b;
