@@ -115,6 +115,11 @@ static void on_pool_up(void *user, bool up, const char *why) {
         }
 }
 
+static void on_notified(void *user, const char *payload) {
+        Daemon *daemon = user;
+        holds_watch_notified(&daemon->pipeline.holds, payload);
+}
+
 static void on_partitions(void *user, SchemaEnd end, const char *why) {
         Daemon *daemon = user;
         if (end != SCHEMA_OK) {
@@ -247,7 +252,9 @@ static int daemon_init(Daemon *daemon, const Config *config, char **errorp) {
                              .schema = config->postgres.schema,
                              .application_name = config->instance,
                              .connections = config->postgres.connections,
-                             .statement_timeout_us = config->postgres.statement_timeout_us};
+                             .statement_timeout_us = config->postgres.statement_timeout_us,
+                             .channel = HOLDS_CHANNEL,
+                             .notified = on_notified};
         r = pg_pool_new(&daemon->pool, &daemon->loop, daemon->log, &options, on_pool_up, daemon,
                         errorp);
         if (r != 0) {

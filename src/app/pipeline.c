@@ -260,7 +260,14 @@ static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
                        "reading the fences");
 }
 
+static void on_holds_changed(void *user) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline, engine_holds_changed(pipeline->engine, loop_time(pipeline->loop)),
+                       "holds");
+}
+
 void pipeline_database_up(Pipeline *pipeline) {
+        holds_watch_up(&pipeline->holds);
         pipeline_after(pipeline, engine_database_up(pipeline->engine, loop_time(pipeline->loop)),
                        "PostgreSQL is back");
 }
@@ -559,6 +566,8 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
                                .user = user};
         loop_soon_init(&pipeline->soon, parts->loop, "pipeline", on_soon);
         loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
+        holds_watch_init(&pipeline->holds, parts->loop, parts->log, config->postgres.schema,
+                         on_holds_changed, pipeline);
         int r = engine_settings_init(&pipeline->settings, config, parts->log);
         if (r == 0) {
                 r = pipeline_tape(pipeline, errorp);
@@ -583,6 +592,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         }
         if (r == 0) {
                 parts->report->engine = pipeline->engine;
+                parts->report->holds = &pipeline->holds;
                 parts->report->consumer = pipeline->consumer;
                 r = report_start(parts->report);
         }
@@ -595,6 +605,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         }
         loop_soon_stop(&pipeline->soon);
         loop_timer_stop(&pipeline->timer);
+        holds_watch_stop(&pipeline->holds);
         consumer_free(pipeline->consumer);
         restarts_deinit(pipeline);
         save_free(pipeline->save);
@@ -611,6 +622,7 @@ void pipeline_deinit(Pipeline *pipeline) {
 }
 
 int pipeline_start(Pipeline *pipeline, char **errorp) {
+        holds_watch_start(&pipeline->holds, pipeline->pool);
         int r = consumer_subscribe(pipeline->consumer, errorp);
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }

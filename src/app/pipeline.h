@@ -24,6 +24,7 @@
 #include "handlers/restart.h"
 #include "handlers/save.h"
 #include "kafka/consumer.h"
+#include "pg/holds_watch.h"
 #include "pg/sources.h"
 #include "telemetry/log.h"
 #include "util/loop.h"
@@ -49,6 +50,7 @@ typedef struct Pipeline {
         Consumer *consumer;
         PgPool *pool;
         Sources *sources;
+        HoldsWatch holds;
         Save *save;
         Restart *restart;
         Checks *checks; /* NULL: neither precheck nor verify is configured */
@@ -84,7 +86,7 @@ MUST_CHECK int pipeline_init(Pipeline *pipeline, const PipelineParts *parts,
 /* After the pool is freed. Takes half-built ones. */
 void pipeline_deinit(Pipeline *pipeline);
 
-/* Joins the group. PIPELINE_E_CONFIG as above. */
+/* The schema is right: joins the group. PIPELINE_E_CONFIG as above. */
 MUST_CHECK int pipeline_start(Pipeline *pipeline, char **errorp);
 
 /* PostgreSQL is there again. */

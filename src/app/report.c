@@ -351,8 +351,8 @@ static void note_ledger(Report *report, const EngineAction *action) {
         } else if (action->note == NOTE_FUSE_BLEW) {
                 log_error(report->log, "restart.fuse", fields,
                           "the fuse blew at the restart of %s%s%s: too many restarts in its "
-                          "period, no host is restarted until a person lifts the hold; saving "
-                          "goes on",
+                          "period, no host is restarted until a person lifts the hold (ackd "
+                          "unhold '*'); saving goes on",
                           action->host, colon, text);
         } else if (action->note == NOTE_SUPPRESSED) {
                 log_write(report->log,

@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "core/engine.h"
 #include "kafka/consumer.h"
+#include "pg/holds_watch.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
 #include "telemetry/textfile.h"
@@ -38,6 +39,7 @@ typedef struct Report {
         const Config *config;
         const Engine *engine;     /* NULL until there is one */
         const Consumer *consumer; /* likewise */
+        const HoldsWatch *holds;  /* likewise */
         bool postgres_up;
         int64_t started_wall_us;
         int64_t progress_wall_us; /* when a message was finished last; 0: never */

@@ -280,6 +280,7 @@ static void database_begin(Shutdown *shutdown) {
         if (shutdown->pipeline->claims != NULL) {
                 claims_close(shutdown->pipeline->claims);
         }
+        holds_watch_stop(&shutdown->pipeline->holds);
         pg_pool_free(*shutdown->poolp);
         *shutdown->poolp = NULL;
 }

@@ -8,7 +8,8 @@
 enum {
         NAME_MAX_BYTES = 253, /* RFC 1035: 255 on the wire, the root and the first length off */
         LABEL_MAX = 63,
-        GROUPS = 8, /* of an IPv6 address */
+        GROUPS = 8,        /* of an IPv6 address */
+        PATTERN_MAX = 255, /* as config and the commands take it */
 };
 
 /* By hand, since the C library's depend on the locale. */
@@ -237,4 +238,34 @@ bool host_matches(const char *pattern, const char *host) {
                 pattern++;
         }
         return *pattern == '\0';
+}
+
+/* From the ends on: row[j] says whether what is left of both, from i and j on, has a name. */
+bool host_patterns_meet(const char *one, const char *other) {
+        bool row[PATTERN_MAX + 1] = {false};
+        size_t n = strlen(one), m = strlen(other);
+        if (n > PATTERN_MAX || m > PATTERN_MAX) {
+                return true;
+        }
+        for (size_t i = n + 1; i-- > 0;) {
+                bool diagonal = false; /* of i + 1 and j + 1 */
+                for (size_t j = m + 1; j-- > 0;) {
+                        bool below = i < n && row[j];
+                        bool right = j < m && row[j + 1];
+                        bool meets;
+                        if (i == n && j == m) {
+                                meets = true;
+                        } else if (one[i] == '*' || other[j] == '*') {
+                                /* A star takes nothing, or one more of the other's. */
+                                meets = below || right;
+                        } else {
+                                meets = i < n && j < m && diagonal &&
+                                        (one[i] == '?' || other[j] == '?' ||
+                                         to_lower(one[i]) == to_lower(other[j]));
+                        }
+                        diagonal = below;
+                        row[j] = meets;
+                }
+        }
+        return row[0];
 }

@@ -44,3 +44,7 @@ bool host_is_loopback(const char *host);
  * has at most 253 bytes, so no pattern can hold up the loop.
  */
 bool host_matches(const char *pattern, const char *host);
+
+/* Whether some name could match both globs. Globs of more than 255 bytes, which nobody can have
+ * written, count as if. */
+bool host_patterns_meet(const char *one, const char *other);

@@ -23,6 +23,7 @@ enum {
 struct PgPool {
         SessionShared shared;
         PgUp up;
+        void (*notified)(void *user, const char *payload);
         void *user;
         LoopSoon dispatch;
         List urgent, queue; /* PgOperation.link; urgent goes first */
@@ -116,6 +117,11 @@ static void on_idle(Session *session, bool first) {
         }
 }
 
+static void on_notified(Session *session, const char *payload) {
+        PgPool *pool = pool_of(session);
+        pool->notified(pool->user, payload);
+}
+
 /* --- operations --------------------------------------------------------------------------- */
 
 /* One for each idle session; what is still queued then waits for the next turn. */
@@ -182,6 +188,9 @@ static int make_setup(Buffer *setup, const PgOptions *options) {
                                    " SELECT set_config('synchronous_commit', 'on', false)"
                                    " WHERE current_setting('synchronous_commit') = 'off'",
                                    timeout_ms, LOCK_TIMEOUT_MS, timeout_ms);
+        if (r == 0 && options->channel != NULL) {
+                r = buffer_printf(setup, "; LISTEN \"%s\"", options->channel);
+        }
         if (r == 0 && buffer_string(setup) == NULL) {
                 r = -ENOMEM;
         }
@@ -228,6 +237,8 @@ int pg_pool_new(PgPool **poolp, Loop *loop, Log *log, const PgOptions *options, 
         pool->shared.statement_timeout_us = options->statement_timeout_us;
         pool->shared.idle = on_idle;
         pool->shared.down = on_down;
+        pool->shared.notified = options->notified != NULL ? on_notified : NULL;
+        pool->notified = options->notified;
         pool->up = up;
         pool->user = user;
         pool->down_at = loop_now();

@@ -72,6 +72,13 @@ typedef struct PgOptions {
         const char *application_name;
         size_t connections;
         int64_t statement_timeout_us; /* the server's; the pool's own deadline is 5 s longer */
+        /* LISTENs to this channel, a plain identifier; NULL: to none. All connections do: a busy
+         * one hears of nothing before its statement has ended, and one that is lost is lost with
+         * what it did not tell. So a notification comes several times, and none comes while no
+         * connection is up: whoever needs it looks when the pool comes up. */
+        const char *channel;
+        /* @payload: valid during the call, in which no operation begins; with the pool's @user. */
+        void (*notified)(void *user, const char *payload);
 } PgOptions;
 
 /* Called when the first connection is up and when the last one is gone, with the reason. */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg/sqlstate.h"
+#include "pg/blocking.h"
 
 enum {
         NUMBER_MAX = 24,
@@ -17,55 +17,22 @@ struct Decider {
         const char *schema, *group;
 };
 
-static int refuse(int r, const char *text, const char *remedy, char **errorp) {
-        int n = (int)strcspn(text, "\n");
-        int written = asprintf(errorp, "%.*s%s%s", n, text, remedy != NULL ? "; " : "",
-                               remedy != NULL ? remedy : "");
-        return written < 0 ? error_origin(-ENOMEM) : r;
-}
-
-/* Whether it has what was asked for; if not, why. */
 static int check(const PGresult *result, char **errorp) {
-        if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-                return 0;
-        }
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        /* No such schema, table or function. */
-        bool missing =
-                state != NULL && (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 ||
-                                  strcmp(state, "42883") == 0);
-        return refuse(DECISION_E_REFUSED, PQresultErrorMessage(result),
-                      missing ? "run: ackd init-db" : NULL, errorp);
+        int r = blocking_check(result, errorp);
+        return r > 0 ? DECISION_E_REFUSED : r;
 }
 
 int decider_open(Decider **deciderp, const char *dsn, const char *password, const char *schema,
                  const char *group, char **errorp) {
-        const char *const keywords[] = {"connect_timeout",
-                                        "fallback_application_name",
-                                        "target_session_attrs",
-                                        "dbname",
-                                        "client_encoding",
-                                        "password",
-                                        NULL};
-        const char *const values[] = {"10",   "ackd partition", "read-write", dsn,
-                                      "UTF8", password,         NULL};
         Decider *decider = calloc(1, sizeof(*decider));
         if (decider == NULL) {
                 return error_origin(-ENOMEM);
         }
         *decider = (Decider){.schema = schema, .group = group};
-        decider->connection = PQconnectdbParams(keywords, values, 1);
-        int r = decider->connection == NULL ? error_origin(-ENOMEM) : 0;
-        if (r == 0 && PQstatus(decider->connection) == CONNECTION_BAD) {
-                const char *why = PQerrorMessage(decider->connection);
-                const char *remedy = PQconnectionNeedsPassword(decider->connection)
-                                             ? "set postgres.password_file"
-                                             : sqlstate_remedy(sqlstate_guess(why));
-                r = refuse(DECISION_E_CONNECT, why, remedy, errorp);
-        }
+        int r = blocking_connect(&decider->connection, "ackd partition", dsn, password, errorp);
         if (r != 0) {
                 decider_close(decider);
-                return r;
+                return r > 0 ? DECISION_E_CONNECT : r;
         }
         /* All of `messages` is read. */
         PQclear(PQexec(decider->connection, "SET statement_timeout = 0"));

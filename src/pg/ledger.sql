@@ -70,6 +70,25 @@ CREATE TABLE IF NOT EXISTS holds (
 CREATE INDEX IF NOT EXISTS holds_open ON holds (since) WHERE lifted_at IS NULL;
 CREATE INDEX IF NOT EXISTS holds_fuse ON holds (since) WHERE fuse;
 
+-- Whoever waits for a hold hears of every change: the daemons listen to this channel, of which a
+-- database has one; the payload says whose holds. Sent with the commit.
+CREATE OR REPLACE FUNCTION tell_holds() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+BEGIN
+        PERFORM pg_notify('ackd_holds', TG_TABLE_SCHEMA);
+        RETURN NULL;
+END $$;
+
+DO $$
+BEGIN
+        -- Not OR REPLACE: it would lock out a fuse that blows meanwhile.
+        IF NOT EXISTS (SELECT FROM pg_trigger
+                       WHERE tgrelid = 'holds'::regclass AND tgname = 'holds_tell') THEN
+                CREATE TRIGGER holds_tell AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON holds
+                        FOR EACH STATEMENT EXECUTE FUNCTION tell_holds();
+        END IF;
+END $$;
+
 CREATE TABLE IF NOT EXISTS fleet (one boolean PRIMARY KEY DEFAULT true CHECK (one));
 INSERT INTO fleet DEFAULT VALUES ON CONFLICT DO NOTHING;
 

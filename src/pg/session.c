@@ -428,6 +428,16 @@ static void session_poll(Session *session) {
         session_drop(session, sqlstate, text);
 }
 
+/* They come between statements, and libpq keeps them while it looks for anything else. */
+static void session_hand_out(Session *session) {
+        PGnotify *notify;
+        while (session->connection != NULL && session->shared->notified != NULL &&
+               (notify = PQnotifies(session->connection)) != NULL) {
+                session->shared->notified(session, notify->extra);
+                PQfreemem(notify);
+        }
+}
+
 static void on_io(LoopIo *io, int events) {
         Session *session = container_of(io, Session, io);
         switch (session->state) {
@@ -444,9 +454,10 @@ static void on_io(LoopIo *io, int events) {
                         }
                 }
                 session_turn(session);
+                session_hand_out(session);
                 return;
         case SESSION_IDLE:
-                /* A notice, a changed parameter, or the end. */
+                /* A notification, a notice, a changed parameter, or the end. */
                 if (PQconsumeInput(session->connection) == 0 ||
                     PQstatus(session->connection) == CONNECTION_BAD) {
                         (void)PQisBusy(session->connection); /* reads the server's last words */
@@ -454,6 +465,7 @@ static void on_io(LoopIo *io, int events) {
                         return;
                 }
                 (void)PQisBusy(session->connection);
+                session_hand_out(session);
                 return;
         case SESSION_DOWN:
         case SESSION_RESOLVING:

@@ -413,6 +413,67 @@ static void test_globs_against_the_definition(void **state) {
         }
 }
 
+/* Whether a name of @room letters at most matches both. */
+static bool meet_slowly(const char *one, const char *other, char *name, size_t size, size_t room) {
+        name[size] = '\0';
+        if (host_matches(one, name) && host_matches(other, name)) {
+                return true;
+        }
+        for (char c = 'a'; c <= 'b' && size < room; c++) {
+                name[size] = c;
+                if (meet_slowly(one, other, name, size + 1, room)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static void test_globs_that_meet(void **state) {
+        (void)state;
+        static const struct {
+                const char *one, *other;
+                bool meet;
+        } rows[] = {
+                {"*", "db1.example.com", true},
+                {"*", "*", true},
+                {"db*", "*1.example.com", true},
+                {"db*.example.com", "web*", false},
+                {"db?", "db", false},
+                {"db?", "db*", true},
+                {"DB1", "db1", true},
+                {"a", "b", false},
+                {"", "*", true},
+                {"", "?", false},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                assert_int_equal(host_patterns_meet(rows[i].one, rows[i].other), rows[i].meet);
+                assert_int_equal(host_patterns_meet(rows[i].other, rows[i].one), rows[i].meet);
+        }
+        uint64_t random = 7;
+        for (int i = 0; i < 4000; i++) {
+                char globs[2][6] = {"", ""}, name[16];
+                for (int k = 0; k < 2; k++) {
+                        size_t n = random_next(&random) % 5;
+                        for (size_t j = 0; j < n; j++) {
+                                globs[k][j] = "ab*?*"[random_next(&random) % 5];
+                        }
+                }
+                /* What both allow at least has no more letters than both have together. */
+                if (host_patterns_meet(globs[0], globs[1]) !=
+                    meet_slowly(globs[0], globs[1], name, 0, 8)) {
+                        fail_msg("%s and %s", globs[0], globs[1]);
+                }
+        }
+        char longest[257];
+        memset(longest, '*', sizeof(longest) - 1);
+        longest[256] = '\0';
+        assert_true(host_patterns_meet(longest, "a"));
+        longest[255] = '\0';
+        longest[0] = 'b';
+        assert_false(host_patterns_meet(longest, "a"));
+        assert_true(host_patterns_meet(longest, longest));
+}
+
 /* Exponential or even cubic matching would not come back from this. */
 static void test_no_glob_is_slow(void **state) {
         (void)state;
@@ -473,6 +534,7 @@ int main(void) {
                 cmocka_unit_test(test_loopback),
                 cmocka_unit_test(test_globs),
                 cmocka_unit_test(test_globs_against_the_definition),
+                cmocka_unit_test(test_globs_that_meet),
                 cmocka_unit_test(test_no_glob_is_slow),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);

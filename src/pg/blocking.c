@@ -1,0 +1,53 @@
+#include "pg/blocking.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "pg/sqlstate.h"
+
+static int refuse(int r, const char *text, const char *remedy, char **errorp) {
+        int n = (int)strcspn(text, "\n");
+        int written = asprintf(errorp, "%.*s%s%s", n, text, remedy != NULL ? "; " : "",
+                               remedy != NULL ? remedy : "");
+        return written < 0 ? error_origin(-ENOMEM) : r;
+}
+
+int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
+                     const char *password, char **errorp) {
+        const char *const keywords[] = {"connect_timeout",
+                                        "fallback_application_name",
+                                        "target_session_attrs",
+                                        "dbname",
+                                        "client_encoding",
+                                        "password",
+                                        NULL};
+        const char *const values[] = {"10", program, "read-write", dsn, "UTF8", password, NULL};
+        PGconn *connection = PQconnectdbParams(keywords, values, 1);
+        if (connection == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        if (PQstatus(connection) == CONNECTION_BAD) {
+                const char *why = PQerrorMessage(connection);
+                const char *remedy = PQconnectionNeedsPassword(connection)
+                                             ? "set postgres.password_file"
+                                             : sqlstate_remedy(sqlstate_guess(why));
+                int r = refuse(BLOCKING_E_CONNECT, why, remedy, errorp);
+                PQfinish(connection);
+                return r;
+        }
+        *connectionp = connection;
+        return 0;
+}
+
+int blocking_check(const PGresult *result, char **errorp) {
+        if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+                return 0;
+        }
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        /* No such schema, table or function. */
+        bool missing =
+                state != NULL && (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 ||
+                                  strcmp(state, "42883") == 0);
+        return refuse(BLOCKING_E_REFUSED, PQresultErrorMessage(result),
+                      missing ? "run: ackd init-db" : NULL, errorp);
+}

@@ -1,0 +1,24 @@
+#pragma once
+
+/*
+ * A connection for a command: everything here blocks, so it is not for a loop. *@errorp is a
+ * malloc'd sentence, with its remedy, on a positive result; -ENOMEM.
+ */
+
+#include <libpq-fe.h>
+
+#include "util/error.h"
+
+enum {
+        BLOCKING_E_CONNECT = 1, /* PostgreSQL can't be reached, or does not let us in */
+        BLOCKING_E_REFUSED = 2, /* it said no */
+};
+
+/* To a server that takes writes. @program: what the server calls us, such as "ackd hold"; @password
+ * NULL: what libpq finds. PQfinish() closes it. */
+MUST_CHECK int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
+                                const char *password, char **errorp);
+
+/* Whether it has the tuples that were asked for: 0 or BLOCKING_E_REFUSED. @result stays the
+ * caller's. */
+MUST_CHECK int blocking_check(const PGresult *result, char **errorp);
