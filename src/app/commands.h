@@ -14,6 +14,9 @@ int command_check_config(int argc, char **argv);
 int command_print_config(int argc, char **argv);
 int command_init_db(int argc, char **argv);
 int command_produce(int argc, char **argv);
+int command_hold(int argc, char **argv);
+int command_unhold(int argc, char **argv);
+int command_holds(int argc, char **argv);
 int command_partition(int argc, char **argv);
 int command_version(int argc, char **argv);
 

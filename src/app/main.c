@@ -21,6 +21,9 @@ static const CommandEntry commands[] = {
          command_print_config},
         {"init-db", "make or upgrade the schema in PostgreSQL; safe to repeat", command_init_db},
         {"produce", "send restart requests to Kafka", command_produce},
+        {"hold", "stop restarts of hosts, on every instance", command_hold},
+        {"unhold", "let them go on", command_unhold},
+        {"holds", "list the holds in force", command_holds},
         {"partition", "say where a partition goes on that stopped", command_partition},
         {"version", "print the version and those of the libraries", command_version},
 };

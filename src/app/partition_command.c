@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "app/commands.h"
+#include "app/who.h"
 #include "core/assignment.h"
 #include "kafka/query.h"
 #include "pg/decision.h"
@@ -131,18 +131,6 @@ static int fail(int status, char *error) {
         return status;
 }
 
-/* user@host, for those who ask later who decided. */
-static void name_who(char *who, size_t size) {
-        char host[NAME_MAX_BYTES] = "?";
-        const char *user = getlogin();
-        gethostname(host, sizeof(host) - 1);
-        if (user != NULL) {
-                snprintf(who, size, "%.100s@%.100s", user, host);
-        } else {
-                snprintf(who, size, "uid %u@%.100s", (unsigned)getuid(), host);
-        }
-}
-
 static void print_sides(FILE *file, const PartitionFacts *facts) {
         fprintf(file, "  Kafka:      ");
         if (facts->committed < 0) {
@@ -243,7 +231,7 @@ static void print_effect(const PartitionCommand *command, const PartitionFacts *
 static int decide_with(Decider *decider, const Config *config, const PartitionCommand *command,
                        const QueryPartition *kafka) {
         PartitionFacts facts;
-        char who[NAME_MAX_BYTES];
+        char who[WHO_MAX];
         char *error = NULL;
         int64_t kept = 0;
         SourceName name = {kafka->cluster_id, command->topic, (int32_t)command->partition};
@@ -258,10 +246,9 @@ static int decide_with(Decider *decider, const Config *config, const PartitionCo
         if (!is_stopped(command, &facts) || !is_possible(command, &facts, from)) {
                 return EXIT_USAGE;
         }
-        name_who(who, sizeof(who));
         Decision decision = {.from = from,
                              .anew = command->anew,
-                             .who = who,
+                             .who = who_calls(who),
                              .why = command->why,
                              .expires = config->handlers.restart.enabled};
         if (decider_write(decider, &name, &facts, &decision, &kept, &error) != 0) {

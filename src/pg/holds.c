@@ -23,7 +23,7 @@ struct HoldsDesk {
         " utc_text(h.lifted_at), h.lifted_by, h.fuse"
 #define IN_FORCE " h.lifted_at IS NULL AND (h.until IS NULL OR h.until > clock_timestamp())"
 /* Also one that was written by hand. */
-#define HAS_PATTERN " lower(h.pattern COLLATE \"C\") = $1"
+#define HAS_PATTERN " lower(h.pattern COLLATE \"C\") = lower($1 COLLATE \"C\")"
 
 static int set_up(HoldsDesk *desk, const char *schema, char **errorp) {
         CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;

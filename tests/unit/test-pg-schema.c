@@ -115,6 +115,13 @@ static void test_upgrade(void **state) {
         assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
         assert_string_equal(pg_test_value(test.sql, "SELECT host FROM hosts"), "kept.example.com");
         pg_test_exec(test.sql, "TRUNCATE messages, hosts");
+        /* Version 2 as it was before it was released: nobody was told of holds. */
+        static const char tells[] =
+                "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'holds'::regclass";
+        pg_test_exec(test.sql, "DROP FUNCTION tell_holds CASCADE");
+        assert_string_equal(pg_test_value(test.sql, tells), "0");
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+        assert_string_equal(pg_test_value(test.sql, tells), "1");
 }
 
 /* Whoever looks with psql finds an explanation of every table and of what is not plain. */
