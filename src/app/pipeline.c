@@ -260,10 +260,11 @@ static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
                        "reading the fences");
 }
 
-static void on_holds_changed(void *user) {
+static void on_hold_ended(void *user, const char *pattern) {
         Pipeline *pipeline = user;
-        pipeline_after(pipeline, engine_holds_changed(pipeline->engine, loop_time(pipeline->loop)),
-                       "holds");
+        pipeline_after(pipeline,
+                       engine_holds_changed(pipeline->engine, pattern, loop_time(pipeline->loop)),
+                       "the end of a hold");
 }
 
 void pipeline_database_up(Pipeline *pipeline) {
@@ -567,7 +568,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         loop_soon_init(&pipeline->soon, parts->loop, "pipeline", on_soon);
         loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
         holds_watch_init(&pipeline->holds, parts->loop, parts->log, config->postgres.schema,
-                         on_holds_changed, pipeline);
+                         on_hold_ended, pipeline);
         int r = engine_settings_init(&pipeline->settings, config, parts->log);
         if (r == 0) {
                 r = pipeline_tape(pipeline, errorp);

@@ -618,9 +618,9 @@ MUST_CHECK int engine_verified(Engine *engine, Run *run, VerifyResult result, co
 MUST_CHECK int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult *result,
                                 int64_t now);
 
-/* Holds came, were lifted or ended, here or anywhere: the hosts that wait for one are asked for
- * again now, not only when their turn comes. Harmless when nothing has changed. */
-MUST_CHECK int engine_holds_changed(Engine *engine, int64_t now);
+/* A hold was lifted or is over: the hosts that wait for one and match its @pattern (NULL: all) are
+ * asked for again now, not only when their turn comes. Harmless when nothing has changed. */
+MUST_CHECK int engine_holds_changed(Engine *engine, const char *pattern, int64_t now);
 
 typedef struct CommitResult {
         int64_t offset; /* committed_seen: what Kafka has, -1: none */

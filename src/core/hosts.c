@@ -21,7 +21,7 @@
  * A host whose restart may not start (the ledger, or precheck, says wait) stands aside until it is
  * asked for again. All that stand so are asked in turn, with some milliseconds between two of them:
  * 100,000 hosts under one hold are no load, and whichever limit opens, one that it kept waiting
- * asks soon. When a hold was lifted, those that wait for one are asked for first.
+ * asks soon. When a hold was lifted, those that it held are asked for first.
  *
  * Invariants: a host is in the table exactly while it has waiting messages or a run; while it has
  * waiting messages and no run it is either in Engine.asks (it has to wait) or in Engine.fresh or
@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/host.h"
 #include "core/observe.h"
 #include "core/state.h"
 
@@ -453,15 +454,16 @@ int64_t hosts_deadline(const Engine *engine) {
 /* Decreasing keys from the front of the heap on moves none behind a place that is still to come, so
  * each is met once. The turn is that of the order in the heap, which is nearly that of their keys.
  */
-int engine_holds_changed(Engine *engine, int64_t now) {
+int engine_holds_changed(Engine *engine, const char *pattern, int64_t now) {
         int64_t turn = now;
         engine->now = now;
         engine->holds++;
         observe(engine, OBSERVED_HOLDS_CHANGED);
         for (size_t i = 0; i < engine->asks.size; i++) {
                 HeapNode *node = engine->asks.nodes[i];
-                RestartWait wait = container_of(node, Host, ask)->wait;
-                if (wait != WAIT_HOLD && wait != WAIT_FUSE) {
+                const Host *host = container_of(node, Host, ask);
+                if ((host->wait != WAIT_HOLD && host->wait != WAIT_FUSE) ||
+                    (pattern != NULL && !host_matches(pattern, host->name))) {
                         continue;
                 }
                 if (turn < node->key) {

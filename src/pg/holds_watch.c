@@ -10,6 +10,7 @@
 enum {
         AGAIN_US = 5 * 1000000, /* after it could not be read */
         SPARE_US = 20 * 1000,   /* the server's clock and ours do not tick alike */
+        ENDED_MAX = 8,          /* told one by one; more at once are told as any */
 };
 
 /* Longer ones are asked for in between, since a clock may be set. */
@@ -23,7 +24,7 @@ static int watch_begin(PgOperation *operation, PGconn *connection, const Buffer 
         for (size_t i = 0; i < watch->n_known; i++) {
                 watch->known[i].seen = false;
         }
-        /* Those in force, and what became of those that were. */
+        /* Those in force, what became of those that were, and of those that came and went since. */
         int r = buffer_printf(
                 &sql,
                 "WITH c AS MATERIALIZED (SELECT clock_timestamp() AS t),"
@@ -31,14 +32,17 @@ static int watch_begin(PgOperation *operation, PGconn *connection, const Buffer 
                 " AND (h.until IS NULL OR h.until > c.t)),"
                 " n AS (SELECT (SELECT count(*) FROM f) AS n, (SELECT"
                 " (extract(epoch FROM min(f.until) - max(c.t)) * 1000000)::bigint FROM f, c) AS us,"
-                " (SELECT utc_text(min(f.since)) FROM f WHERE f.fuse) AS fuse),"
-                " s AS (SELECT id FROM f ORDER BY id LIMIT %d)"
+                " (SELECT utc_text(min(f.since)) FROM f WHERE f.fuse) AS fuse,"
+                " (SELECT max(id) FROM \"%s\".holds) AS newest),"
+                " s AS ((SELECT id FROM f ORDER BY id LIMIT %d) UNION ALL (SELECT id FROM"
+                " \"%s\".holds WHERE id > %" PRId64 " ORDER BY id LIMIT %d))"
                 " SELECT n.n, n.us, n.fuse, h.id, f.id IS NOT NULL, h.pattern, h.who,"
                 " utc_text(h.since), utc_text(h.until), h.why, h.fuse,"
                 " CASE WHEN h.lifted_at IS NULL THEN 'is over by itself'"
-                " ELSE 'was lifted' || coalesce(' by ' || h.lifted_by, '') END"
+                " ELSE 'was lifted' || coalesce(' by ' || h.lifted_by, '') END, n.newest"
                 " FROM n LEFT JOIN \"%s\".holds h ON h.id IN (SELECT id FROM s) OR h.id = ANY('{",
-                watch->schema, HOLDS_WATCHED_MAX, watch->schema);
+                watch->schema, watch->schema, HOLDS_WATCHED_MAX, watch->schema, watch->newest,
+                HOLDS_WATCHED_MAX, watch->schema);
         for (size_t i = 0; r == 0 && i < watch->n_known; i++) {
                 r = buffer_printf(&sql, "%s%" PRId64, i > 0 ? "," : "", watch->known[i].id);
         }
@@ -78,23 +82,46 @@ static void tell_ended(HoldsWatch *watch, const PGresult *result, int row) {
                  PQgetvalue(result, row, 9), PQgetvalue(result, row, 11));
 }
 
+/* @pattern NULL: not known. */
+static void watch_ended(HoldsWatch *watch, const char *pattern) {
+        if (pattern == NULL || watch->n_ended++ < ENDED_MAX) {
+                watch->ended(watch->user, pattern);
+        }
+}
+
 static void watch_row(HoldsWatch *watch, const PGresult *result, int row) {
         int64_t id = strtoll(PQgetvalue(result, row, 3), NULL, 10);
         bool in_force = PQgetvalue(result, row, 4)[0] == 't';
         WatchedHold *hold = watch_find(watch, id);
-        if (hold != NULL) {
-                hold->seen = in_force;
-                if (!in_force) {
-                        /* Found here, so that it is not taken for one whose row is gone. */
-                        hold->id = 0;
-                        watch->differs = true;
-                        tell_ended(watch, result, row);
+        if (hold != NULL && in_force) {
+                hold->seen = true;
+        } else if (!in_force) {
+                if (hold != NULL) {
+                        hold->id = 0; /* so that it is not taken for one whose row is gone */
                 }
-        } else if (in_force && watch->n_known < HOLDS_WATCHED_MAX) {
+                tell_ended(watch, result, row);
+                watch_ended(watch, PQgetvalue(result, row, 5));
+        } else if (watch->n_known < HOLDS_WATCHED_MAX) {
                 watch->known[watch->n_known++] = (WatchedHold){.id = id, .seen = true};
-                watch->differs = true;
                 tell_new(watch, result, row);
         }
+}
+
+static void watch_forget(HoldsWatch *watch) {
+        size_t kept = 0;
+        for (size_t i = 0; i < watch->n_known; i++) {
+                WatchedHold *hold = &watch->known[i];
+                if (hold->seen) {
+                        watch->known[kept++] = *hold;
+                } else if (hold->id != 0) {
+                        log_info(watch->log, "holds.changed", FIELDS(),
+                                 "the row of a hold (holds.id %" PRId64 ") was deleted; restarts "
+                                 "that waited for it are asked for now",
+                                 hold->id);
+                        watch->n_ended = ENDED_MAX + 1;
+                }
+        }
+        watch->n_known = kept;
 }
 
 static void watch_result(PgOperation *operation, const PGresult *result) {
@@ -104,31 +131,25 @@ static void watch_result(PgOperation *operation, const PGresult *result) {
                 return;
         }
         size_t in_force = (size_t)strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-        watch->differs = watch->differs || in_force != watch->in_force;
+        /* Of more than are watched some may have ended that nobody here knew. */
+        watch->n_ended = watch->in_force > HOLDS_WATCHED_MAX && in_force < watch->in_force
+                                 ? ENDED_MAX + 1
+                                 : 0;
         watch->in_force = in_force;
         watch->ends_us =
                 PQgetisnull(result, 0, 1) ? -1 : strtoll(PQgetvalue(result, 0, 1), NULL, 10);
         watch->has_fuse = !PQgetisnull(result, 0, 2);
         snprintf(watch->fuse_since, sizeof(watch->fuse_since), "%s", PQgetvalue(result, 0, 2));
+        watch->newest = strtoll(PQgetvalue(result, 0, 12), NULL, 10);
         for (int row = 0; row < n; row++) {
                 if (!PQgetisnull(result, row, 3)) {
                         watch_row(watch, result, row);
                 }
         }
-        size_t kept = 0;
-        for (size_t i = 0; i < watch->n_known; i++) {
-                WatchedHold *hold = &watch->known[i];
-                if (hold->seen) {
-                        watch->known[kept++] = *hold;
-                } else if (hold->id != 0) {
-                        watch->differs = true;
-                        log_info(watch->log, "holds.changed", FIELDS(),
-                                 "the row of a hold (holds.id %" PRId64 ") was deleted; restarts "
-                                 "that waited for it are asked for now",
-                                 hold->id);
-                }
+        watch_forget(watch);
+        if (watch->n_ended > ENDED_MAX) {
+                watch_ended(watch, NULL);
         }
-        watch->n_known = kept;
 }
 
 static void watch_ask(HoldsWatch *watch) {
@@ -178,10 +199,6 @@ static void watch_end(PgOperation *operation, PgEnd end, const PgFailure *failur
         }
         reminder_forget(&watch->said);
         watch_remind(watch);
-        if (watch->differs) {
-                watch->differs = false;
-                watch->changed(watch->user);
-        }
         if (watch->again) {
                 watch_ask(watch);
         } else if (watch->ends_us >= 0) {
@@ -193,9 +210,7 @@ static void watch_end(PgOperation *operation, PgEnd end, const PgFailure *failur
 static const PgOperationInterface watch_interface = {"holds", watch_begin, watch_result, watch_end};
 
 static void on_soon(LoopSoon *soon) {
-        HoldsWatch *watch = container_of(soon, HoldsWatch, soon);
-        watch->changed(watch->user);
-        watch_ask(watch);
+        watch_ask(container_of(soon, HoldsWatch, soon));
 }
 
 static void on_timer(LoopTimer *timer) {
@@ -212,13 +227,14 @@ static void on_reminder(LoopTimer *timer) {
 }
 
 void holds_watch_init(HoldsWatch *watch, Loop *loop, Log *log, const char *schema,
-                      void (*changed)(void *user), void *user) {
+                      void (*ended)(void *user, const char *pattern), void *user) {
         *watch = (HoldsWatch){.loop = loop,
                               .log = log,
                               .schema = schema,
-                              .changed = changed,
+                              .ended = ended,
                               .user = user,
-                              .remind_us = HOLDS_REMIND_US};
+                              .remind_us = HOLDS_REMIND_US,
+                              .newest = INT64_MAX};
         pg_operation_init(&watch->operation, &watch_interface);
         loop_soon_init(&watch->soon, loop, "holds", on_soon);
         loop_timer_init(&watch->timer, loop, "holds.timer", on_timer);

@@ -39,7 +39,9 @@ typedef struct HoldsWatch {
         Log *log;
         PgPool *pool;
         const char *schema;
-        void (*changed)(void *user); /* something came or ended; perhaps more than once for it */
+        /* One that was in force is not any more: its pattern, NULL for any; valid during the call.
+         */
+        void (*ended)(void *user, const char *pattern);
         void *user;
         int64_t remind_us; /* how often the log says that the fuse's hold is in force */
         size_t in_force;   /* as it was read last */
@@ -47,10 +49,11 @@ typedef struct HoldsWatch {
         bool asking;     /* the operation is under way */
         bool again;      /* ... and something happened since it was asked for */
         bool began;      /* holds_watch_start() */
-        bool differs;  /* what was read is news, and `changed` was not told */
-        bool has_fuse; /* a hold of the fuse is in force, since `fuse_since` */
+        bool has_fuse;   /* a hold of the fuse is in force, since `fuse_since` */
         int64_t ends_us; /* so long after it was read the first one ends; -1: none does */
         char fuse_since[32];
+        int64_t newest; /* holds.id, of all that there are; INT64_MAX: not known */
+        size_t n_ended; /* in the answer that is read now */
         WatchedHold known[HOLDS_WATCHED_MAX];
         size_t n_known;
         LoopSoon soon;
@@ -61,7 +64,7 @@ typedef struct HoldsWatch {
 
 /* Strings are borrowed. */
 void holds_watch_init(HoldsWatch *watch, Loop *loop, Log *log, const char *schema,
-                      void (*changed)(void *user), void *user);
+                      void (*ended)(void *user, const char *pattern), void *user);
 /* The table is there: it is read now, and from now on. */
 void holds_watch_start(HoldsWatch *watch, PgPool *pool);
 /* Before the pool is freed. */

@@ -110,7 +110,7 @@ static void holds_changed(World *world) {
                 if (daemon->phase != DAEMON_DEAD && daemon_is_awake(daemon) &&
                     !world_database_is_away(world) && chance(world, 80)) {
                         cover_all(daemon, EVENT_HOLDS_CHANGED);
-                        ENGINE(daemon, engine_holds_changed(daemon->engine, world->now));
+                        ENGINE(daemon, engine_holds_changed(daemon->engine, NULL, world->now));
                 }
         }
 }

@@ -49,9 +49,13 @@ static void answer(World *world, Run *run, LedgerReason reason) {
                          0);
 }
 
-static void changed(World *world) {
-        assert_int_equal(engine_holds_changed(world->engine, world->now), 0);
+static void changed_of(World *world, const char *pattern) {
+        assert_int_equal(engine_holds_changed(world->engine, pattern, world->now), 0);
         take(world);
+}
+
+static void changed(World *world) {
+        changed_of(world, NULL);
 }
 
 /* @n requests, each for a host of its own; all are saved. Returns the claims. */
@@ -127,6 +131,33 @@ static void test_a_crowd_is_asked_for_in_turn(void **state) {
         assert_int_equal(claims(world, runs), 0);
 }
 
+/* Of those that are held only those of the hold that was lifted, before all others. */
+static void test_of_one_hold(void **state) {
+        static Run *runs[CROWD];
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        assert_int_equal(fetch_hosts(world, partition, CROWD, runs), CROWD);
+        for (int i = 0; i < CROWD; i++) {
+                answer(world, runs[i], LEDGER_REASON_HOLD);
+        }
+        take(world);
+        changed_of(world, "web*");
+        assert_int_equal(claims(world, runs), 0);
+        changed_of(world, "H39?");
+        for (int i = 0; i < 10; i++) {
+                assert_int_equal(claims(world, runs), 1);
+                assert_int_equal(strncmp(run_host(runs[0]), "h39", 3), 0);
+                tick(world, SPACING_US);
+        }
+        assert_int_equal(claims(world, runs), 0);
+        /* And so when all are asked for already. */
+        changed(world);
+        assert_int_equal(claims(world, runs), 1);
+        changed_of(world, "h38?");
+        assert_int_equal(claims(world, runs), 1);
+        assert_int_equal(strncmp(run_host(runs[0]), "h38", 3), 0);
+}
+
 /* Whoever is due before is not put off, however often holds change. */
 static void test_nobody_is_put_off(void **state) {
         World *world = *state;
@@ -188,6 +219,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_others_wait_on, setup_ledger, teardown),
                 cmocka_unit_test_setup_teardown(test_a_crowd_is_asked_for_in_turn, setup_ledger,
                                                 teardown),
+                cmocka_unit_test_setup_teardown(test_of_one_hold, setup_ledger, teardown),
                 cmocka_unit_test_setup_teardown(test_nobody_is_put_off, setup_ledger, teardown),
                 cmocka_unit_test_setup_teardown(test_an_answer_that_is_overtaken, setup_ledger,
                                                 teardown),

@@ -10,7 +10,7 @@
 
 static HoldsDesk *desk;
 static HoldsWatch watch;
-static int changes;
+static char endings[256]; /* what was told: each pattern, '-' for any, with a blank */
 
 static int setup(void **state) {
         char *error = NULL;
@@ -189,9 +189,10 @@ static void test_the_fuse(void **state) {
 
 /* --- a daemon ----------------------------------------------------------------------------- */
 
-static void on_changed(void *user) {
+static void on_ended(void *user, const char *pattern) {
+        size_t n = strlen(endings);
         assert_ptr_equal(user, &watch);
-        changes++;
+        snprintf(endings + n, sizeof(endings) - n, "%s ", pattern != NULL ? pattern : "-");
 }
 
 static void on_notified(void *user, const char *payload) {
@@ -208,9 +209,8 @@ static void listen_to(size_t connections) {
                              .statement_timeout_us = 30 * SECOND,
                              .channel = HOLDS_CHANNEL,
                              .notified = on_notified};
-        changes = 0;
         pg_test_open(&test, &options);
-        holds_watch_init(&watch, &test.loop, NULL, "ackd", on_changed, &watch);
+        holds_watch_init(&watch, &test.loop, NULL, "ackd", on_ended, &watch);
         watch.remind_us = 20 * 1000;
         assert_true(pg_test_until(&test, pg_test_is_up, test.pool));
 }
@@ -230,13 +230,13 @@ static int watch_end(void **state) {
 }
 
 static bool knows(void *user) {
-        return watch.in_force == *(size_t *)user && !watch.asking && changes > 0;
+        return watch.in_force == *(size_t *)user && !watch.asking;
 }
 
 /* Turns the loop until it knows of so many. @within: µs. */
 static void wait_known(size_t n, int64_t within_us) {
         int64_t began = loop_now();
-        changes = 0;
+        endings[0] = '\0';
         assert_true(pg_test_until(&test, knows, &n));
         assert_true(loop_now() - began < within_us);
 }
@@ -263,15 +263,18 @@ static void test_watch(void **state) {
         wait_known(2, SECOND);
         assert_int_equal(said("holds.changed", "a hold on web* by jo@here"), 1);
         assert_int_equal(captured.n, 1); /* also with two connections that hear of it */
+        assert_string_equal(endings, "");
         captured.n = 0;
         assert_int_equal(lift("db*"), 1);
         wait_known(1, SECOND);
         assert_int_equal(said("holds.changed", "(before it began) was lifted by ann@there"), 1);
         assert_int_equal(captured.n, 1);
+        assert_string_equal(endings, "db* ");
         captured.n = 0;
         pg_test_exec(test.sql, "DELETE FROM holds");
         wait_known(0, SECOND);
         assert_int_equal(said("holds.changed", "was deleted"), 1);
+        assert_string_equal(endings, "- ");
         pg_test_exec(test.sql, "INSERT INTO holds (pattern, why, who) VALUES ('x', 'w', 'hand')");
         wait_known(1, SECOND);
         captured.n = 0;
@@ -294,6 +297,7 @@ static void test_watch_until(void **state) {
         captured.n = 0;
         wait_known(1, SECOND); /* nobody tells */
         assert_int_equal(said("holds.changed", "(short) is over by itself"), 1);
+        assert_string_equal(endings, "a ");
         assert_true(loop_timer_is_set(&watch.timer));
 }
 
@@ -309,23 +313,53 @@ static void test_watch_many(void **state) {
         pg_test_exec(test.sql,
                      "UPDATE holds SET lifted_at = now(), lifted_by = 'x' WHERE id > 200");
         wait_known(200, SECOND);
+        assert_string_equal(endings, "- ");
+        pg_test_exec(test.sql, "UPDATE holds SET lifted_at = now() WHERE id BETWEEN 101 AND 109");
+        wait_known(191, SECOND);
+        assert_string_equal(endings, "h101 h102 h103 h104 h105 h106 h107 h108 - ");
         pg_test_exec(test.sql, "DELETE FROM holds WHERE id <= 100");
-        wait_known(100, SECOND);
-        assert_int_equal(watch.n_known, 100);
+        wait_known(91, SECOND);
+        assert_int_equal(watch.n_known, 91);
 }
 
-/* Another schema's are none of ours; what comes before the start is not looked at. */
+/* It came and went before anybody looked: who was held by it hears of it all the same. */
+static void test_watch_of_a_short_one(void **state) {
+        (void)state;
+        make("old*", "w", 0);
+        assert_int_equal(lift("old*"), 1);
+        make("a*", "w", 0);
+        holds_watch_start(&watch, test.pool);
+        wait_known(1, 10 * SECOND);
+        assert_string_equal(endings, ""); /* what was over before is history */
+        captured.n = 0;
+        pg_test_exec(test.sql, "BEGIN; INSERT INTO holds (pattern, why, who) VALUES ('b*', 'w', "
+                               "'jo'); UPDATE holds SET lifted_at = now() WHERE pattern = 'b*'; "
+                               "INSERT INTO holds (pattern, why, who) VALUES ('c*', 'w', 'jo'); "
+                               "COMMIT");
+        wait_known(2, SECOND);
+        assert_string_equal(endings, "b* ");
+        assert_int_equal(said("holds.changed", "the hold on b* by jo"), 1);
+        assert_int_equal(said("holds.changed", "a hold on c* by jo"), 1);
+        assert_int_equal(captured.n, 2);
+}
+
+/* Another schema's are none of ours, and nothing is asked without news. */
 static void test_watch_of_others(void **state) {
         (void)state;
-        pg_test_exec(test.sql, "NOTIFY ackd_holds, 'ackd'");
-        assert_true(pg_test_run(&test, &(PgTestOperation){0}, "SELECT 1"));
-        assert_int_equal(changes, 0);
-        holds_watch_start(&watch, test.pool);
         PgTestOperation o;
-        assert_true(pg_test_run(&test, &o, "SELECT pg_sleep(0.05)"));
-        pg_test_exec(test.sql, "NOTIFY ackd_holds, 'ackd2'; NOTIFY ackd_holds");
-        assert_true(pg_test_run(&test, &o, "SELECT pg_sleep(0.05)"));
-        assert_int_equal(changes, 0);
+        size_t none = 0;
+        pg_test_exec(test.sql, "NOTIFY ackd_holds, 'ackd'"); /* before the start */
+        assert_true(pg_test_run(&test, &o, "SELECT pg_sleep(0.02)"));
+        holds_watch_start(&watch, test.pool);
+        assert_true(pg_test_until(&test, knows, &none));
+        pg_test_exec(test.sql, "ALTER TABLE holds DISABLE TRIGGER ALL; "
+                               "INSERT INTO holds (pattern, why, who) VALUES ('a', 'w', 'jo'); "
+                               "ALTER TABLE holds ENABLE TRIGGER ALL; "
+                               "NOTIFY ackd_holds, 'ackd2'; NOTIFY ackd_holds; NOTIFY ackd_hold");
+        assert_true(pg_test_run(&test, &o, "SELECT pg_sleep(0.1)"));
+        assert_int_equal(watch.in_force, 0);
+        pg_test_exec(test.sql, "NOTIFY ackd_holds, 'ackd'");
+        wait_known(1, SECOND);
 }
 
 static bool came_back(void *user) {
@@ -346,11 +380,12 @@ static void test_watch_comes_back(void **state) {
                                "UPDATE holds SET lifted_at = now(), lifted_by = 'x'; COMMIT");
         assert_true(pg_test_until(&test, came_back, &ups));
         /* As the daemon does it. */
-        changes = 0;
+        endings[0] = '\0';
         holds_watch_up(&watch);
         size_t none = 0;
         assert_true(pg_test_until(&test, knows, &none));
         assert_int_equal(said("holds.changed", "was lifted by x"), 1);
+        assert_string_equal(endings, "a ");
         /* And it listens again. */
         make("b", "w", 0);
         wait_known(1, SECOND);
@@ -430,6 +465,7 @@ int main(void) {
                 WATCH(test_watch),
                 WATCH(test_watch_until),
                 WATCH(test_watch_many),
+                WATCH(test_watch_of_a_short_one),
                 WATCH(test_watch_of_others),
                 WATCH(test_watch_comes_back),
                 WATCH(test_watch_with_one_connection),
