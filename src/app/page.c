@@ -138,7 +138,7 @@ static void page_work(Report *report, MetricsPage *page) {
         metrics_sample_histogram(page, METRICS_SAVE_BATCH_ROWS, NULL, &report->batch_rows);
         for (int o = OUTCOME_NONE + 1; restart->enabled && o < OUTCOME_COUNT; o++) {
                 metrics_sample(page, METRICS_RESTARTS, LABELS(outcome_name((Outcome)o)),
-                               (double)report->restarts[o]);
+                               (double)totals->restarts[o]);
         }
         metrics_sample_histogram(page, METRICS_RESTART_DURATION, NULL, &report->restart_duration);
         for (int i = LEDGER_REASON_DUPLICATE; restart->enabled && i <= LEDGER_REASON_OTHER; i++) {

@@ -34,6 +34,14 @@ static const char *task_word(const HandlerTask *task) {
         return "?";
 }
 
+/* What is below the fence was saved before. */
+static const char *save_word(const Report *report, const Message *message) {
+        const HandlerTask *task = &message->handlers[HANDLER_SAVE];
+        return !report->config->handlers.save.enabled ? "off"
+               : task->state == HANDLER_OFF           ? "done before"
+                                                      : task_word(task);
+}
+
 /* The restart's, with the reason: "waiting (window)", "suppressed (not_selected)". */
 static const char *restart_word(const Message *message, char out[64]) {
         const HandlerTask *task = &message->handlers[HANDLER_RESTART];
@@ -96,9 +104,8 @@ void report_finished(Report *report, const Message *message, Finish finish) {
         }
         char outcomes[192], restart[64];
         snprintf(outcomes, sizeof(outcomes), "%s=%s %s=%s", handler_name(HANDLER_SAVE),
-                 report->config->handlers.save.enabled ? task_word(&message->handlers[HANDLER_SAVE])
-                                                       : "off",
-                 handler_name(HANDLER_RESTART), restart_word(message, restart));
+                 save_word(report, message), handler_name(HANDLER_RESTART),
+                 restart_word(message, restart));
         log_write(report->log, LOG_DEBUG,
                   finish == FINISH_RELEASED ? "message.nacked" : "message.acked",
                   FIELDS(.topic = partition->topic, .partition = partition->partition,
@@ -350,9 +357,8 @@ static void note_ledger(Report *report, const EngineAction *action) {
                           (double)action->delay_us / 1e6);
         } else if (action->note == NOTE_FUSE_BLEW) {
                 log_error(report->log, "restart.fuse", fields,
-                          "the fuse blew at the restart of %s%s%s: too many restarts in its "
-                          "period, no host is restarted until a person lifts the hold (ackd "
-                          "unhold '*'); saving goes on",
+                          "the fuse blew at the restart of %s%s%s; saving goes on; `ackd holds` "
+                          "shows it, `ackd unhold '*'` lifts it",
                           action->host, colon, text);
         } else if (action->note == NOTE_SUPPRESSED) {
                 log_write(report->log,
@@ -590,8 +596,7 @@ void report_state(const Report *report) {
                                  FIELDS(.topic = partition->topic,
                                         .partition = partition->partition, .offset = oldest->offset,
                                         .host = oldest->host),
-                                 "save %s, restart-host %s, for %.1f s",
-                                 task_word(&oldest->handlers[HANDLER_SAVE]),
+                                 "save %s, restart-host %s, for %.1f s", save_word(report, oldest),
                                  restart_word(oldest, restart),
                                  (double)(now - oldest->received_us) / 1e6);
                 }

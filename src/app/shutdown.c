@@ -174,6 +174,9 @@ static void cancel_end(Shutdown *shutdown, bool in_time) {
         if (running > 0) {
                 say(shutdown, ", %zu running restarts did not end", running);
                 worsen(shutdown, EXIT_UNCONFIRMED);
+        } else if (!in_time && engine_open_entries(pipeline->engine) > 0) {
+                say(shutdown, ", PostgreSQL was not told how %zu restarts ended",
+                    engine_open_entries(pipeline->engine));
         } else if (!in_time) {
                 /* Not our loss: PostgreSQL has it whole or not at all, and the fence will tell. */
                 say(shutdown, ", a batch is still at the database and left to it");

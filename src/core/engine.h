@@ -329,7 +329,8 @@ struct Run {
         uint64_t holds;    /* changes of holds that were known then, see engine_holds_changed() */
         bool doubt;        /* a reply to it was lost: it may have been granted */
         bool alone;        /* asked by itself, since a batch with it was refused */
-        bool acted;        /* the action ended well; verify decides */
+        bool verifies;     /* when its action ends well, verify decides */
+        bool acted;        /* it ended well */
         bool acted_open;   /* ... and the ledger has not said yet that it knows */
         bool verify_open;  /* ENGINE_VERIFY is under way */
         bool was_unknown;  /* an earlier process' restart, the ledger's row says unknown */
@@ -481,6 +482,7 @@ typedef struct EngineTotals {
         uint64_t suppressed[LEDGER_REASON_COUNT];
         uint64_t claims;
         uint64_t runs;
+        uint64_t restarts[OUTCOME_COUNT]; /* how they ended, verification included */
         uint64_t rebalances;
 } EngineTotals;
 

@@ -141,6 +141,7 @@ int run_start(Engine *engine, Host *host, Message *aside) {
         }
         run->id = ++engine->run_ids;
         run->started_us = engine->now;
+        run->verifies = config->ledger && config->verify;
         run->exit_status = LEDGER_NO_STATUS;
         run->host = host;
         host_begin(engine, run, aside);
@@ -275,6 +276,7 @@ static int run_resolve(Engine *engine, Run *run, const char *detail) {
                 r = r == 0 ? one : r; /* none may stay in this list */
         }
         run->leader = NULL;
+        engine->totals.restarts[run->outcome] += run->outcome != OUTCOME_CANCELLED;
         host_account(engine, run);
         int released = host_release(engine, run, WAIT_NONE, 0);
         run_free(engine, run);

@@ -133,7 +133,10 @@ static void log_failure(Claims *claims, const Call *call, const LedgerAnswer *an
         LogLevel level = sqlstate_is_alarm(sqlstate) || answer->end == LEDGER_END_REFUSED
                                  ? LOG_ERROR
                                  : LOG_WARNING;
-        if (strcmp(claims->said, sqlstate) == 0 && loop_now() - claims->said_us < SAY_AGAIN_US) {
+        if (claims->pool == NULL) {
+                level = LOG_DEBUG; /* the shutdown says what is left */
+        } else if (strcmp(claims->said, sqlstate) == 0 &&
+                   loop_now() - claims->said_us < SAY_AGAIN_US) {
                 level = LOG_DEBUG;
         } else {
                 snprintf(claims->said, sizeof(claims->said), "%s", sqlstate);

@@ -52,6 +52,24 @@ void restart_free(Restart *restart) {
         free(restart);
 }
 
+/* Of a run: " (restarts.id 44, 2 requests)"; "" when the ledger is not asked. */
+static const char *row_text(const Run *run, char out[80]) {
+        size_t n = 0;
+        list_for_each(link, &run->messages) {
+                n++;
+        }
+        out[0] = '\0';
+        if (run->ledger_id != 0) {
+                snprintf(out, 80, " (restarts.id %lld%s", (long long)run->ledger_id,
+                         n > 1 ? "" : ")");
+                size_t used = strlen(out);
+                if (n > 1) {
+                        snprintf(out + used, 80 - used, ", %zu requests share it)", n);
+                }
+        }
+        return out;
+}
+
 static const char *end_event(Outcome outcome) {
         switch (outcome) {
         case OUTCOME_DONE:
@@ -75,6 +93,8 @@ static const char *end_event(Outcome outcome) {
 
 static void log_end(const Restart *restart, const Run *run, const ActionResult *result) {
         bool good = outcome_is_success(result->outcome);
+        bool acted = good && run->verifies; /* and is done only when verify says so */
+        char row[80];
         LogLevel level = good ? LOG_INFO : LOG_WARNING;
         char line[OUTPUT_LINE] = "";
         bool said = good ? restart->action->interface->pretends
@@ -88,12 +108,14 @@ static void log_end(const Restart *restart, const Run *run, const ActionResult *
         if (!good) {
                 output_last_line(result->output, result->output_size, line);
         }
-        log_write(restart->log, level, end_event(result->outcome),
+        const char *outcome = acted ? "acted" : outcome_name(result->outcome);
+        log_write(restart->log, level, acted ? "restart.acted" : end_event(result->outcome),
                   FIELDS(.host = run_host(run), .handler = handler_name(HANDLER_RESTART),
-                         .attempt = run->attempt, .outcome = outcome_name(result->outcome)),
-                  "restart of %s: %s after %.3f s: %s%s%s", run_host(run),
-                  outcome_name(result->outcome), (double)result->duration_us / 1e6, result->detail,
-                  line[0] != '\0' ? "; last line of its output: " : "", line);
+                         .attempt = run->attempt, .outcome = outcome),
+                  "restart of %s: %s after %.3f s: %s%s%s%s%s", run_host(run), outcome,
+                  (double)result->duration_us / 1e6, result->detail,
+                  line[0] != '\0' ? "; last line of its output: " : "", line,
+                  acted ? "; verify has still to tell" : "", row_text(run, row));
 }
 
 /* For the ledger. Without memory for it the row has none. */
@@ -135,6 +157,22 @@ ActionRequest restart_request(const Run *run) {
         };
 }
 
+/* The one step that cannot be undone. */
+static void log_start(const Restart *restart, const Run *run) {
+        const Message *message = list_first(&run->messages, Message, host_link);
+        const Partition *partition = message != NULL ? message->partition : NULL;
+        const char *id = message != NULL && message->id != NULL ? message->id : "";
+        LogLevel level = restart->action->interface->pretends ? LOG_DEBUG : LOG_INFO;
+        char row[80];
+        log_write(restart->log, level, "restart.started",
+                  FIELDS(.topic = partition != NULL ? partition->topic : NULL,
+                         .partition = partition != NULL ? partition->partition : -1,
+                         .offset = message != NULL ? message->offset : -1, .host = run_host(run),
+                         .handler = handler_name(HANDLER_RESTART), .attempt = run->attempt),
+                  "restart of %s: %s%s%s%s", run_host(run), restart->action->interface->name,
+                  id[0] != '\0' ? ", request " : "", id, row_text(run, row));
+}
+
 int restart_start(Restart *restart, Run *run) {
         RestartTask *task = list_first(&restart->spare, RestartTask, link);
         if (task == NULL) {
@@ -156,10 +194,7 @@ int restart_start(Restart *restart, Run *run) {
         run->action_started_us = ledger_clock();
         list_unlink(&task->link);
         list_push_back(&restart->tasks, &task->link);
-        log_debug(restart->log, "restart.started",
-                  FIELDS(.host = request.host, .handler = handler_name(HANDLER_RESTART),
-                         .attempt = run->attempt),
-                  "restart of %s: %s", request.host, restart->action->interface->name);
+        log_start(restart, run);
         return 0;
 }
 

@@ -158,7 +158,11 @@ static void test_a_run_goes_through(void **state) {
         assert_int_equal(started->request.attempt, 2);
         assert_int_equal(started->request.run, 1);
         assert_int_equal(restart_running(world->restart), 1);
-        assert_int_equal(captured.n, 0);
+        assert_int_equal(captured.n, 1);
+        assert_int_equal(captured.lines[0].level, LOG_INFO);
+        assert_string_equal(captured.lines[0].event, "restart.started");
+        assert_string_equal(captured.lines[0].text, "restart of web2: fake, request r-1");
+        captured.n = 0;
 
         /* Both messages were released meanwhile. */
         list_init(&world->runs[1].messages);
@@ -216,6 +220,7 @@ static void test_what_is_logged(void **state) {
                 world->fake.n = 0;
                 captured.n = 0;
                 assert_int_equal(restart_start(world->restart, &world->runs[0]), 0);
+                captured.n = 0;
                 end(world, 0,
                     &(ActionResult){.outcome = cases[i].outcome,
                                     .charged = true,
@@ -233,10 +238,11 @@ static void test_what_is_logged(void **state) {
 }
 
 /* What never began for our own want (no descriptor, no such program) was said by the action, once
- * for all hosts; a line for each of 10,000 waiting messages would bury it. */
+ * for all hosts; a warning for each of 10,000 waiting messages would bury it. */
 static void test_our_own_failure_is_no_line_a_host(void **state) {
         World *world = *state;
         assert_int_equal(restart_start(world->restart, &world->runs[0]), 0);
+        captured.n = 0;
         end(world, 0,
             &(ActionResult){.outcome = OUTCOME_NOT_STARTED, .charged = false, .detail = "x"});
         assert_int_equal(captured.n, 0);
@@ -248,6 +254,7 @@ static void test_a_long_line_is_cut(void **state) {
         static uint8_t output[5000];
         memset(output, '\x7f', sizeof(output));
         assert_int_equal(restart_start(world->restart, &world->runs[0]), 0);
+        captured.n = 0;
         end(world, 0,
             &(ActionResult){.outcome = OUTCOME_FAILED,
                             .detail = "x",
@@ -297,6 +304,29 @@ static void test_terminate_and_kill(void **state) {
         assert_int_equal(world->fake.killed, 1);
 }
 
+/* Verify has still to tell whether it is done. The row of the ledger is named, and who shares it.
+ */
+static void test_what_the_ledger_knows_is_named(void **state) {
+        World *world = *state;
+        Message first = {.id = "r-1"}, second = {.id = "r-2"};
+        Run *run = &world->runs[0];
+        list_push_back(&run->messages, &first.host_link);
+        list_push_back(&run->messages, &second.host_link);
+        run->ledger_id = 44;
+        run->verifies = true;
+        assert_int_equal(restart_start(world->restart, run), 0);
+        assert_string_equal(captured.lines[0].text,
+                            "restart of web1: fake, request r-1 (restarts.id 44, 2 requests share "
+                            "it)");
+        end(world, 0, &(ActionResult){.outcome = OUTCOME_DONE, .detail = "x"});
+        assert_string_equal(captured.lines[1].event, "restart.acted");
+        assert_string_equal(captured.lines[1].outcome, "acted");
+        assert_string_equal(captured.lines[1].text,
+                            "restart of web1: acted after 0.000 s: x; verify has still to tell "
+                            "(restarts.id 44, 2 requests share it)");
+        list_init(&run->messages);
+}
+
 /* Its host's cool-down counts from it: when nothing of it can have happened later. */
 static void test_when_it_started(void **state) {
         World *world = *state;
@@ -333,6 +363,7 @@ int main(void) {
                 TEST(test_a_pretending_action_has_said_it),
                 TEST(test_what_runs_is_listed),
                 TEST(test_terminate_and_kill),
+                TEST(test_what_the_ledger_knows_is_named),
                 TEST(test_when_it_started),
                 TEST(test_no_memory_is_passed_on),
         };
