@@ -896,7 +896,7 @@ int engine_concluded(Engine *engine, Run *run, LedgerEnd end, const LedgerResult
         }
         switch (end) {
         case LEDGER_END_DONE:
-                if (result->did && result->state == LEDGER_STATE_UNKNOWN) {
+                if (result->did && result->state == LEDGER_STATE_UNKNOWN && !run->put_back) {
                         number_shared(run);
                 }
                 r = result->did ? 0 : ended_otherwise(engine, run, result->state);

@@ -219,6 +219,27 @@ static void test_what_was_granted_before_is_unknown(void **state) {
         assert_int_equal(engine_totals(world->engine)->runs, 0);
 }
 
+/* Those that wait with it get no row, and keep their numbers. */
+static void test_what_was_granted_before_numbers_nobody_else(void **state) {
+        World *world = *state;
+        Partition *partition = begin(world, "a");
+        fetch(world, partition, 1, "a");
+        Run *run = claims(world);
+        decided(world, run,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_WAIT,
+                                 .reason = LEDGER_REASON_COOLDOWN,
+                                 .again_us = SECOND});
+        tick(world, SECOND);
+        run = claims(world);
+        decided(world, run,
+                (LedgerDecision){.verdict = LEDGER_VERDICT_START, .renewed = true, .id = 7});
+        tells(world, run, LEDGER_STATE_UNKNOWN);
+        concluded(world, run);
+        list_for_each(link, &partition->messages) {
+                assert_int_equal(container_of(link, Message, link)->claim, 1);
+        }
+}
+
 static void test_a_check_may_hold_it_up(void **state) {
         World *world = *state;
         world->config.check = true;
@@ -896,6 +917,7 @@ int main(void) {
                 TEST(test_a_check_comes_first),
                 TEST(test_what_is_not_needed_is_written_down),
                 TEST(test_what_was_granted_before_is_unknown),
+                TEST(test_what_was_granted_before_numbers_nobody_else),
                 TEST(test_a_check_may_hold_it_up),
                 TEST(test_a_check_that_can_never_be_asked_rejects_the_leader),
                 TEST(test_done_is_of_the_leader_alone),
