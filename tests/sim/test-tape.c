@@ -443,7 +443,7 @@ static char *changed(const char *tape, const char *from, const char *to) {
         const char *at = strstr(tape, from);
         char *text = NULL;
         if (at == NULL) {
-                fail_msg("\"%s\" is not there", from);
+                fail_msg("\"%s\" is not there", from != NULL ? from : "(nothing)");
         }
         assert_true(asprintf(&text, "%.*s%s%s", (int)(at - tape), tape, to, at + strlen(from)) > 0);
         return text;
