@@ -574,7 +574,8 @@ END $$;
 
 -- How restarts ended: done, failed, not_started, unknown. An end that came before stands, and the
 -- same one again says the same: did. The shared_… arrays are messages that shared the restart of
--- item shared_items. The times are those of the caller's clock, which says @clock_us when it sends.
+-- item shared_items. The times are those of the caller's clock, which says @clock_us when it sends:
+-- it was that time when the statement came, not when the locks are ours.
 CREATE OR REPLACE FUNCTION finish(ids bigint[], states text[], verified boolean[],
         started_us bigint[], ended_us bigint[], statuses integer[], whys text[], outputs text[],
         shared_items integer[], shared_sources integer[], shared_offsets bigint[],
@@ -583,7 +584,7 @@ CREATE OR REPLACE FUNCTION finish(ids bigint[], states text[], verified boolean[
 RETURNS TABLE (item integer, did boolean, state_now text)
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
 DECLARE
-        t timestamptz;
+        t timestamptz := statement_timestamp();
         h hosts;
         main bigint;
         name text;
@@ -602,7 +603,6 @@ BEGIN
                         CONTINUE;
                 END IF;
                 h := lock_host(name);
-                t := clock_timestamp();
                 SELECT s.did, s.state_now INTO did, state_now
                 FROM settle(h, main, states[item], verified[item],
                         t - (clock_us - started_us[item]) * interval '1 microsecond',

@@ -159,6 +159,31 @@ static void test_what_a_successor_verified(void **state) {
         }
 }
 
+static bool is_over(void *user) {
+        return loop_now() > *(const int64_t *)user;
+}
+
+/* The times of an end are how long ago something was when it was sent. That it waits for a lock makes
+ * nothing later: what was requested meanwhile would be superseded, and the cool-down longer. */
+static void test_finish_that_waits_for_a_lock(void **state) {
+        (void)state;
+        LedgerFinish done = ended(start(ours, request(HOST, 1)), LEDGER_STATE_DONE);
+        done.verified = true;
+        done.started_us = done.ended_us = ledger_clock();
+        pg_test_exec(test.sql, "BEGIN; SELECT FROM hosts FOR UPDATE");
+        asked = (Asked){0};
+        assert_int_equal(ledger_finish(ours, &done, 1, on_answered, &asked), 0);
+        int64_t until = loop_now() + 2 * SECOND;
+        assert_true(pg_test_until(&test, is_over, &until));
+        pg_test_exec(test.sql, "COMMIT");
+        wait_for_answer();
+        assert_true(asked.results[0].did);
+        expect_sql("SELECT r.started_at < r.intended_at + '1 s' AND r.ended_at < r.intended_at + '1 s' "
+                   "AND h.covers_until < r.intended_at + '1 s' AND h.last_start_at = r.started_at "
+                   "FROM restarts r JOIN hosts h USING (host)",
+                   "t");
+}
+
 /* Another restart started since: what verify sees may be its work. The process's own word counts.
  */
 static void test_unknown_that_another_start_followed(void **state) {
@@ -482,6 +507,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_finish_after_it_became_unknown),
         TEST(test_unknown_that_was_done),
         TEST(test_what_a_successor_verified),
+        TEST(test_finish_that_waits_for_a_lock),
         TEST(test_unknown_that_another_start_followed),
         TEST(test_done_late),
         TEST(test_acted),
