@@ -388,7 +388,7 @@ BEGIN
                         -- 2. The host's open intent.
                         IF h.open_id IS NOT NULL AND h.held_until > t THEN
                                 why := 'running';
-                                again := least(h.held_until - t, interval '2 seconds');
+                                again := least(h.held_until, t + interval '2 seconds') - t;
                                 bounded := h.open_id IS DISTINCT FROM own.id;
                                 detail := holder_text(h.open_id);
                                 EXIT decide;
@@ -443,7 +443,7 @@ BEGIN
                         ORDER BY x.fuse, x.since LIMIT 1;
                         IF FOUND THEN
                                 why := CASE WHEN stop.fuse THEN 'fuse' ELSE 'hold' END;
-                                again := least(stop.until - t, interval '5 seconds');
+                                again := least(stop.until, t + interval '5 seconds') - t;
                                 detail := format('%s, by %s since %s: %s', stop.pattern, stop.who,
                                         utc_text(stop.since), stop.why);
                                 EXIT decide;
@@ -454,7 +454,8 @@ BEGIN
                                 IF h.last_id = h.done_id THEN
                                         verdict := 'done';
                                 ELSE
-                                        again := h.last_start_at + cooldown - t;
+                                        again := least(h.last_start_at, t + start_within)
+                                                + cooldown - t;
                                 END IF;
                                 EXIT decide;
                         END IF;

@@ -403,6 +403,23 @@ static void test_suppressed_before(void **state) {
 
 /* --- 5: holds and the cool-down ----------------------------------------------------------- */
 
+/* What a person writes may be for ever: it waits as for anything else. */
+static void test_for_ever(void **state) {
+        (void)state;
+        pg_test_exec(test.sql, "INSERT INTO holds (pattern, why, who, until) "
+                               "VALUES ('*', 'w', 'jo', 'infinity')");
+        const LedgerDecision *decision = claim(ours, request(HOST, 1));
+        expect(decision, LEDGER_VERDICT_WAIT, LEDGER_REASON_HOLD);
+        assert_int_equal(decision->again_us, 5 * SECOND);
+        pg_test_exec(test.sql, "UPDATE holds SET lifted_at = now()");
+        pg_test_exec(test.sql, "UPDATE hosts SET last_start_at = 'infinity'");
+        expect(claim(ours, request(HOST, 1)), LEDGER_VERDICT_WAIT, LEDGER_REASON_COOLDOWN);
+        pg_test_exec(test.sql, "UPDATE hosts SET open_id = 4711, held_until = 'infinity'");
+        decision = claim(ours, request(HOST, 1));
+        expect(decision, LEDGER_VERDICT_WAIT, LEDGER_REASON_RUNNING);
+        assert_int_equal(decision->again_us, 2 * SECOND);
+}
+
 static void test_holds(void **state) {
         (void)state;
         static const struct {
@@ -518,6 +535,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_order_of_suppressions),
         TEST(test_suppressed_before),
         TEST(test_holds),
+        TEST(test_for_ever),
         TEST(test_cooldown),
         TEST(test_own_failed_attempt),
         TEST(test_cooldown_counts_from_the_start),
