@@ -215,7 +215,8 @@ int waits_dispatch(Engine *engine) {
                 HandlerState state = first->handlers[HANDLER_RESTART].state;
                 list_unlink(&first->wait_link);
                 /* What runs waits for nothing; should it fail, it is not tried again. */
-                if (state == HANDLER_QUEUED || state == HANDLER_WAITING) {
+                bool own = first->asks && message_waits_for(first) == WAIT_RUNNING;
+                if (!own && (state == HANDLER_QUEUED || state == HANDLER_WAITING)) {
                         r = wait_end(first, message_waits_for(first));
                 }
         }

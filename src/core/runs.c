@@ -161,8 +161,10 @@ int run_start(Engine *engine, Host *host, Message *aside) {
 
 /* Its message waits again, as if it had never been in it; or, when it has waited too long, it is
  * put into @over. */
-static void run_take_out(Engine *engine, Run *run, Message *message, List *over) {
-        if (!wait_is_over(message)) {
+static void run_take_out(Engine *engine, Run *run, Message *message, RestartWait wait, List *over) {
+        /* What runs elsewhere may be its own restart, which the ledger ends. */
+        bool own = message->asks && wait == WAIT_RUNNING;
+        if (own || !wait_is_over(message)) {
                 host_take_back(engine, run, message);
                 return;
         }
@@ -195,7 +197,7 @@ static int run_put_back(Engine *engine, Run *run, RestartWait wait, int64_t dela
                 Message *message = container_of(link, Message, host_link);
                 before = link->prev;
                 if (run->host != NULL || delay == 0 || wait_is_over(message)) {
-                        run_take_out(engine, run, message, &over);
+                        run_take_out(engine, run, message, wait, &over);
                         continue;
                 }
                 list_unlink(&message->host_link);
@@ -218,7 +220,7 @@ static int run_keep_leader(Engine *engine, Run *run) {
                 Message *message = container_of(link, Message, host_link);
                 before = link->prev;
                 if (message != run->leader) {
-                        run_take_out(engine, run, message, &over);
+                        run_take_out(engine, run, message, WAIT_HOST, &over);
                 }
         }
         return end_waits(&over, WAIT_HOST);
@@ -710,10 +712,9 @@ int engine_claimed(Engine *engine, Run *run, LedgerEnd end, const LedgerDecision
                         run->alone = true;
                         return run_ask(engine, run, RUN_CLAIMING);
                 }
-                return run->leader != NULL
-                               ? leader_ends(engine, run, OUTCOME_POISON, "refused",
-                                             "PostgreSQL refused the claim of a restart")
-                               : run_put_back(engine, run, WAIT_NONE, 0);
+                /* No message can bring it about: the fault is the table's, and as an outage it is
+                 * waited out. */
+                return run_put_back(engine, run, WAIT_POSTGRES, TOO_LATE_AGAIN_US);
         }
         return error_origin(-ENOTRECOVERABLE);
 }

@@ -1250,8 +1250,10 @@ static void check_waits(const Daemon *daemon) {
                         RestartWait wait = message_waits_for(message);
                         int64_t waited = world->now - message->received_us;
                         counts[wait]++;
-                        /* What only has to be written down as suppressed is no restart. */
-                        if (wait != WAIT_NONE && message->suppress == LEDGER_REASON_NONE &&
+                        /* What only has to be written down as suppressed is no restart, and what
+                         * runs elsewhere may be its own, which the ledger ends. */
+                        bool own = message->asks && wait == WAIT_RUNNING;
+                        if (wait != WAIT_NONE && !own && message->suppress == LEDGER_REASON_NONE &&
                             daemon->config.max_wait_us > 0 && !due &&
                             waited >= daemon->config.max_wait_us) {
                                 broken(world, 19,
@@ -1437,6 +1439,11 @@ static void life_end(Daemon *daemon) {
         daemon->engine = NULL;
         daemon->judge = NULL;
         daemon->n_look_ups = 0;
+        for (size_t i = 0; i < sizeof(daemon->gathered) / sizeof(daemon->gathered[0]); i++) {
+                free(daemon->gathered[i]);
+                daemon->gathered[i] = NULL;
+                daemon->gathered_capacity[i] = 0;
+        }
         for (int i = 0; i < BROKER_PARTITIONS; i++) {
                 free(daemon->parts[i]);
                 daemon->parts[i] = NULL;

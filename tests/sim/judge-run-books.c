@@ -440,7 +440,6 @@ static void book_decided(Judge *judge, RunKnown *run, const Observation *seen) {
 }
 
 static void book_claimed(Judge *judge, RunKnown *run, const Observation *seen) {
-        Known *known = leader_of(judge, run);
         run->doubted = seen->numbers[0] != 0 && !run->doubt;
         if (seen->a != LEDGER_END_UNKNOWN && seen->a != LEDGER_END_OUTAGE) {
                 run->doubt = run->doubt && seen->a != LEDGER_END_DONE;
@@ -464,9 +463,6 @@ static void book_claimed(Judge *judge, RunKnown *run, const Observation *seen) {
                         run->alone = true;
                         set_step(judge, run, STEP_CLAIM_ANEW);
                         return;
-                }
-                if (known != NULL) {
-                        known->refused = true;
                 }
                 break;
         }

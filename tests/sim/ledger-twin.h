@@ -48,6 +48,7 @@ static const struct {
         const char *word, *instead;
 } replacements[] = {
         {"clock_timestamp()", "ackd.test_now()"},
+        {"statement_timestamp()", "ackd.test_now()"},
         {"ORDER BY y.started_at DESC", "ORDER BY y.started_at DESC, y.id DESC"},
         {"ORDER BY x.fuse, x.since", "ORDER BY x.fuse, x.since, x.id"},
 };
