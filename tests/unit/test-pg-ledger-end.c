@@ -163,8 +163,9 @@ static bool is_over(void *user) {
         return loop_now() > *(const int64_t *)user;
 }
 
-/* The times of an end are how long ago something was when it was sent. That it waits for a lock makes
- * nothing later: what was requested meanwhile would be superseded, and the cool-down longer. */
+/* The times of an end are how long ago something was when it was sent. That it waits for a lock
+ * makes nothing later: what was requested meanwhile would be superseded, and the cool-down longer.
+ */
 static void test_finish_that_waits_for_a_lock(void **state) {
         (void)state;
         LedgerFinish done = ended(start(ours, request(HOST, 1)), LEDGER_STATE_DONE);
@@ -178,7 +179,8 @@ static void test_finish_that_waits_for_a_lock(void **state) {
         pg_test_exec(test.sql, "COMMIT");
         wait_for_answer();
         assert_true(asked.results[0].did);
-        expect_sql("SELECT r.started_at < r.intended_at + '1 s' AND r.ended_at < r.intended_at + '1 s' "
+        expect_sql("SELECT r.started_at < r.intended_at + '1 s' AND r.ended_at < r.intended_at + "
+                   "'1 s' "
                    "AND h.covers_until < r.intended_at + '1 s' AND h.last_start_at = r.started_at "
                    "FROM restarts r JOIN hosts h USING (host)",
                    "t");
