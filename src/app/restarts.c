@@ -85,6 +85,7 @@ static VerifyResult verify_result(VerifiedResult result) {
 static void on_verified(void *user, const Verified *verified) {
         Run *run = user;
         Pipeline *pipeline = run->driver;
+        run->unwatched = !verified->watched;
         run->action_ended_us = ledger_clock(); /* what was requested until now is superseded */
         pipeline_after(pipeline,
                        engine_verified(pipeline->engine, run, verify_result(verified->result),

@@ -184,6 +184,7 @@ struct Message {
         bool retries;     /* it failed before: counts in Engine.retrying */
         bool redelivered; /* received first by somebody else, or before; see LedgerRequest */
         bool asks;        /* it has perhaps a row in the ledger: it shares nobody's restart */
+        bool own_runs;    /* so the ledger said last: its own restart is under way elsewhere */
         int32_t claim;    /* LedgerRequest.attempt of its next claim */
         LedgerReason suppress; /* a guard without database found that there is nothing to do */
         Host *target;          /* in the engine, while its restart waits or runs */
@@ -355,6 +356,7 @@ struct Run {
         int64_t start_by_us; /* its action may start before */
         int64_t action_started_us, action_ended_us;
         int exit_status; /* LEDGER_NO_STATUS: none */
+        bool unwatched;  /* verify passed, and since when is not known: it covers no request */
         char *output;    /* freed with the run; NULL: none */
         void *driver;
 };

@@ -167,12 +167,17 @@ size_t engine_waits(const Engine *engine, RestartWait wait) {
         return ready + engine->n_waits[wait];
 }
 
-bool wait_is_over(const Message *message) {
+static bool has_waited(const Message *message) {
         const Engine *engine = message->partition->engine;
         int64_t max_wait = engine->config->max_wait_us;
         /* What is only to be written down as suppressed is no restart that waits. */
         return max_wait > 0 && message->suppress == LEDGER_REASON_NONE &&
                engine->now - message->received_us >= max_wait;
+}
+
+bool wait_is_over(const Message *message) {
+        /* Its own restart ends by itself, and what became of it counts. */
+        return has_waited(message) && !message->own_runs;
 }
 
 int wait_end(Message *message, RestartWait wait) {
@@ -209,14 +214,13 @@ int waits_dispatch(Engine *engine) {
         int r = 0;
         for (int i = 0; r == 0 && !engine->stopping && i < EXPIRE_PIECE; i++) {
                 Message *first = list_first(&engine->received, Message, wait_link);
-                if (first == NULL || !wait_is_over(first)) {
+                if (first == NULL || !has_waited(first)) {
                         break;
                 }
                 HandlerState state = first->handlers[HANDLER_RESTART].state;
                 list_unlink(&first->wait_link);
                 /* What runs waits for nothing; should it fail, it is not tried again. */
-                bool own = first->asks && message_waits_for(first) == WAIT_RUNNING;
-                if (!own && (state == HANDLER_QUEUED || state == HANDLER_WAITING)) {
+                if (!first->own_runs && (state == HANDLER_QUEUED || state == HANDLER_WAITING)) {
                         r = wait_end(first, message_waits_for(first));
                 }
         }

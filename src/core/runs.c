@@ -161,10 +161,8 @@ int run_start(Engine *engine, Host *host, Message *aside) {
 
 /* Its message waits again, as if it had never been in it; or, when it has waited too long, it is
  * put into @over. */
-static void run_take_out(Engine *engine, Run *run, Message *message, RestartWait wait, List *over) {
-        /* What runs elsewhere may be its own restart, which the ledger ends. */
-        bool own = message->asks && wait == WAIT_RUNNING;
-        if (own || !wait_is_over(message)) {
+static void run_take_out(Engine *engine, Run *run, Message *message, List *over) {
+        if (!wait_is_over(message)) {
                 host_take_back(engine, run, message);
                 return;
         }
@@ -197,7 +195,7 @@ static int run_put_back(Engine *engine, Run *run, RestartWait wait, int64_t dela
                 Message *message = container_of(link, Message, host_link);
                 before = link->prev;
                 if (run->host != NULL || delay == 0 || wait_is_over(message)) {
-                        run_take_out(engine, run, message, wait, &over);
+                        run_take_out(engine, run, message, &over);
                         continue;
                 }
                 list_unlink(&message->host_link);
@@ -220,7 +218,7 @@ static int run_keep_leader(Engine *engine, Run *run) {
                 Message *message = container_of(link, Message, host_link);
                 before = link->prev;
                 if (message != run->leader) {
-                        run_take_out(engine, run, message, WAIT_HOST, &over);
+                        run_take_out(engine, run, message, &over);
                 }
         }
         return end_waits(&over, WAIT_HOST);
@@ -646,6 +644,9 @@ static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
                         leader->redelivered &&
                         decision->received_us > leader->received_wall_us - RECEIPT_SKEW_US;
                 leader->received_wall_us = decision->received_us;
+                leader->own_runs = decision->verdict == LEDGER_VERDICT_WAIT &&
+                                   decision->reason == LEDGER_REASON_RUNNING &&
+                                   decision->attempt > 0;
         }
         if (decision->verdict == LEDGER_VERDICT_START) {
                 if (decision->renewed && !asked_again) {

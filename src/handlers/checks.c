@@ -29,6 +29,8 @@
 enum {
         SHORT = 100, /* bytes of an output within a line, with its NUL */
         DETAIL = CHECK_DETAIL + 3 * SHORT,
+        PACE_SLACK_US =
+                500 * 1000, /* by which a look may be late and still follow the one before */
 };
 
 typedef enum TaskState {
@@ -69,6 +71,9 @@ typedef struct Task {
         int64_t deadline_us; /* CLOCK_MONOTONIC; 0: none */
         bool last;           /* the look that runs, or comes next, is the last */
         unsigned looks;      /* that ended */
+        int64_t look_us;     /* when the one that runs began */
+        int64_t unpassed_us; /* when the last one ended that did not pass; 0: none did */
+        bool watched;        /* Verified.watched */
         char *before;
         char *output; /* of the last look that succeeded */
         CheckedResult checked_result;
@@ -203,6 +208,7 @@ static void task_tell(Task *task) {
                 Verified verified = {.result = task->verified_result,
                                      .output = task->output,
                                      .detail = task->detail,
+                                     .watched = task->watched,
                                      .looks = task->looks};
                 task->verified(task->user, &verified);
         }
@@ -269,6 +275,7 @@ static void task_end_checked(Task *task, CheckedResult result) {
 static int task_run(Task *task, const Check *check, CheckStep step) {
         task->state = TASK_RUNS;
         task->step = step;
+        task->look_us = loop_now();
         return check->action->interface->start(check->action, &task->request, on_check_end, task);
 }
 
@@ -490,6 +497,15 @@ static void on_look_end(Task *task, const ActionResult *result) {
         task_log(task, LOG_DEBUG, "verify.look", "whether it was restarted");
         bool passed = task->verified_result == VERIFIED_PASSED ||
                       task->verified_result == VERIFIED_PASSED_UNCOMPARED;
+        if (passed) {
+                const Checks *checks = task->checks;
+                task->watched =
+                        task->unpassed_us > 0 &&
+                        task->look_us - task->unpassed_us <= checks->interval_us + PACE_SLACK_US &&
+                        loop_now() - task->look_us <= checks->verify.longest_us;
+        } else {
+                task->unpassed_us = loop_now();
+        }
         /* What can't be expanded now never can. */
         bool over =
                 task->last || result->outcome == OUTCOME_POISON || loop_now() >= task->deadline_us;

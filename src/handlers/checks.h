@@ -106,6 +106,10 @@ typedef struct Verified {
         const char *output; /* what the last look that succeeded said; NULL: none did */
         const char *detail; /* a line for people, never NULL: what the last look said, how many */
         unsigned looks;     /* that ended */
+        /* With PASSED: it was seen to become so, a look before, at the pace of looks, did not pass.
+         * Otherwise it may be so for long (this process may have been stopped), and what was
+         * requested meanwhile may be about what happened since. */
+        bool watched;
 } Verified;
 
 /* As for CheckedEnd. */

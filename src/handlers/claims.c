@@ -263,7 +263,7 @@ static LedgerActed acted_of(const Run *run) {
 static LedgerFinish finish_of(const Run *run) {
         return (LedgerFinish){.id = run->ledger_id,
                               .state = run->state,
-                              .verified = run->verified,
+                              .verified = run->verified && !run->unwatched,
                               .started_us = run->action_started_us,
                               .ended_us = run->action_ended_us,
                               .exit_status = run->exit_status,

@@ -1250,9 +1250,9 @@ static void check_waits(const Daemon *daemon) {
                         RestartWait wait = message_waits_for(message);
                         int64_t waited = world->now - message->received_us;
                         counts[wait]++;
-                        /* What only has to be written down as suppressed is no restart, and what
-                         * runs elsewhere may be its own, which the ledger ends. */
-                        bool own = message->asks && wait == WAIT_RUNNING;
+                        /* What only has to be written down as suppressed is no restart, and its own
+                         * ends by itself. */
+                        bool own = message->own_runs;
                         if (wait != WAIT_NONE && !own && message->suppress == LEDGER_REASON_NONE &&
                             daemon->config.max_wait_us > 0 && !due &&
                             waited >= daemon->config.max_wait_us) {

@@ -1,4 +1,4 @@
-"""What broke in an hour of trying, not mended yet: each of these fails."""
+"""What broke when somebody tried for an hour."""
 
 import signal
 import time

@@ -35,9 +35,9 @@ def start(site, bmcs, port=None, **more):
         EXAMPLE,
         {
             "handlers.restart-host.allow": '["*.prod.example.com", "10.*"]',
-            "handlers.restart-host.fleet_concurrency": "0",
-            "handlers.restart-host.fuse.restarts": "0",
-            "handlers.restart-host.cooldown": "0",
+            "handlers.restart-host.fleet_concurrency": 0,
+            "handlers.restart-host.fuse.restarts": 0,
+            "handlers.restart-host.cooldown": 0,
             http + "url": url(port or bmcs.port),
             http + "tls.ca_file": bmcs.ca_file,
             http + "auth.password_file": bmcs.password_file,
