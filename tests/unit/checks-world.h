@@ -29,6 +29,7 @@ typedef struct End {
         char text[8192]; /* before, or output */
         char detail[CHECK_DETAIL + 512];
         unsigned looks;
+        bool watched;
         int64_t at_us;
 } End;
 
@@ -155,7 +156,10 @@ static inline void on_checked(void *user, const Checked *checked) {
 }
 
 static inline void on_verified(void *user, const Verified *verified) {
-        End end = {.verify = true, .result = (int)verified->result, .looks = verified->looks};
+        End end = {.verify = true,
+                   .result = (int)verified->result,
+                   .looks = verified->looks,
+                   .watched = verified->watched};
         snprintf(end.detail, sizeof(end.detail), "%s", verified->detail);
         world_ended(user, end, verified->output);
 }

@@ -189,6 +189,7 @@ static void test_verify_passes(void **state) {
         const End *end = world_verify_once(world, world->ends[0].text, 20 * SECOND);
         expect(end, VERIFIED_PASSED, "new", "look 3 says \"new\", before: \"old\"");
         assert_int_equal(end->looks, 3);
+        assert_true(end->watched);
         assert_true(end->at_us - world->started_us >= 3 * 20 * MS);
         assert_string_equal(captured.lines[captured.n - 1].event, "verify.passed");
         assert_string_equal(
@@ -311,6 +312,7 @@ static void test_verify_after_a_stall(void **state) {
         usleep(300 * MS);
         world_run(world, 1);
         expect(&world->ends[0], VERIFIED_PASSED, "new", "look 1 says \"new\", before: \"old\"");
+        assert_false(world->ends[0].watched);
 }
 
 /* --- all of them ----------------------------------------------------------------------------- */

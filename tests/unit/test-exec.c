@@ -373,8 +373,8 @@ static void test_a_grandchild_holds_the_pipe(void **state) {
 static void test_a_grandchild_in_a_session_of_its_own(void **state) {
         /* Out of reach of the group's KILL; the pipe that it holds is closed all the same. */
         const Ended *ended =
-                run_script(*state, "exec 4>&1; left=$(setsid sh -c 'exec >&4; echo $$; while echo "
-                                   "x; do sleep 0.01; done' &); exit 0");
+                run_script(*state, "exec 4>&1; left=$(setsid sh -c 'echo $$ >&4; exec >&4; while "
+                                   "echo x; do sleep 0.01; done' &); exit 0");
         assert_int_equal(ended->outcome, OUTCOME_DONE);
         assert_true(ended->duration_us < 10 * SECOND);
         pid_t grandchild = atoi((const char *)ended->output);
