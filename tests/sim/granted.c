@@ -309,6 +309,7 @@ void granted_goes_back(World *world) {
                         bool no_end = row.state == LEDGER_STATE_UNKNOWN &&
                                       row.ended_us == SIM_LEDGER_NEVER;
                         intent->told = no_end ? LEDGER_STATE_INTENDED : row.state;
+                        intent->held_us = row.held_until_us; /* that it was renewed is forgotten */
                 }
         }
 }

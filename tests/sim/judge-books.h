@@ -20,6 +20,7 @@ typedef struct Known {
         bool restarted; /* a run with it ended well, or so that it counts as well; or the ledger
                            says that nothing is left to do */
         bool refused;   /* it is to be rejected: the ledger, or its check, says so */
+        bool aside;     /* it is only to be written down as suppressed: no restart that waits */
         int charged, attempts;               /* by the judge's own count */
         int32_t claim;                       /* the number of its next claim; 0: any */
         int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which

@@ -261,6 +261,10 @@ static void book_claim(const Judge *judge, RunKnown *run, const Observation *see
         run->source = seen->numbers[0];
         run->attempt = seen->numbers[2];
         run->suppress = seen->numbers[3];
+        Known *known = leader_of(judge, run);
+        if (known != NULL && run->aside) {
+                known->aside = true;
+        }
 }
 
 static void book_start(Judge *judge, RunKnown *run, const Observation *seen) {

@@ -349,7 +349,7 @@ static void invariant_10_retries_wait(Judge *judge, const Observation *seen) {
         if (seen->kind == ENGINE_NOTE && seen->a == NOTE_RETRY) {
                 const Epoch *epoch = judge_epoch(judge, seen->epoch);
                 const Known *known = epoch != NULL ? judge_known(epoch, seen->c) : NULL;
-                if (known != NULL &&
+                if (known != NULL && !known->aside &&
                     judge_has_waited(judge, known->fetched_last_us, known->ended_us)) {
                         judge_broken(judge, 10,
                                      "%" PRId64 " is to be tried again after its max_wait",
