@@ -157,7 +157,10 @@ def kill(world):
     """kill -9 of a daemon, each time with a batch at the database and a command that runs."""
     site = world.site
     site.create_topic(6)
-    daemons = world.pair(**MORTAL)
+    # Commands that take a while: a restart begins a claim later than its message's save.
+    shape = {"exec": {"timeout": "6s", "argv": site.restarter.argv("-", "100")}}
+    keys = {"handlers": {"restart-host": shape}}
+    daemons = world.pair(**keys)
     watch = Watch(site)
     kills = hits = missed = 0
     try:
@@ -171,7 +174,7 @@ def kill(world):
                 daemon.kill()
                 kills += 1
                 hits += at_work and daemon.process.returncode == -signal.SIGKILL
-                daemons[instance] = world.start(instance, **MORTAL)
+                daemons[instance] = world.start(instance, **keys)
                 # Killed in its first second it would never come to its second.
                 time.sleep(world.rng.uniform(0, 2))
     finally:
