@@ -366,12 +366,11 @@ static void note_ledger(Report *report, const EngineAction *action) {
                           "restart.suppressed", fields,
                           "restart of %s suppressed (%s)%s%s; it counts as done", action->host,
                           action->reason, colon, text);
-        } else if (action->note == NOTE_NOT_STARTED &&
-                   strcmp(action->reason, "granted_before") == 0) {
+        } else if (action->note == NOTE_GRANTED_BEFORE) {
                 log_warning(report->log, "restart.doubted", fields,
                             "the ledger says that this process was allowed to restart %s already, "
                             "and not how that ended (PostgreSQL went back in time?): it is taken "
-                            "for unknown",
+                            "for unknown, and verify or on_unknown decides",
                             action->host);
         } else if (action->note == NOTE_NOT_STARTED) {
                 log_info(report->log, "restart.given_back", fields,
@@ -459,6 +458,7 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_FUSE_BLEW:
         case NOTE_SUPPRESSED:
         case NOTE_NOT_STARTED:
+        case NOTE_GRANTED_BEFORE:
         case NOTE_ENDED_OTHERWISE:
                 note_ledger(report, action);
                 return;

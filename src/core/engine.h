@@ -423,6 +423,7 @@ typedef enum EngineNote {
         NOTE_LEDGER_AWAY,   /* delay_us: it is asked again after it */
         NOTE_LEDGER_BACK,
         NOTE_NOT_STARTED,     /* host, reason: granted, and given back */
+        NOTE_GRANTED_BEFORE,  /* host: to this process, nobody knows how that ended: unknown */
         NOTE_ENDED_OTHERWISE, /* host, reason: the state that the ledger has, text: ours */
 } EngineNote;
 

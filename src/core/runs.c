@@ -356,9 +356,7 @@ static int run_give_back(Engine *engine, Run *run, const char *reason) {
  * claim was carried out late. Nobody can tell, so what holds for an unknown restart decides. */
 static int run_doubt(Engine *engine, Run *run) {
         run->put_back = true;
-        int r = run_note(engine,
-                         &(EngineAction){.note = NOTE_NOT_STARTED, .reason = "granted_before"},
-                         run_host(run), NULL);
+        int r = run_note(engine, &(EngineAction){.note = NOTE_GRANTED_BEFORE}, run_host(run), NULL);
         return r == 0 ? conclude(engine, run, LEDGER_STATE_UNKNOWN, "granted_before") : r;
 }
 

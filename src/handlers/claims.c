@@ -118,9 +118,15 @@ static const char *what(Question question) {
         return "";
 }
 
-static const char *next_step(Question question, LedgerEnd end) {
-        if (end == LEDGER_END_REFUSED) {
+static const char *next_step(const Call *call, LedgerEnd end) {
+        Question question = call->question;
+        if (end == LEDGER_END_REFUSED && !call->items[0]->run->alone) {
                 return "asking one by one";
+        }
+        if (end == LEDGER_END_REFUSED) {
+                return "it waits and is asked again, and no message is rejected for it: look at "
+                       "the "
+                       "ledger's tables";
         }
         return question == QUESTION_CLAIM ? "no restart starts until it answers; asking again"
                                           : "nothing is acked before it is there; trying again";
@@ -146,7 +152,7 @@ static void log_failure(Claims *claims, const Call *call, const LedgerAnswer *an
                   FIELDS(.handler = "restart-host", .error = failure->message),
                   "%s (%zu at once) failed: %s%s%s; %s%s%s", what(call->question), call->n,
                   sqlstate, sqlstate[0] != '\0' ? ": " : "", failure->message,
-                  next_step(call->question, answer->end), remedy != NULL ? "; " : "",
+                  next_step(call, answer->end), remedy != NULL ? "; " : "",
                   remedy != NULL ? remedy : "");
 }
 

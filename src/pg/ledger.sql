@@ -100,7 +100,7 @@ COMMENT ON COLUMN restarts.host_group IS 'the pattern of handlers.restart-host.g
 COMMENT ON COLUMN restarts.requested_at IS 'the smaller of the message''s time and Kafka''s';
 COMMENT ON COLUMN restarts.received_at IS 'when ackd received the message first: age and max_wait count from it';
 COMMENT ON COLUMN restarts.state IS 'intended (may run now), acted (to be verified), done, failed, not_started, unknown, suppressed';
-COMMENT ON COLUMN restarts.reason IS 'suppressed: duplicate, superseded, stale, cooldown, not_selected, not_needed; unknown: no_end when nobody reported an end; otherwise a word of the instance';
+COMMENT ON COLUMN restarts.reason IS 'suppressed: duplicate, superseded, stale, cooldown, not_selected, not_needed, handled; unknown: no_end when nobody reported an end; otherwise a word of the instance';
 COMMENT ON COLUMN restarts.shared_with IS 'the row whose restart this request shared; null: its own. Such rows count in no limit';
 COMMENT ON COLUMN restarts.instance IS 'the process, a random UUID';
 COMMENT ON COLUMN restarts.before IS 'what the check of verify said before the action (a boot id)';

@@ -46,13 +46,13 @@ static void on_observed(void *observer, const Observation *seen) {
                 "unassign",    "finished",    "note",
         };
         static const char *const notes[] = {
-                "started",      "stopped",       "went-back",       "skipped",
-                "decided",      "moot",          "look-up-failed",  "batch-retry",
-                "save-works",   "commit-failed", "intake-paused",   "intake-resumed",
-                "held",         "resumed",       "retry",           "retries-crowd",
-                "retries-thin", "drain-timeout", "windows-shut",    "windows-open",
-                "waits",        "fuse",          "suppressed",      "ledger-away",
-                "ledger-back",  "not-started",   "ended-otherwise",
+                "started",      "stopped",       "went-back",      "skipped",
+                "decided",      "moot",          "look-up-failed", "batch-retry",
+                "save-works",   "commit-failed", "intake-paused",  "intake-resumed",
+                "held",         "resumed",       "retry",          "retries-crowd",
+                "retries-thin", "drain-timeout", "windows-shut",   "windows-open",
+                "waits",        "fuse",          "suppressed",     "ledger-away",
+                "ledger-back",  "not-started",   "granted-before", "ended-otherwise",
         };
         const World *world = observer;
         assert_int_equal(seen->now, world->now);

@@ -210,7 +210,7 @@ static void test_what_was_granted_before_is_unknown(void **state) {
         checked(world, run, CHECK_NOT_NEEDED, NULL);
         decided(world, run,
                 (LedgerDecision){.verdict = LEDGER_VERDICT_START, .renewed = true, .id = 7});
-        assert_string_equal(noted(world, NOTE_NOT_STARTED)->reason, "granted_before");
+        assert_non_null(noted(world, NOTE_GRANTED_BEFORE));
         tells(world, run, LEDGER_STATE_UNKNOWN);
         concluded(world, run);
         run = only(world, ENGINE_CHECK)->run;
