@@ -5,7 +5,6 @@
 
 #include "test.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "fds.h"
 #include "handlers/checks.h"
 
 enum {
@@ -64,17 +64,6 @@ static inline void on_world_deadline(LoopTimer *timer) {
 static inline void on_world_step(LoopTimer *timer) {
         World *world = container_of(timer, World, step);
         world->on_step(world);
-}
-
-static inline size_t count_fds(void) {
-        size_t n = 0;
-        DIR *directory = opendir("/proc/self/fd");
-        assert_non_null(directory);
-        while (readdir(directory) != NULL) {
-                n++;
-        }
-        closedir(directory);
-        return n;
 }
 
 static inline int world_setup(void **state) {

@@ -5,13 +5,13 @@
 
 #include "http-server.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "capture.h"
+#include "fds.h"
 #include "handlers/actions/http.h"
 
 enum {
@@ -65,17 +65,6 @@ static inline void on_world_slow(void *user, const char *name, int64_t duration_
         World *world = user;
         (void)name;
         world->slowest_us = duration_us > world->slowest_us ? duration_us : world->slowest_us;
-}
-
-static inline size_t count_fds(void) {
-        size_t n = 0;
-        DIR *directory = opendir("/proc/self/fd");
-        assert_non_null(directory);
-        while (readdir(directory) != NULL) {
-                n++;
-        }
-        closedir(directory);
-        return n;
 }
 
 static inline int world_setup(void **state) {

@@ -2,7 +2,6 @@
 
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "capture.h"
+#include "fds.h"
 #include "handlers/actions/exec.h"
 
 enum {
@@ -69,17 +69,6 @@ static void on_deadline(LoopTimer *timer) {
 static void on_step(LoopTimer *timer) {
         World *world = container_of(timer, World, step);
         world->on_step(world);
-}
-
-static size_t count_fds(void) {
-        size_t n = 0;
-        DIR *directory = opendir("/proc/self/fd");
-        assert_non_null(directory);
-        while (readdir(directory) != NULL) {
-                n++;
-        }
-        closedir(directory);
-        return n;
 }
 
 static int setup(void **state) {
