@@ -89,8 +89,9 @@ static int get_number(int64_t *number, KeyType type, int64_t max, Part part, con
         return guards_refuse_value(key, source, node, why, part_allowed[part]);
 }
 
-static int set_part(ConfigGroup *group, Part part, const Key *key, const Source *source,
+static int set_part(void *entry, size_t part, const Key *key, const Source *source,
                     const YamlNode *node) {
+        ConfigGroup *group = entry;
         int64_t concurrency = 0;
         int r = 0;
         if (node->type != YAML_TEXT) {
@@ -98,16 +99,17 @@ static int set_part(ConfigGroup *group, Part part, const Key *key, const Source 
                 snprintf(what, sizeof(what), "%s %s", part_names[part], yaml_describe(node));
                 return guards_refuse(key, source, node, what, part_allowed[part]);
         }
-        switch (part) {
+        switch ((Part)part) {
         case PART_MATCH:
                 return set_match(group, key, source, node);
         case PART_CONCURRENCY:
-                r = get_number(&concurrency, KEY_COUNT, CONCURRENCY_MAX, part, key, source, node);
+                r = get_number(&concurrency, KEY_COUNT, CONCURRENCY_MAX, PART_CONCURRENCY, key,
+                               source, node);
                 group->concurrency = (size_t)concurrency;
                 return r;
         case PART_QUIET_TIME:
-                return get_number(&group->quiet_us, KEY_DURATION, QUIET_MAX_US, part, key, source,
-                                  node);
+                return get_number(&group->quiet_us, KEY_DURATION, QUIET_MAX_US, PART_QUIET_TIME,
+                                  key, source, node);
         case PARTS:
                 break;
         }
@@ -116,48 +118,15 @@ static int set_part(ConfigGroup *group, Part part, const Key *key, const Source 
 
 /* concurrency has no default: with quiet_time alone all restarts of a group could begin at once,
  * until the first of them ends, and whoever wants that has to say so. */
-static int require_parts(const bool *given, const Key *key, const Source *source,
-                         const YamlNode *node) {
-        int result = 0;
-        for (int part = PART_MATCH; part <= PART_CONCURRENCY; part++) {
-                char what[64];
-                snprintf(what, sizeof(what), "a group without %s", part_names[part]);
-                int r = given[part] ? 0
-                                    : guards_refuse(key, source, node, what, part_allowed[part]);
-                if (r < 0) {
-                        return r;
-                }
-                result = r != 0 ? r : result;
-        }
-        return result;
-}
-
 static int set_group(ConfigGroup *group, const Key *key, const Source *source,
                      const YamlNode *node) {
-        bool given[PARTS] = {false};
-        int result = 0;
-        if (node->type != YAML_MAP) {
-                return guards_refuse(key, source, node, yaml_describe(node), NULL);
-        }
-        for (size_t i = 0; i < node->n; i++) {
-                const YamlPair *pair = &node->pairs[i];
-                int part = 0;
-                while (part < PARTS && strcmp(part_names[part], pair->key->text) != 0) {
-                        part++;
-                }
-                int r = part == PARTS ? guards_refuse_name(key, source, pair->key, "a group",
-                                                           part_names, PARTS)
-                                      : set_part(group, (Part)part, key, source, pair->value);
-                if (r < 0) {
-                        return r;
-                }
-                result = r != 0 ? r : result;
-                if (part < PARTS) {
-                        given[part] = true;
-                }
-        }
-        int r = require_parts(given, key, source, node);
-        result = r != 0 ? r : result;
+        static const GuardsEntry parts = {.what = "a group",
+                                          .names = part_names,
+                                          .allowed = part_allowed,
+                                          .n = PARTS,
+                                          .required = PART_CONCURRENCY + 1,
+                                          .set = set_part};
+        int result = guards_set_entry(group, &parts, key, source, node);
         if (result == 0 && group->concurrency == 0 && group->quiet_us == 0) {
                 return guards_refuse(key, source, node,
                                      "a group with neither a concurrency nor a quiet_time limits "

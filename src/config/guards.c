@@ -70,6 +70,51 @@ int guards_refuse_name(const Key *key, const Source *source, const YamlNode *nam
         return GUARDS_E_UNFIT;
 }
 
+/* --- entries ------------------------------------------------------------------------------ */
+
+static int require_parts(const GuardsEntry *parts, const YamlNode *node, const Key *key,
+                         const Source *source) {
+        int result = 0;
+        for (size_t part = 0; part < parts->required; part++) {
+                char what[64];
+                bool given = false;
+                for (size_t i = 0; i < node->n; i++) {
+                        given = given || strcmp(parts->names[part], node->pairs[i].key->text) == 0;
+                }
+                snprintf(what, sizeof(what), "%s without %s", parts->what, parts->names[part]);
+                int r = given ? 0 : guards_refuse(key, source, node, what, parts->allowed[part]);
+                if (r < 0) {
+                        return r;
+                }
+                result = r != 0 ? r : result;
+        }
+        return result;
+}
+
+int guards_set_entry(void *entry, const GuardsEntry *parts, const Key *key, const Source *source,
+                     const YamlNode *node) {
+        int result = 0;
+        if (node->type != YAML_MAP) {
+                return guards_refuse(key, source, node, yaml_describe(node), NULL);
+        }
+        for (size_t i = 0; i < node->n; i++) {
+                const YamlPair *pair = &node->pairs[i];
+                size_t part = 0;
+                while (part < parts->n && strcmp(parts->names[part], pair->key->text) != 0) {
+                        part++;
+                }
+                int r = part == parts->n ? guards_refuse_name(key, source, pair->key, parts->what,
+                                                              parts->names, parts->n)
+                                         : parts->set(entry, part, key, source, pair->value);
+                if (r < 0) {
+                        return r;
+                }
+                result = r != 0 ? r : result;
+        }
+        int r = require_parts(parts, node, key, source);
+        return r != 0 ? r : result;
+}
+
 /* --- when --------------------------------------------------------------------------------- */
 
 void guards_free_when(ConfigWhen *when) {
@@ -310,15 +355,16 @@ static int set_zone(ConfigWindow *window, const Key *key, const Source *source,
         return window->zone == NULL ? error_origin(-ENOMEM) : 0;
 }
 
-static int set_part(ConfigWindow *window, Part part, const Key *key, const Source *source,
+static int set_part(void *entry, size_t part, const Key *key, const Source *source,
                     const YamlNode *node) {
+        ConfigWindow *window = entry;
         bool good = false;
         if (node->type != YAML_TEXT) {
                 char what[64];
                 snprintf(what, sizeof(what), "%s %s", part_names[part], yaml_describe(node));
                 return guards_refuse(key, source, node, what, part_allowed[part]);
         }
-        switch (part) {
+        switch ((Part)part) {
         case PART_DAYS:
                 good = parse_days(node->text, &window->days);
                 break;
@@ -340,38 +386,13 @@ static int set_part(ConfigWindow *window, Part part, const Key *key, const Sourc
 
 static int set_window(ConfigWindow *window, const Key *key, const Source *source,
                       const YamlNode *node) {
-        bool given[PARTS] = {false};
-        int result = 0;
-        if (node->type != YAML_MAP) {
-                return guards_refuse(key, source, node, yaml_describe(node), NULL);
-        }
-        for (size_t i = 0; i < node->n; i++) {
-                const YamlPair *pair = &node->pairs[i];
-                int part = 0;
-                while (part < PARTS && strcmp(part_names[part], pair->key->text) != 0) {
-                        part++;
-                }
-                int r = part == PARTS ? guards_refuse_name(key, source, pair->key, "a window",
-                                                           part_names, PARTS)
-                                      : set_part(window, (Part)part, key, source, pair->value);
-                if (r < 0) {
-                        return r;
-                }
-                result = r != 0 ? r : result;
-                if (part < PARTS) {
-                        given[part] = true;
-                }
-        }
-        for (int part = 0; part < PARTS; part++) {
-                char what[64];
-                snprintf(what, sizeof(what), "a window without %s", part_names[part]);
-                int r = given[part] ? 0
-                                    : guards_refuse(key, source, node, what, part_allowed[part]);
-                if (r < 0) {
-                        return r;
-                }
-                result = r != 0 ? r : result;
-        }
+        static const GuardsEntry parts = {.what = "a window",
+                                          .names = part_names,
+                                          .allowed = part_allowed,
+                                          .n = PARTS,
+                                          .required = PARTS,
+                                          .set = set_part};
+        int result = guards_set_entry(window, &parts, key, source, node);
         if (result == 0 && window->from_s == window->to_s) {
                 return guards_refuse(key, source, node, "a window whose from and to are the same",
                                      "two times; a whole day is from: \"00:00\", to: \"24:00\"");

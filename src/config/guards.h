@@ -25,6 +25,22 @@ MUST_CHECK int guards_refuse_value(const Key *key, const Source *source, const Y
 MUST_CHECK int guards_refuse_name(const Key *key, const Source *source, const YamlNode *name,
                                   const char *entry, const char *const *names, size_t n);
 
+/* An entry of a table, such as "a window": its parts by name, the first @required of which have to
+ * be there. */
+typedef struct GuardsEntry {
+        const char *what;
+        const char *const *names, *const *allowed;
+        size_t n, required;
+        /* One part. 0, GUARDS_E_UNFIT, -ENOMEM. */
+        int (*set)(void *entry, size_t part, const Key *key, const Source *source,
+                   const YamlNode *node);
+} GuardsEntry;
+
+/* Reads the parts of @entry, each of them also when another one is unfit. GUARDS_E_UNFIT, or
+ * -ENOMEM. */
+MUST_CHECK int guards_set_entry(void *entry, const GuardsEntry *parts, const Key *key,
+                                const Source *source, const YamlNode *node);
+
 /* Each replaces what was there, or leaves it and says why: GUARDS_E_UNFIT, or -ENOMEM. */
 MUST_CHECK int guards_set_when(ConfigWhen *when, const Key *key, const Source *source,
                                const YamlNode *node);
