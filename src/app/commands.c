@@ -39,7 +39,7 @@ void common_options_deinit(CommonOptions *options) {
         *options = (CommonOptions){0};
 }
 
-int common_options_add(CommonOptions *options, int option, const char *argument) {
+static int common_options_add(CommonOptions *options, int option, const char *argument) {
         if (option == 'c') {
                 options->file = argument;
                 return 0;
@@ -63,6 +63,21 @@ int usage_error(const char *command, const char *format, ...) {
         va_end(ap);
         fprintf(stderr, "; ackd %s --help says what it takes\n", command);
         return EXIT_USAGE;
+}
+
+int common_options_take(CommonOptions *options, int option, char **argv, const char *help) {
+        switch (option) {
+        case 'c':
+        case 'o':
+                return common_options_add(options, option, optarg) != 0 ? EXIT_UNEXPECTED : -1;
+        case 'h':
+                fputs(help, stdout);
+                return EXIT_OK;
+        case ':':
+                return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
+        default:
+                return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+        }
 }
 
 static void print_problems(const ConfigProblems *problems, const char *kind) {
@@ -89,23 +104,14 @@ static int parse(int argc, char **argv, const char *help, CommonOptions *options
         opterr = 0;
         optind = 1;
         while ((option = getopt_long(argc, argv, COMMON_SHORT, table, NULL)) != -1) {
-                switch (option) {
-                case 'c':
-                case 'o':
-                        if (common_options_add(options, option, optarg) != 0) {
-                                return EXIT_UNEXPECTED;
-                        }
-                        break;
-                case 's':
+                int status = -1;
+                if (option == 's') {
                         own->set = true;
-                        break;
-                case 'h':
-                        fputs(help, stdout);
-                        return EXIT_OK;
-                case ':':
-                        return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
-                default:
-                        return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+                } else {
+                        status = common_options_take(options, option, argv, help);
+                }
+                if (status >= 0) {
+                        return status;
                 }
         }
         if (optind < argc) {

@@ -31,8 +31,9 @@ typedef struct CommonOptions {
 
 void common_options_deinit(CommonOptions *options);
 
-/* Takes -c and -o; -1: no memory. */
-int common_options_add(CommonOptions *options, int option, const char *argument);
+/* What getopt_long() gave that is not the command's own: -c, -o, --help (prints @help), and what is
+ * no option or lacks its value. -1: go on; otherwise the exit status. */
+int common_options_take(CommonOptions *options, int option, char **argv, const char *help);
 
 /* Loads; every error and warning on stderr. NULL: the exit status is in *@statusp. */
 Config *load_config(const CommonOptions *options, int *statusp);

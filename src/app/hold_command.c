@@ -184,19 +184,11 @@ static int parse(HoldCommand *command, CommonOptions *common, const struct optio
                 case 'j':
                         command->json = true;
                         break;
-                case 'c':
-                case 'o':
-                        if (common_options_add(common, option, optarg) != 0) {
-                                return EXIT_UNEXPECTED;
-                        }
-                        break;
-                case 'h':
-                        fputs(help, stdout);
-                        return EXIT_OK;
-                case ':':
-                        return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
                 default:
-                        return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+                        status = common_options_take(common, option, argv, help);
+                        if (status >= 0) {
+                                return status;
+                        }
                 }
         }
         if (strcmp(command->name, "holds") == 0) {

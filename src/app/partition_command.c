@@ -80,7 +80,7 @@ static bool parse_place(PartitionCommand *command, const char *text) {
 /* -1: go on; else the exit status. */
 static int parse(PartitionCommand *command, CommonOptions *common, int argc, char **argv) {
         char *end = NULL;
-        int option;
+        int option, status;
         opterr = 0;
         optind = 1;
         while ((option = getopt_long(argc, argv, ":c:o:h", long_options, NULL)) != -1) {
@@ -98,19 +98,11 @@ static int parse(PartitionCommand *command, CommonOptions *common, int argc, cha
                 case 'w':
                         command->why = optarg;
                         break;
-                case 'c':
-                case 'o':
-                        if (common_options_add(common, option, optarg) != 0) {
-                                return EXIT_UNEXPECTED;
-                        }
-                        break;
-                case 'h':
-                        fputs(help, stdout);
-                        return EXIT_OK;
-                case ':':
-                        return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
                 default:
-                        return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+                        status = common_options_take(common, option, argv, help);
+                        if (status >= 0) {
+                                return status;
+                        }
                 }
         }
         if (optind != argc - 1 || !parse_place(command, argv[optind])) {

@@ -359,7 +359,7 @@ static const struct option long_options[] = {
 /* -1: go on; else the exit status. */
 static int produce_parse(Produce *produce, CommonOptions *common, int argc, char **argv) {
         double number;
-        int option;
+        int option, status;
         opterr = 0;
         optind = 1;
         while ((option = getopt_long(argc, argv, ":n:f:r:t:c:o:h", long_options, NULL)) != -1) {
@@ -387,19 +387,11 @@ static int produce_parse(Produce *produce, CommonOptions *common, int argc, char
                 case 't':
                         produce->topic = optarg;
                         break;
-                case 'c':
-                case 'o':
-                        if (common_options_add(common, option, optarg) != 0) {
-                                return EXIT_UNEXPECTED;
-                        }
-                        break;
-                case 'h':
-                        fputs(help, stdout);
-                        return EXIT_OK;
-                case ':':
-                        return usage_error(argv[0], "%s needs a value", argv[optind - 1]);
                 default:
-                        return usage_error(argv[0], "there is no option %s", argv[optind - 1]);
+                        status = common_options_take(common, option, argv, help);
+                        if (status >= 0) {
+                                return status;
+                        }
                 }
         }
         produce->hosts = argv + optind;
