@@ -98,12 +98,21 @@ CREATE TABLE IF NOT EXISTS rejected (
         attempts integer NOT NULL DEFAULT 0,
         handlers_done text[] NOT NULL DEFAULT '{}',
         produced_at timestamptz,
+        received_at timestamptz, -- first, by whichever instance
         rejected_at timestamptz NOT NULL DEFAULT now(),
         outbox text NOT NULL DEFAULT 'none' CHECK (outbox IN ('none', 'pending', 'sent')),
+        outbox_attempts integer NOT NULL DEFAULT 0,
+        outbox_after timestamptz, -- it is not sent before: whoever took it has until then
         outbox_error text,
         dead_lettered_at timestamptz,
         replayed_at timestamptz,
+        replayed_by text,
+        replayed_why text,
+        replay_source integer, -- the message that stands for it now, once a daemon has received
+        replay_offset bigint,  -- that; null: none has
         dropped_at timestamptz,
+        dropped_by text,
+        dropped_why text,
         PRIMARY KEY (source, "offset")
 );
 
