@@ -26,7 +26,8 @@ struct PgPool {
         void (*notified)(void *user, const char *payload);
         void *user;
         LoopSoon dispatch;
-        List urgent, queue; /* PgOperation.link; urgent goes first */
+        List urgent, queue; /* PgOperation.link; urgent goes first, see next_list() */
+        bool passed;        /* the newest that began was urgent, and passed one that waits */
         size_t n_up;        /* sessions IDLE or BUSY */
         int64_t down_at;    /* since when none is up */
         bool was_up;
@@ -124,6 +125,16 @@ static void on_notified(Session *session, const char *payload) {
 
 /* --- operations --------------------------------------------------------------------------- */
 
+/* Of which the next one begins. What is urgent passes one that is not, but not two in a row: with
+ * hosts enough, claims come without an end, and nothing would be saved any more. */
+static List *next_list(PgPool *pool) {
+        bool both = !list_is_empty(&pool->urgent) && !list_is_empty(&pool->queue);
+        List *list = list_is_empty(&pool->urgent) || (both && pool->passed) ? &pool->queue
+                                                                            : &pool->urgent;
+        pool->passed = both && list == &pool->urgent;
+        return list;
+}
+
 /* One for each idle session; what is still queued then waits for the next turn. */
 static void on_dispatch(LoopSoon *soon) {
         PgPool *pool = container_of(soon, PgPool, dispatch);
@@ -133,8 +144,7 @@ static void on_dispatch(LoopSoon *soon) {
                 if (session->state != SESSION_IDLE) {
                         continue;
                 }
-                List *list = list_is_empty(&pool->urgent) ? &pool->queue : &pool->urgent;
-                PgOperation *operation = container_of(list->next, PgOperation, link);
+                PgOperation *operation = container_of(next_list(pool)->next, PgOperation, link);
                 list_unlink(&operation->link);
                 session_begin(session, operation);
                 idle = idle || session->state == SESSION_IDLE;

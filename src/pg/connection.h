@@ -102,8 +102,9 @@ MUST_CHECK int pg_check(const PgOptions *options, char **errorp);
 void pg_pool_free(PgPool *pool);
 
 void pg_operation_init(PgOperation *operation, const PgOperationInterface *interface);
-/* Behind what waits already; ahead of it with @first (look-ups and ledger entries before batches).
- * Never begins synchronously. */
+/* Behind what waits already; with @first (look-ups and ledger entries) behind those that are first
+ * too, of which each passes one that is not: neither keeps the other waiting for ever. Never begins
+ * synchronously. */
 void pg_pool_submit(PgPool *pool, PgOperation *operation, bool first);
 /* Takes back one that has not begun; false: it has. */
 bool pg_pool_withdraw(PgPool *pool, PgOperation *operation);
