@@ -276,7 +276,12 @@ typedef struct ConfigMetrics {
         int64_t interval_us;
 } ConfigMetrics;
 
+typedef struct ConfigControl {
+        char *socket; /* "": see control_socket_path() */
+} ConfigControl;
+
 typedef struct ConfigDebug {
+        ConfigBool checks;
         int64_t slow_callback_us; /* 0: never reported */
 } ConfigDebug;
 
@@ -292,6 +297,7 @@ typedef struct Config {
         ConfigShutdown shutdown;
         ConfigLog log;
         ConfigMetrics metrics;
+        ConfigControl control;
         ConfigDebug debug;
 
         ConfigOrigin *origins; /* one for each key, in the order of the table */

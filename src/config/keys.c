@@ -45,6 +45,15 @@ static int check_instance(const char *text, size_t index, Buffer *why) {
         return *text == '.' ? unfit(why, "begins with a dot") : 0;
 }
 
+/* sun_path of a sockaddr_un, with its NUL. */
+static int check_socket(const char *text, size_t index, Buffer *why) {
+        (void)index;
+        if (*text != '\0' && *text != '/') {
+                return unfit(why, "is not an absolute path");
+        }
+        return strlen(text) < 108 ? 0 : unfit(why, "is longer than 107 bytes");
+}
+
 static int check_file(const char *text, size_t index, Buffer *why) {
         (void)index;
         return *text == '\0' || *text == '/' ? 0 : unfit(why, "is not an absolute path");
@@ -300,6 +309,12 @@ const Key keys[] = {
         LIST("consume.topics", consume.topics, "[host-restarts]", 1, check_topic,
              "a list of topics, such as [host-restarts]",
              "Topics to consume; ^... is a regular expression."),
+        TEXT("control.socket", control.socket, "\"\"", check_socket,
+             "an absolute path of at most 107 bytes, or \"\"",
+             "Where ackd status and ackd set ask; empty: INSTANCE.sock in $RUNTIME_DIRECTORY, else "
+             "/run/ackd."),
+        CHOICE("debug.checks", debug.checks, "false", "false true",
+               "Whether the daemon checks itself as it runs; ACKD_DEBUG=1 turns it on too."),
         DURATION("debug.slow_callback", debug.slow_callback_us, "100ms", 0, HOUR,
                  "A callback of the loop that takes longer is logged; 0: none is."),
         SPECIAL(KEY_HANDLER, RESTART, handlers.restart.enabled, NULL, 0,
