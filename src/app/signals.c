@@ -1,6 +1,5 @@
 #include "app/signals.h"
 
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "util/list.h"
+#include "util/user.h"
 
 static bool hup_is_ignored(void) {
         struct sigaction action;
@@ -46,24 +46,8 @@ const char *signal_name(int number) {
         }
 }
 
-/* Only the local file: a directory service could hold up the loop. */
-static void append_user(char *out, size_t size, uid_t uid) {
-        FILE *file = fopen("/etc/passwd", "re");
-        struct passwd *entry = NULL;
-        while (file != NULL && (entry = fgetpwent(file)) != NULL && entry->pw_uid != uid) {
-        }
-        if (entry != NULL) {
-                snprintf(out, size, "user %s", entry->pw_name);
-        } else {
-                snprintf(out, size, "user id %u", (unsigned)uid);
-        }
-        if (file != NULL) {
-                fclose(file);
-        }
-}
-
 static void describe(const struct signalfd_siginfo *info, char out[SIGNAL_SENDER_MAX]) {
-        char path[32], name[32] = "", user[48];
+        char path[32], name[32] = "", user[USER_TEXT_MAX];
         if (info->ssi_code == SI_KERNEL || info->ssi_pid == 0) {
                 snprintf(out, SIGNAL_SENDER_MAX, "the kernel or the terminal");
                 return;
@@ -76,9 +60,8 @@ static void describe(const struct signalfd_siginfo *info, char out[SIGNAL_SENDER
                 }
                 fclose(file);
         }
-        append_user(user, sizeof(user), (uid_t)info->ssi_uid);
         snprintf(out, SIGNAL_SENDER_MAX, "pid %u (%s), %s", info->ssi_pid,
-                 name[0] != '\0' ? name : "gone already", user);
+                 name[0] != '\0' ? name : "gone already", user_text(user, (uid_t)info->ssi_uid));
 }
 
 static void on_signal(LoopIo *io, int events) {
