@@ -120,11 +120,16 @@ typedef enum HandlerState {
         HANDLER_ASKING,  /* a restart: in a run that may not start yet */
 } HandlerState;
 
+enum {
+        HANDLER_STATES = HANDLER_ASKING + 1,
+};
+
 typedef struct HandlerTask {
         HandlerState state;
         Outcome outcome;       /* of the newest attempt */
         int charged;           /* attempts charged so far */
         int attempts;          /* attempts made so far */
+        int64_t since_us;      /* when it came into its state, as @now */
         int64_t ended_us;      /* of the newest attempt, as @now */
         int64_t not_before_us; /* the next attempt, as @now; 0: its backoff decides */
         const char *reason; /* why it was suppressed, or what it waited for when it was cancelled;
@@ -232,6 +237,7 @@ struct Partition {
         size_t n_rejected, rejected_at;
         Offsets offsets;
         List messages;          /* Message.link: in flight, in offset order */
+        size_t n_messages;      /* of them, without those that are none (Message.gap) */
         List lane;              /* Message.lane_link: waiting to be saved, in offset order */
         Batch *batch;           /* at the database; at most one, since fences move in order */
         bool save_alone;        /* no other partition's rows go with it until one was saved: */

@@ -291,6 +291,10 @@ static void host_leave(Engine *engine, const Run *run, RestartWait wait) {
                 engine->n_aside--;
                 return;
         }
+        if (wait != WAIT_NONE && wait != host->since_wait) {
+                host->since_wait = wait;
+                host->since_us = engine->now;
+        }
         engine->n_runs--;
         engine->n_runs_again -= run->again;
         host_set(engine, host, NULL, list_is_empty(&host->waiting) ? WAIT_NONE : wait);

@@ -118,6 +118,9 @@ static int run_act(Engine *engine, Run *run) {
                 message->shares = link != run->messages.next;
                 message_set_state(message, HANDLER_RESTART, HANDLER_RUNNING);
         }
+        if (run->host != NULL) {
+                run->host->since_wait = WAIT_NONE;
+        }
         engine->totals.runs++;
         return run_ask(engine, run, RUN_ACTING);
 }

@@ -23,10 +23,13 @@ struct Host {
         List waiting;      /* Message.host_link */
         List link;         /* Engine.fresh or .again, while it has waiting messages and no run */
         size_t n_waiting;
-        bool again;       /* one of those that wait has failed before */
-        HeapNode ask;     /* in Engine.asks while it has to wait for this: */
-        RestartWait wait; /* WAIT_NONE: it need not */
-        RestartWait told; /* what was said last of it */
+        bool again;             /* one of those that wait has failed before */
+        HeapNode ask;           /* in Engine.asks while it has to wait for this: */
+        RestartWait wait;       /* WAIT_NONE: it need not */
+        RestartWait told;       /* what was said last of it */
+        RestartWait since_wait; /* for what it had to wait last, however often it was asked for in
+                                   between; WAIT_NONE: it was restarted since, or never */
+        int64_t since_us;       /* since when */
         size_t hash;
         char name[];
 };
@@ -83,6 +86,7 @@ struct Engine {
         uint64_t run_ids;
         uint64_t holds; /* how often they changed */
         size_t in_flight, in_flight_bytes, waiting;
+        size_t n_states[HANDLER_COUNT][HANDLER_STATES]; /* messages, see message_set_state() */
         LimitKind stopped_by;
         bool reading, stopping, released, flush;
         bool cancelling;  /* a partition is */

@@ -98,7 +98,12 @@ void message_set_state(Message *message, HandlerId handler, HandlerState state) 
         const HandlerTask *save = &message->handlers[HANDLER_SAVE];
         const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
 
-        message->handlers[handler].state = state;
+        HandlerTask *task = &message->handlers[handler];
+        Engine *engine = message->partition->engine;
+        engine->n_states[handler][task->state] -= !message->gap;
+        engine->n_states[handler][state] += !message->gap;
+        task->since_us = task->state != state ? engine->now : task->since_us;
+        task->state = state;
         bool waits = (save->state == HANDLER_OFF || save->state == HANDLER_ENDED) &&
                      (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
                       restart->state == HANDLER_ASKING ||
@@ -253,6 +258,11 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
                 message->body->key_size + message->body->value_size + message->body->headers_size;
         list_push_back(&partition->messages, &message->link);
         message->gap = gap;
+        partition->n_messages += !gap;
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                message->handlers[i].since_us = engine->now;
+                engine->n_states[i][HANDLER_OFF] += !gap;
+        }
         message->redelivered = record->offset < partition->fence;
         message->asks = message->redelivered || record->offset < partition->claimed;
         engine->totals.received += !gap;
@@ -432,6 +442,11 @@ int message_cancel(Message *message, unsigned reach) {
 int message_finish(Message *message, Finish finish) {
         Partition *partition = message->partition;
         Engine *engine = partition->engine;
+
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                engine->n_states[i][message->handlers[i].state] -= !message->gap;
+        }
+        partition->n_messages -= !message->gap;
 
         hosts_remove(message);
         heap_remove(&engine->retries, &message->retry);
