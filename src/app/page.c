@@ -151,6 +151,9 @@ static void page_work(Report *report, MetricsPage *page) {
                                LABELS(restart_wait_name((RestartWait)i)),
                                (double)engine_waits(report->engine, (RestartWait)i));
         }
+        metrics_sample(page, METRICS_RESTARTS_UNKNOWN, NULL, (double)report->rejected->unknown);
+        metrics_sample(page, METRICS_DEAD_LETTERS_PENDING, NULL,
+                       (double)report->rejected->outbox_pending);
         metrics_sample(page, METRICS_HOLDS, NULL, (double)report->holds->in_force);
         metrics_sample(page, METRICS_DRY_RUN, NULL,
                        restart->enabled && restart->action == CONFIG_ACTION_DRY_RUN);

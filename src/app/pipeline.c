@@ -269,6 +269,7 @@ static void on_hold_ended(void *user, const char *pattern) {
 
 void pipeline_database_up(Pipeline *pipeline) {
         holds_watch_up(&pipeline->holds);
+        rejected_counter_wake(&pipeline->rejected);
         pipeline_after(pipeline, engine_database_up(pipeline->engine, loop_time(pipeline->loop)),
                        "PostgreSQL is back");
 }
@@ -464,6 +465,9 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
                 if (!action->message->gap) {
                         report_finished(pipeline->report, action->message, action->finish);
                 }
+                if (action->finish == FINISH_REJECTED) {
+                        rejected_counter_wake(&pipeline->rejected);
+                }
                 message_free(action->message);
                 return 0;
         case ENGINE_NOTE:
@@ -569,6 +573,8 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         loop_timer_init(&pipeline->timer, parts->loop, "pipeline.timer", on_timer);
         holds_watch_init(&pipeline->holds, parts->loop, parts->log, config->postgres.schema,
                          on_hold_ended, pipeline);
+        rejected_counter_init(&pipeline->rejected, parts->loop, parts->log, config->postgres.schema,
+                              NULL, NULL);
         int r = engine_settings_init(&pipeline->settings, config, parts->log);
         if (r == 0) {
                 r = pipeline_tape(pipeline, errorp);
@@ -594,6 +600,7 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         if (r == 0) {
                 parts->report->engine = pipeline->engine;
                 parts->report->holds = &pipeline->holds;
+                parts->report->rejected = &pipeline->rejected.counts;
                 parts->report->consumer = pipeline->consumer;
                 r = report_start(parts->report);
         }
@@ -607,6 +614,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         loop_soon_stop(&pipeline->soon);
         loop_timer_stop(&pipeline->timer);
         holds_watch_stop(&pipeline->holds);
+        rejected_counter_stop(&pipeline->rejected);
         consumer_free(pipeline->consumer);
         restarts_deinit(pipeline);
         save_free(pipeline->save);
@@ -624,6 +632,7 @@ void pipeline_deinit(Pipeline *pipeline) {
 
 int pipeline_start(Pipeline *pipeline, char **errorp) {
         holds_watch_start(&pipeline->holds, pipeline->pool);
+        rejected_counter_start(&pipeline->rejected, pipeline->pool);
         int r = consumer_subscribe(pipeline->consumer, errorp);
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }

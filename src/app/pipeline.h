@@ -25,6 +25,7 @@
 #include "handlers/save.h"
 #include "kafka/consumer.h"
 #include "pg/holds_watch.h"
+#include "pg/rejected_counts.h"
 #include "pg/sources.h"
 #include "telemetry/log.h"
 #include "util/loop.h"
@@ -51,6 +52,7 @@ typedef struct Pipeline {
         PgPool *pool;
         Sources *sources;
         HoldsWatch holds;
+        RejectedCounter rejected;
         Save *save;
         Restart *restart;
         Checks *checks; /* NULL: neither precheck nor verify is configured */

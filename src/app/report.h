@@ -11,6 +11,7 @@
 #include "core/engine.h"
 #include "kafka/consumer.h"
 #include "pg/holds_watch.h"
+#include "pg/rejected_counts.h"
 #include "telemetry/log.h"
 #include "telemetry/metrics.h"
 #include "telemetry/textfile.h"
@@ -37,9 +38,10 @@ typedef struct Report {
         Loop *loop;
         Log *log;
         const Config *config;
-        const Engine *engine;     /* NULL until there is one */
-        const Consumer *consumer; /* likewise */
-        const HoldsWatch *holds;  /* likewise */
+        const Engine *engine;           /* NULL until there is one */
+        const Consumer *consumer;       /* likewise */
+        const HoldsWatch *holds;        /* likewise */
+        const RejectedCounts *rejected; /* likewise */
         bool postgres_up;
         int64_t started_wall_us;
         int64_t progress_wall_us; /* when a message was finished last; 0: never */

@@ -284,6 +284,7 @@ static void database_begin(Shutdown *shutdown) {
                 claims_close(shutdown->pipeline->claims);
         }
         holds_watch_stop(&shutdown->pipeline->holds);
+        rejected_counter_stop(&shutdown->pipeline->rejected);
         pg_pool_free(*shutdown->poolp);
         *shutdown->poolp = NULL;
 }

@@ -116,6 +116,16 @@ CREATE TABLE IF NOT EXISTS rejected (
         PRIMARY KEY (source, "offset")
 );
 
+-- What waits for a person, those of it whose host is to be looked at, and what waits for the
+-- dead-letter topic, by when it is due: each is asked for every few seconds by every daemon, and few
+-- of all rows are in one.
+CREATE INDEX IF NOT EXISTS rejected_open ON rejected (rejected_at)
+        WHERE replayed_at IS NULL AND dropped_at IS NULL;
+CREATE INDEX IF NOT EXISTS rejected_unknown ON rejected (rejected_at)
+        WHERE reason = 'unknown' AND replayed_at IS NULL AND dropped_at IS NULL;
+CREATE INDEX IF NOT EXISTS rejected_pending
+        ON rejected ((coalesce(outbox_after, '-infinity'::timestamptz))) WHERE outbox = 'pending';
+
 CREATE OR REPLACE VIEW rejected_messages AS
 SELECT p.cluster_id, p.group_id, p.topic, p.partition, r.*
 FROM rejected r JOIN partitions p ON p.id = r.source;

@@ -118,6 +118,18 @@ static const Family families[METRICS_FAMILY_COUNT] = {
                                       FAMILY_GAUGE,
                                       "Requests for a restart that wait, by what they wait for.",
                                       {"reason"}},
+        [METRICS_RESTARTS_UNKNOWN] =
+                {"ackd_restarts_unknown",
+                 FAMILY_GAUGE,
+                 "Rejected requests of which nobody knows whether the host was restarted, neither "
+                 "replayed nor dropped, of all instances; 10000: at least so many.",
+                 {NULL}},
+        [METRICS_DEAD_LETTERS_PENDING] =
+                {"ackd_dead_letters_pending",
+                 FAMILY_GAUGE,
+                 "Rejected messages that are not in the dead-letter topic yet, of all instances; "
+                 "10000: at least so many.",
+                 {NULL}},
         [METRICS_HOLDS] = {"ackd_holds",
                            FAMILY_GAUGE,
                            "Holds in force: stops that persons, or the fuse, have put on hosts.",

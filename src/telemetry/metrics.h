@@ -39,6 +39,8 @@ typedef enum MetricsFamily {
         METRICS_RESTART_DURATION,    /* a histogram of seconds */
         METRICS_RESTARTS_SUPPRESSED, /* reason */
         METRICS_RESTARTS_WAITING,    /* reason */
+        METRICS_RESTARTS_UNKNOWN,
+        METRICS_DEAD_LETTERS_PENDING,
         METRICS_HOLDS,
         METRICS_DRY_RUN,
         METRICS_KAFKA_UP,
