@@ -1,0 +1,17 @@
+#pragma once
+
+/*
+ * Reads a JSON document that another program wrote: what is missing or has another type is NULL, 0,
+ * false or empty, so that a newer or an older ackd is shown as far as it can be. What is returned
+ * belongs to the document.
+ */
+
+#include <jansson.h>
+#include <stdbool.h>
+
+const char *document_text(const json_t *object, const char *key); /* NULL: none */
+long long document_int(const json_t *object, const char *key);
+double document_number(const json_t *object, const char *key);
+bool document_bool(const json_t *object, const char *key);
+/* Whether it is there and is not null. */
+bool document_has(const json_t *object, const char *key);
