@@ -14,6 +14,7 @@
 
 #include "app/commands.h"
 #include "app/hold_pattern.h"
+#include "app/terminal.h"
 #include "app/who.h"
 #include "core/host.h"
 #include "pg/blocking.h"
@@ -455,17 +456,10 @@ static int run(const HoldCommand *command, const Config *config,
         return status;
 }
 
-static bool wants_colours(void) {
-        const char *no_color = getenv("NO_COLOR");
-        const char *term = getenv("TERM");
-        return isatty(STDOUT_FILENO) == 1 && (no_color == NULL || *no_color == '\0') &&
-               (term == NULL || strcmp(term, "dumb") != 0);
-}
-
 static int command_of(const struct option *table, const char *help, int argc, char **argv,
                       int (*act)(const HoldCommand *command, HoldsDesk *desk)) {
         CLEANUP(common_options_deinit) CommonOptions common = {0};
-        HoldCommand command = {.name = argv[0], .colours = wants_colours()};
+        HoldCommand command = {.name = argv[0], .colours = terminal_wants_colours()};
         int status = parse(&command, &common, table, help, argc, argv);
         if (status >= 0) {
                 return status;

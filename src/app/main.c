@@ -20,6 +20,7 @@ static const CommandEntry commands[] = {
         {"print-config", "print what is in force and where each value came from",
          command_print_config},
         {"init-db", "make or upgrade the schema in PostgreSQL; safe to repeat", command_init_db},
+        {"status", "what runs, what waits and why, and the command that helps", command_status},
         {"produce", "send restart requests to Kafka", command_produce},
         {"hold", "stop restarts of hosts, on every instance", command_hold},
         {"unhold", "let them go on", command_unhold},
@@ -45,8 +46,8 @@ static void print_help(FILE *out) {
               "/etc/ackd/ackd.yaml)\n"
               "  -o, --option KEY=VALUE override one key, for example -o retry.attempts=3\n"
               "  -h, --help             the command's own help\n\n"
-              "Exit status: 0 ok, 64 usage, 69 Kafka or PostgreSQL cannot be reached, 70 "
-              "unexpected error,\n75 stopped but not confirmed, 76 fenced, 78 configuration.\n",
+              "Exit status: 0 ok, 64 usage, 69 Kafka, PostgreSQL or the daemon cannot be reached,\n"
+              "70 unexpected error, 75 stopped but not confirmed, 76 fenced, 78 configuration.\n",
               out);
 }
 

@@ -49,6 +49,8 @@ VIOLATIONS = [
     ("core/host.h", "#include <curl/curl.h>\n", "libcurl may be included only in"),
     ("handlers/actions/exec.h", "#include <openssl/ssl.h>\n", "libssl may be included only in"),
     ("handlers/actions/http.c", "#include <openssl/evp.h>\n", "libcrypto may be included only in"),
+    ("app/watch.c", "#include <curses.h>\n", "ncurses may be included only in"),
+    ("app/watch.c", "void f(void) { endwin(); }\n", "endwin is ncurses's"),
     ("telemetry/log.h", "#include <microhttpd.h>\n", "libmicrohttpd may be included only in"),
     ("pg/connection.h", "int x = rd_kafka_version();\n", "rd_kafka_version is librdkafka's"),
     ("kafka/consumer.h", "void f(PGconn *c);\n", "PGconn is libpq's"),
