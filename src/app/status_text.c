@@ -22,10 +22,16 @@ enum {
         PARTITION_COLUMNS = 6,
 };
 
-static void title(Layout *layout, const char *text) {
-        layout_blank(layout);
+/* A section goes on with the block of the one before, or a line is left free before it: a daemon
+ * with nothing to tell fits into 24 lines. */
+static void section(Layout *layout, const char *text) {
         layout_line(layout, 0, INDENT);
         layout_item(layout, STYLE_STRONG, "%s", text);
+}
+
+static void title(Layout *layout, const char *text) {
+        layout_blank(layout);
+        section(layout, text);
 }
 
 /* What has to be there; an older ackd may not tell it. */
@@ -242,19 +248,16 @@ static void limits(Layout *layout, const json_t *document) {
 static void connections(Layout *layout, const json_t *document) {
         const json_t *kafka = json_object_get(document, "kafka");
         const json_t *postgres = json_object_get(document, "postgres");
-        if (json_is_object(kafka) || json_is_object(postgres)) {
-                title(layout, "Connections");
-        }
         if (json_is_object(kafka)) {
                 bool joined = document_bool(kafka, "joined");
-                layout_line(layout, INDENT, DEEPER);
-                layout_item(layout, joined ? STYLE_PLAIN : STYLE_WARNING, "Kafka: group %s%s",
+                section(layout, "Kafka");
+                layout_item(layout, joined ? STYLE_PLAIN : STYLE_WARNING, "group %s%s",
                             word(kafka, "group"), joined ? "" : ", not joined");
                 layout_item(layout, STYLE_DIM, "at %s", word(kafka, "servers"));
         }
         if (json_is_object(postgres)) {
-                layout_line(layout, INDENT, DEEPER);
-                layout_item(layout, STYLE_PLAIN, "PostgreSQL: %lld of %lld connections",
+                section(layout, "PostgreSQL");
+                layout_item(layout, STYLE_PLAIN, "%lld of %lld connections",
                             document_int(postgres, "connected"),
                             document_int(postgres, "connections"));
                 layout_item(layout, STYLE_PLAIN, "busy %lld", document_int(postgres, "busy"));
@@ -286,7 +289,7 @@ static void work(Layout *layout, const json_t *document) {
         long long n = document_int(document, "messages_total");
         size_t i;
         json_t *handler;
-        title(layout, "Work");
+        section(layout, "Work");
         layout_item(layout, STYLE_PLAIN, "%lld message%s in hand", n, n == 1 ? "" : "s");
         json_array_foreach(json_object_get(document, "handlers"), i, handler) {
                 counts(layout, document_text(handler, "handler"), handler);
@@ -566,7 +569,13 @@ static void rejected(Layout *layout, const json_t *document) {
                 return;
         }
         const char *more = document_bool(object, "capped") ? "at least " : "";
-        title(layout, "Rejected");
+        bool none = document_int(object, "open") == 0 && document_int(object, "unknown") == 0 &&
+                    document_int(object, "outbox_pending") == 0 && error == NULL;
+        section(layout, "Rejected");
+        if (none) {
+                layout_item(layout, STYLE_PLAIN, "nothing that is open");
+                return;
+        }
         layout_item(layout, STYLE_PLAIN, "open %s%lld", more, document_int(object, "open"));
         layout_item(layout, STYLE_PLAIN, "whether restarted is unknown %s%lld", more,
                     document_int(object, "unknown"));
@@ -601,7 +610,7 @@ static void slow(Layout *layout, const json_t *document) {
 static void totals(Layout *layout, const json_t *document) {
         const json_t *object = json_object_get(document, "totals");
         const json_t *log = json_object_get(document, "log");
-        title(layout, "Since the start");
+        section(layout, "Since the start");
         if (!counts(layout, NULL, object)) {
                 layout_item(layout, STYLE_PLAIN, "nothing was received");
         }
@@ -636,6 +645,7 @@ int status_text(Buffer *out, const json_t *document, int columns, bool colour) {
         partitions(&layout, document);
         messages(&layout, document);
         holds(&layout, document);
+        layout_blank(&layout);
         rejected(&layout, document);
         totals(&layout, document);
         return layout_end(&layout);
