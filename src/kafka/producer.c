@@ -237,13 +237,14 @@ void producer_free(Producer *producer) {
 /* --- sending ------------------------------------------------------------------------------ */
 
 enum {
-        PRODUCER_FIELDS = 5, /* of rd_kafka_produceva(), beside the headers */
+        PRODUCER_FIELDS = 6, /* of rd_kafka_produceva(), beside the headers */
 };
 
 int producer_send(Producer *producer, const ProducerMessage *message, void *opaque,
                   const char **errorp) {
         rd_kafka_vu_t few[PRODUCER_FIELDS + 8] = {
                 {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = message->topic},
+                {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition},
                 {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
                 {.vtype = RD_KAFKA_VTYPE_KEY,
                  .u.mem = {.ptr = (void *)message->key, .size = message->key_size}},

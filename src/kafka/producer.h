@@ -30,7 +30,8 @@ typedef struct ProducerHeader {
 /* Borrowed for the call: librdkafka copies. */
 typedef struct ProducerMessage {
         const char *topic;
-        const void *key; /* NULL: none */
+        int32_t partition; /* -1: by the key, or any */
+        const void *key;   /* NULL: none */
         size_t key_size;
         const void *value; /* NULL: a tombstone */
         size_t value_size;

@@ -15,6 +15,10 @@
 
 #define SECOND INT64_C(1000000)
 
+enum {
+        PARTITION = 4, /* of the topic "many"; the key would choose another */
+};
+
 static int n_logged;
 
 bool log_wants(const Log *log, LogLevel level) {
@@ -106,7 +110,10 @@ static void open_sink(Sink *sink, const char *servers, const char *name, const c
 static int send_one(Sink *sink, const char *topic, const void *value, size_t size,
                     uintptr_t opaque) {
         const char *error = NULL;
-        ProducerMessage message = {.topic = topic, .value = value, .value_size = size};
+        ProducerMessage message = {.topic = topic,
+                                   .partition = -1,
+                                   .value = value,
+                                   .value_size = size};
         int r = producer_send(sink->producer, &message, (void *)opaque, &error);
         assert_true(r != PRODUCER_E_REFUSED || error != NULL);
         return r;
@@ -137,7 +144,8 @@ static void test_delivered(void **state) {
         char why[256];
         const ProducerHeader headers[] = {{"a", "1", 1}, {"b", NULL, 0}};
         const ProducerMessage message = {
-                .topic = "t",
+                .topic = "many",
+                .partition = PARTITION,
                 .key = "k",
                 .key_size = 1,
                 .value = "v\0w",
@@ -168,7 +176,7 @@ static void test_delivered(void **state) {
         rd_kafka_conf_set(conf, "group.id", "reads", NULL, 0);
         rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(list, "t", 0)->offset = 0;
+        rd_kafka_topic_partition_list_add(list, "many", PARTITION)->offset = 0;
         rd_kafka_assign(rk, list);
         rd_kafka_topic_partition_list_destroy(list);
         rd_kafka_message_t *got = rd_kafka_consumer_poll(rk, 10000);
