@@ -31,3 +31,44 @@ int base64_append(Buffer *buffer, const void *data, size_t size) {
         buffer->size = (size_t)(to - buffer->data);
         return 0;
 }
+
+/* -1: no digit. */
+static int digit_value(char c) {
+        return c >= 'A' && c <= 'Z'   ? c - 'A'
+               : c >= 'a' && c <= 'z' ? c - 'a' + 26
+               : c >= '0' && c <= '9' ? c - '0' + 52
+               : c == '+'             ? 62
+               : c == '/'             ? 63
+                                      : -1;
+}
+
+int base64_decode(Buffer *buffer, const char *text, size_t size) {
+        size_t padding = 0;
+        if (size % 4 != 0) {
+                return BASE64_E_INVALID;
+        }
+        while (padding < 2 && padding < size && text[size - 1 - padding] == '=') {
+                padding++;
+        }
+        for (size_t i = 0; i < size - padding; i++) {
+                if (digit_value(text[i]) < 0) {
+                        return BASE64_E_INVALID;
+                }
+        }
+        int r = buffer_reserve(buffer, size / 4 * 3);
+        if (r != 0) {
+                return r;
+        }
+        for (size_t i = 0; i < size; i += 4) {
+                uint32_t bits = 0;
+                for (size_t k = 0; k < 4; k++) {
+                        int value = i + k < size - padding ? digit_value(text[i + k]) : 0;
+                        bits = bits << 6 | (uint32_t)value;
+                }
+                buffer->data[buffer->size++] = (uint8_t)(bits >> 16);
+                buffer->data[buffer->size++] = (uint8_t)(bits >> 8);
+                buffer->data[buffer->size++] = (uint8_t)bits;
+        }
+        buffer->size -= padding;
+        return 0;
+}
