@@ -121,26 +121,89 @@ void query_settings(void (*each)(void *user, const char *name), void *user) {
         free(text);
 }
 
-int query_partition(const ConsumerSetting *settings, size_t n_settings, const char *topic,
-                    int32_t partition, int64_t limit_us, QueryPartition *answer, char **errorp) {
+/* A handle for questions. QUERY_E_CONFIG. */
+static int open_handle(rd_kafka_t **rkp, const ConsumerSetting *settings, size_t n_settings,
+                       char **errorp) {
         rd_kafka_conf_t *conf = NULL;
-        rd_kafka_t *rk = NULL;
-        QueryPartition got = {0};
         int r = settings_new(&conf, RD_KAFKA_CONSUMER, settings, n_settings, errorp);
         if (r == 0) {
                 rd_kafka_conf_set_log_cb(conf, ignore_line);
-                r = settings_open(&rk, RD_KAFKA_CONSUMER, &conf, errorp);
+                r = settings_open(rkp, RD_KAFKA_CONSUMER, &conf, errorp);
         }
+        if (r != 0 && conf != NULL) {
+                rd_kafka_conf_destroy(conf);
+        }
+        return r > 0 ? QUERY_E_CONFIG : r;
+}
+
+/* It joined nothing. */
+static void close_handle(rd_kafka_t *rk) {
+        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+int query_partition(const ConsumerSetting *settings, size_t n_settings, const char *topic,
+                    int32_t partition, int64_t limit_us, QueryPartition *answer, char **errorp) {
+        rd_kafka_t *rk = NULL;
+        QueryPartition got = {0};
+        int r = open_handle(&rk, settings, n_settings, errorp);
         if (r != 0) {
-                if (conf != NULL) {
-                        rd_kafka_conf_destroy(conf);
-                }
-                return r > 0 ? QUERY_E_CONFIG : r;
+                return r;
         }
         r = ask(rk, topic, partition, (int)(limit_us / 1000), &got, errorp);
-        rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it joined nothing */
+        close_handle(rk);
         if (r == 0) {
                 *answer = got;
         }
+        return r;
+}
+
+/* A consumer asks so that the topic is not made; a producer would make it. */
+static rd_kafka_resp_err_t ask_topic(rd_kafka_t *rk, QueryTopic *topic, int limit_ms) {
+        const struct rd_kafka_metadata *metadata;
+        rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic->name, NULL);
+        if (rkt == NULL) {
+                return rd_kafka_last_error();
+        }
+        rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, rkt, &metadata, limit_ms);
+        if (err == 0 && metadata->topic_cnt == 1) {
+                const struct rd_kafka_metadata_topic *found = &metadata->topics[0];
+                bool none = found->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+                topic->partitions = found->err == 0 ? found->partition_cnt : 0;
+                topic->error = found->err == 0 || none ? NULL : rd_kafka_err2str(found->err);
+        }
+        if (err == 0) {
+                rd_kafka_metadata_destroy(metadata);
+        }
+        rd_kafka_topic_destroy(rkt);
+        return err;
+}
+
+int query_topics(const ConsumerSetting *settings, size_t n_settings, QueryTopic *topics, size_t n,
+                 int64_t limit_us, char **cluster_idp, char **errorp) {
+        rd_kafka_t *rk = NULL;
+        rd_kafka_resp_err_t err = 0;
+        int limit_ms = (int)(limit_us / 1000);
+        int r = open_handle(&rk, settings, n_settings, errorp);
+        if (r != 0) {
+                return r;
+        }
+        for (size_t i = 0; i < n && err == 0; i++) {
+                topics[i].partitions = 0;
+                topics[i].error = NULL;
+                err = ask_topic(rk, &topics[i], limit_ms);
+        }
+        char *cluster = err == 0 ? rd_kafka_clusterid(rk, limit_ms) : NULL;
+        if (cluster == NULL) {
+                const char *servers = settings_get(settings, n_settings, "bootstrap.servers");
+                r = asprintf(errorp, "cannot ask Kafka (%s): %s", servers != NULL ? servers : "?",
+                             err != 0 ? rd_kafka_err2str(err) : "no answer") < 0
+                            ? error_origin(-ENOMEM)
+                            : QUERY_E_UNREACHABLE;
+        } else {
+                *cluster_idp = strdup(cluster);
+                rd_kafka_mem_free(rk, cluster);
+                r = *cluster_idp != NULL ? 0 : error_origin(-ENOMEM);
+        }
+        close_handle(rk);
         return r;
 }

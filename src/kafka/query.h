@@ -30,3 +30,16 @@ void query_settings(void (*each)(void *user, const char *name), void *user);
 MUST_CHECK int query_partition(const ConsumerSetting *settings, size_t n_settings,
                                const char *topic, int32_t partition, int64_t limit_us,
                                QueryPartition *answer, char **errorp);
+
+/* A topic, as Kafka knows it now. */
+typedef struct QueryTopic {
+        const char *name;   /* of the question */
+        int32_t partitions; /* 0: there is no such topic, or see error */
+        const char *error;  /* why it does not say, static; NULL: it does */
+} QueryTopic;
+
+/* Asks about @n topics, which are not made by that, and for the cluster's id: the caller's, free().
+ * Blocks for @limit_us at most, once for each topic; the first without an answer ends it. Joins no
+ * group. QUERY_E_CONFIG, QUERY_E_UNREACHABLE with a malloc'd sentence in *@errorp; -ENOMEM. */
+MUST_CHECK int query_topics(const ConsumerSetting *settings, size_t n_settings, QueryTopic *topics,
+                            size_t n, int64_t limit_us, char **cluster_idp, char **errorp);
