@@ -260,6 +260,14 @@ static void on_fences_read(void *user, Batch *batch, const int64_t *fences,
                        "reading the fences");
 }
 
+static void on_replays_read(void *user, ReplayQuestions *asked, const ReplayAnswer *answers) {
+        Pipeline *pipeline = user;
+        pipeline_after(pipeline,
+                       engine_replays_read(pipeline->engine, asked, answers,
+                                           loop_time(pipeline->loop)),
+                       "reading what replays stand for");
+}
+
 static void on_hold_ended(void *user, const char *pattern) {
         Pipeline *pipeline = user;
         pipeline_after(pipeline,
@@ -448,6 +456,8 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
                 return save_read_fences(pipeline->save, action->batch);
         case ENGINE_REJECT:
                 return save_reject(pipeline->save, action->batch);
+        case ENGINE_ASK_REPLAYS:
+                return replays_ask(pipeline->replays, action->replays);
         case ENGINE_CHECK:
         case ENGINE_CLAIM:
         case ENGINE_RESTART:
@@ -591,6 +601,10 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
                                 config->postgres.schema, config_group(config), config->instance);
         }
         if (r == 0) {
+                r = replays_new(&pipeline->replays, parts->pool, parts->log,
+                                config->postgres.schema, on_replays_read, pipeline);
+        }
+        if (r == 0) {
                 r = save_new(&pipeline->save, parts->pool, parts->log, config->postgres.schema,
                              &save_events, pipeline);
         }
@@ -618,6 +632,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         consumer_free(pipeline->consumer);
         restarts_deinit(pipeline);
         save_free(pipeline->save);
+        replays_free(pipeline->replays);
         sources_free(pipeline->sources);
         engine_free(pipeline->engine);
         engine_settings_deinit(&pipeline->settings);

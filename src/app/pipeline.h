@@ -26,6 +26,7 @@
 #include "kafka/consumer.h"
 #include "pg/holds_watch.h"
 #include "pg/rejected_counts.h"
+#include "pg/replays.h"
 #include "pg/sources.h"
 #include "telemetry/log.h"
 #include "util/loop.h"
@@ -51,6 +52,7 @@ typedef struct Pipeline {
         Consumer *consumer;
         PgPool *pool;
         Sources *sources;
+        Replays *replays;
         HoldsWatch holds;
         RejectedCounter rejected;
         Save *save;

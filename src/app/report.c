@@ -28,24 +28,34 @@ static const char *task_word(const HandlerTask *task) {
                 return "waiting";
         case HANDLER_ASKING:
                 return "asking";
+        case HANDLER_UNDECIDED:
+                return "undecided";
         case HANDLER_ENDED:
                 return outcome_name(task->outcome);
         }
         return "?";
 }
 
+/* A replay runs what the row that it stands for does not have. */
+static bool done_before(const Message *message, HandlerId id) {
+        return replay_is_ours(message) && (message->replay->done & 1u << id) != 0;
+}
+
 /* What is below the fence was saved before. */
 static const char *save_word(const Report *report, const Message *message) {
         const HandlerTask *task = &message->handlers[HANDLER_SAVE];
-        return !report->config->handlers.save.enabled ? "off"
-               : task->state == HANDLER_OFF           ? "done before"
-                                                      : task_word(task);
+        return !report->config->handlers.save.enabled                             ? "off"
+               : task->state == HANDLER_OFF || done_before(message, HANDLER_SAVE) ? "done before"
+                                                                                  : task_word(task);
 }
 
 /* The restart's, with the reason: "waiting (window)", "suppressed (not_selected)". */
 static const char *restart_word(const Message *message, char out[64]) {
         const HandlerTask *task = &message->handlers[HANDLER_RESTART];
         RestartWait wait = message_waits_for(message);
+        if (done_before(message, HANDLER_RESTART)) {
+                return "done before";
+        }
         if (wait != WAIT_NONE) {
                 snprintf(out, 64, "waiting (%s)", restart_wait_name(wait));
         } else if (task->state == HANDLER_ENDED && task->reason != NULL) {
@@ -385,6 +395,26 @@ static void note_ledger(Report *report, const EngineAction *action) {
         }
 }
 
+/* What nobody has asked for is said once in a while: a producer may copy headers. */
+static void note_replay(Report *report, const EngineAction *action) {
+        const Message *message = action->message;
+        const LogFields *fields =
+                FIELDS(.topic = message->partition->topic,
+                       .partition = message->partition->partition, .offset = message->offset,
+                       .host = message->host, .error = action->text);
+        if (message->duplicate) {
+                log_info(report->log, "replay.duplicate", fields,
+                         "a replay of nothing: %s; none of its handlers runs",
+                         action->text != NULL ? action->text : action->reason);
+                return;
+        }
+        bool due = reminder_is_due(&report->replays, action->reason, loop_now());
+        log_write(report->log, due ? LOG_WARNING : LOG_DEBUG, "replay.ignored", fields,
+                  "the header " REPLAY_HEADER_NAME " is ignored, and the message handled as any "
+                  "other: %s",
+                  action->text != NULL ? action->text : "it is not SOURCE/OFFSET, two numbers");
+}
+
 void report_note(Report *report, const EngineAction *action) {
         const Partition *partition = action->partition;
         const Message *message = action->message;
@@ -461,6 +491,9 @@ void report_note(Report *report, const EngineAction *action) {
         case NOTE_GRANTED_BEFORE:
         case NOTE_ENDED_OTHERWISE:
                 note_ledger(report, action);
+                return;
+        case NOTE_REPLAY:
+                note_replay(report, action);
                 return;
         case NOTE_LEDGER_AWAY:
                 log_debug(report->log, "ledger.away", FIELDS(.handler = "restart-host"),

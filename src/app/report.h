@@ -56,6 +56,7 @@ typedef struct Report {
         bool paused_said;  /* ... and the log says so */
         LoopTimer paused_timer;
         Reminder look_ups; /* what could not be answered about partitions */
+        Reminder replays;  /* headers that name nothing */
         uint64_t restarts[OUTCOME_COUNT];
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */

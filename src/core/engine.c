@@ -68,6 +68,7 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->again);
         list_init(&engine->runs);
         list_init(&engine->aside);
+        list_init(&engine->undecided);
         int r = hosts_init(engine);
         if (r != 0) {
                 free(engine);
@@ -114,6 +115,7 @@ void engine_free(Engine *engine) {
                         list_unlink(&message->wait_link);
                         heap_remove(&engine->retries, &message->retry);
                         hosts_remove(message);
+                        replays_remove(message);
                         message_free(message);
                 }
         }
@@ -126,6 +128,7 @@ void engine_free(Engine *engine) {
         partitions_free(&engine->partitions);
         partitions_free(&engine->gone);
         heap_deinit(&engine->retries);
+        free(engine->asking);
         free(engine->observed);
         free(engine->actions);
         free(engine);
@@ -222,6 +225,9 @@ static int engine_dispatch(Engine *engine) {
                 r = hosts_dispatch(engine);
         }
         if (r == 0) {
+                r = replays_dispatch(engine);
+        }
+        if (r == 0) {
                 r = lanes_dispatch(engine);
         }
         return r == 0 ? intake_dispatch(engine) : r;
@@ -288,6 +294,7 @@ int64_t engine_deadline(const Engine *engine) {
         }
         due = engine->stopping ? due : sooner(due, waits_deadline(engine));
         due = engine->stopping ? due : sooner(due, hosts_deadline(engine));
+        due = engine->stopping ? due : sooner(due, replays_deadline(engine));
         first = heap_first(&engine->run_retries);
         due = first != NULL ? sooner(due, first->key) : due;
         list_for_each(link, &engine->batches) {

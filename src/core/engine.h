@@ -36,6 +36,7 @@
 #include "core/observation.h"
 #include "core/offsets.h"
 #include "core/outcome.h"
+#include "core/replay.h"
 #include "core/windows.h"
 #include "util/error.h"
 #include "util/heap.h"
@@ -112,12 +113,13 @@ struct MessageBody {
 };
 
 typedef enum HandlerState {
-        HANDLER_OFF,     /* not configured, or its work is known to be done: counts as done */
-        HANDLER_QUEUED,  /* waits for a batch; a restart: see message_waits_for() */
-        HANDLER_RUNNING, /* in a batch at the database, or its host is being restarted */
-        HANDLER_WAITING, /* for its next attempt */
-        HANDLER_ENDED,   /* has an outcome */
-        HANDLER_ASKING,  /* a restart: in a run that may not start yet */
+        HANDLER_OFF,       /* not configured, or its work is known to be done: counts as done */
+        HANDLER_QUEUED,    /* waits for a batch; a restart: see message_waits_for() */
+        HANDLER_RUNNING,   /* in a batch at the database, or its host is being restarted */
+        HANDLER_WAITING,   /* for its next attempt */
+        HANDLER_ENDED,     /* has an outcome */
+        HANDLER_ASKING,    /* a restart: in a run that may not start yet */
+        HANDLER_UNDECIDED, /* of a replay: its row is asked whether it is done already */
 } HandlerState;
 
 enum {
@@ -164,6 +166,17 @@ typedef enum MessageRecord {
         MESSAGE_NO_ROW, /* a tombstone, or `save` is not configured */
 } MessageRecord;
 
+/* What makes a message a replay: see core/replay.h. */
+typedef struct Replay {
+        ReplayPlace of;
+        ReplayVerdict verdict;           /* REPLAY_VERDICTS: not decided */
+        unsigned done;                   /* of REPLAY_OURS, as ReplayAnswer.done */
+        int64_t first_us;                /* the same */
+        int64_t received_us;             /* the same: max_wait counts from it */
+        bool restarts;                   /* undecided, and its restart is one that waits */
+        struct ReplayQuestion *question; /* that is under way; NULL: none */
+} Replay;
+
 struct Message {
         Partition *partition;
         int64_t offset;
@@ -190,14 +203,17 @@ struct Message {
         bool redelivered; /* received first by somebody else, or before; see LedgerRequest */
         bool asks;        /* it has perhaps a row in the ledger: it shares nobody's restart */
         bool own_runs;    /* so the ledger said last: its own restart is under way elsewhere */
-        int32_t claim;    /* LedgerRequest.attempt of its next claim */
+        bool duplicate;   /* a replay of what is done or dropped: nothing of it runs */
+        bool malformed_replay; /* its header names no row: an ordinary message */
+        Replay *replay;        /* NULL: it is none */
+        int32_t claim;         /* LedgerRequest.attempt of its next claim */
         LedgerReason suppress; /* a guard without database found that there is nothing to do */
         Host *target;          /* in the engine, while its restart waits or runs */
         Run *run;              /* the one that it is in; NULL: in none */
         size_t bytes;          /* what it counts against in_flight_bytes */
         List link;             /* Partition.messages, in offset order */
         List lane_link;        /* Partition.lane, Batch.messages or Engine.rejects */
-        List host_link;        /* Host.waiting or Run.messages */
+        List host_link;        /* Host.waiting, Run.messages, Engine.aside or .undecided */
         List wait_link;        /* Engine.received, while `max_wait` may end its wait */
         const char *id;        /* as written; NULL: none */
         const char *host;      /* canonical; NULL: it could not be read */
@@ -295,6 +311,19 @@ struct Batch {
         List link;        /* Engine.batches */
 };
 
+/* One operation at PostgreSQL: of each message, what the row says that it names. It belongs to the
+ * engine until it is answered. */
+typedef struct ReplayQuestion {
+        ReplayPlace by, of;
+        char sha256[SHA256_TEXT_SIZE]; /* of its value: that of the row has to be the same */
+        Message *message;              /* the engine's alone; NULL: it has left */
+} ReplayQuestion;
+
+typedef struct ReplayQuestions {
+        size_t n;
+        ReplayQuestion questions[];
+} ReplayQuestions;
+
 /* How far a run is. Each phase but the last has one question under way (or about to be), and its
  * answer decides on the next. */
 typedef enum RunPhase {
@@ -314,6 +343,7 @@ typedef struct RunClaim {
         char *request_id; /* NULL: none */
         int64_t requested_us;
         int64_t received_us;
+        int64_t first_us; /* of a replay, see LedgerRequest; 0: it is none */
         bool redelivered;
         char *before;          /* what verify's check said before the action; NULL: nothing */
         LedgerReason suppress; /* LEDGER_REASON_NONE: it is to be restarted */
@@ -386,6 +416,7 @@ typedef enum EngineActionType {
         ENGINE_SAVE_EACH,   /* batch: row by row -> engine_saved_each */
         ENGINE_READ_FENCES, /* batch -> engine_fences_read */
         ENGINE_REJECT,      /* batch -> engine_saved */
+        ENGINE_ASK_REPLAYS, /* replays -> engine_replays_read */
         ENGINE_CHECK,       /* run: precheck, then verify's look before -> engine_checked */
         ENGINE_CLAIM,       /* run: may it start? -> engine_claimed */
         ENGINE_RESTART,     /* run -> engine_restarted, or engine_too_late */
@@ -431,6 +462,8 @@ typedef enum EngineNote {
         NOTE_NOT_STARTED,     /* host, reason: granted, and given back */
         NOTE_GRANTED_BEFORE,  /* host: to this process, nobody knows how that ended: unknown */
         NOTE_ENDED_OTHERWISE, /* host, reason: the state that the ledger has, text: ours */
+        NOTE_REPLAY, /* message, reason: "malformed", or what replay_verdict_name() calls all but
+                        REPLAY_OURS; text */
 } EngineNote;
 
 typedef enum Finish {
@@ -438,7 +471,7 @@ typedef enum Finish {
         FINISH_REJECTED,
         FINISH_RELEASED,
         FINISH_DUPLICATE, /* below the next expected offset, or rejected by an earlier owner of the
-                             partition; never a Message, only counted */
+                             partition: only counted. A Message.duplicate */
         FINISH_TOMBSTONE,
         FINISH_COUNT,
 } Finish;
@@ -455,6 +488,7 @@ typedef struct EngineAction {
         Message *message;
         Batch *batch;
         Run *run;
+        ReplayQuestions *replays;
         int64_t offset;
         int64_t delay_us;
         const char *reason; /* static */
@@ -587,6 +621,11 @@ MUST_CHECK int engine_fences_read(Engine *engine, Batch *batch, const int64_t *f
 MUST_CHECK int engine_saved_each(Engine *engine, Batch *batch, BatchEnd end,
                                  const RefusedRow *refused, size_t n_refused, int64_t now);
 
+/* One answer for each of @asked, in their order; NULL: none came, they are asked again, and nobody
+ * is charged. Frees @asked. */
+MUST_CHECK int engine_replays_read(Engine *engine, ReplayQuestions *asked,
+                                   const ReplayAnswer *answers, int64_t now);
+
 /* @detail: for people, NULL or a line; copied. @charged: false when the failure was ours, such as
  * a process that could not be spawned for want of descriptors. Without a ledger this frees the run.
  */
@@ -673,6 +712,10 @@ size_t engine_open_entries(const Engine *engine);
 /* Requests for a restart that wait for this. */
 size_t engine_waits(const Engine *engine, RestartWait wait);
 RestartWait message_waits_for(const Message *message);
+/* Whether it stands for a row of `rejected`. */
+bool replay_is_ours(const Message *message);
+/* Since when max_wait counts, since 1970: its first receipt by whoever, as far as it is known. */
+int64_t message_waits_since(const Message *message);
 /* Whether restarts may start, as it was when actions were taken last; see windows_at(). */
 WindowsState engine_windows(const Engine *engine);
 bool engine_is_reading(const Engine *engine);

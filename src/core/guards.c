@@ -130,6 +130,9 @@ RestartWait message_waits_for(const Message *message) {
         if (state == HANDLER_WAITING) {
                 return WAIT_RETRY;
         }
+        if (state == HANDLER_UNDECIDED) {
+                return WAIT_POSTGRES;
+        }
         if (state != HANDLER_QUEUED) {
                 return WAIT_NONE;
         }

@@ -103,8 +103,14 @@ static bool fence_is_idle(const Partition *partition) {
         return partition->state == PARTITION_ACTIVE && partition->batch == NULL;
 }
 
+/* What is undecided may need no row, and the fence must not pass it before that is known. */
+static bool message_is_ready(const Message *message) {
+        return message->handlers[HANDLER_SAVE].state != HANDLER_UNDECIDED;
+}
+
 static bool lane_is_ready(const Partition *partition) {
-        return fence_is_idle(partition) && !list_is_empty(&partition->lane);
+        const Message *first = list_first(&partition->lane, Message, lane_link);
+        return fence_is_idle(partition) && first != NULL && message_is_ready(first);
 }
 
 /* Parts stand by source, the order in which fences are locked. */
@@ -137,6 +143,9 @@ static void batch_take(Batch *batch, Partition *partition, size_t *bytes) {
         while (!list_is_empty(&partition->lane) && batch->rows < config->batch_rows &&
                (batch->rows == 0 || *bytes < config->batch_bytes)) {
                 Message *message = container_of(partition->lane.next, Message, lane_link);
+                if (!message_is_ready(message)) {
+                        break;
+                }
                 list_unlink(&message->lane_link);
                 list_push_back(&batch->messages, &message->lane_link);
                 message_set_state(message, HANDLER_SAVE, HANDLER_RUNNING);
@@ -611,6 +620,7 @@ int engine_database_up(Engine *engine, int64_t now) {
         engine->now = engine->database_us = now;
         observe(engine, OBSERVED_DATABASE_UP);
         hosts_ledger_is_back(engine);
+        replays_database_is_back(engine);
         list_for_each(link, &engine->batches) {
                 Batch *batch = container_of(link, Batch, link);
                 batch->retry_us = batch->retry_us != INT64_MAX ? now : INT64_MAX;

@@ -91,6 +91,34 @@ void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
         observe_tell(engine, &observation);
 }
 
+void observe_replays_read_(Engine *engine, const ReplayQuestions *asked,
+                           const ReplayAnswer *answers) {
+        for (size_t i = 0; i < asked->n; i++) {
+                ObservedItem *item = item_add(engine);
+                item->partition = -1;
+                item->offset = asked->questions[i].by.offset;
+                item->a = asked->questions[i].by.source;
+                item->b = answers != NULL ? (int64_t)answers[i].verdict : -1;
+                item->c = answers != NULL ? answers[i].done : 0;
+        }
+        observe_tell(engine, &(Observation){.type = OBSERVED_REPLAYS_READ,
+                                            .partition = -1,
+                                            .ok = answers != NULL});
+}
+
+/* An item a question: its place, then the row's: a source, b and c. */
+static void observe_ask_replays(Engine *engine, const EngineAction *action) {
+        for (size_t i = 0; i < action->replays->n; i++) {
+                const ReplayQuestion *question = &action->replays->questions[i];
+                ObservedItem *item = item_add(engine);
+                item->partition = -1;
+                item->offset = question->by.offset;
+                item->a = question->by.source;
+                item->b = question->of.source;
+                item->c = question->of.offset;
+        }
+}
+
 void observe_commit_(Engine *engine, ObservationType type, const CommitResult *results) {
         const Commit *commit = &engine->commit;
         for (size_t i = 0; i < commit->n; i++) {
@@ -187,14 +215,18 @@ static void observe_finished(const EngineAction *action, Observation *observatio
         observation->numbers[3] = restart->outcome;
         observation->numbers[4] = restart->charged;
         observation->numbers[5] = message->gap;
+        observation->numbers[6] = message->replay != NULL ? message->replay->verdict + 1 : 0;
+        observation->numbers[7] = message->replay != NULL ? message->replay->done : 0;
 }
 
 /*
  * partition, offset: as in the action. SAVE, SAVE_EACH, READ_FENCES, REJECT: id and items, see
  * observe_order(). CHECK, CLAIM, RESTART, ACTED, VERIFY, CONCLUDE: id, text, items: messages, see
- * observe_run_action(). LOOK_COMMITTED, COMMIT: items: entries.
+ * observe_run_action(). LOOK_COMMITTED, COMMIT: items: entries. ASK_REPLAYS: items, see
+ * observe_ask_replays().
  * READ: ok. FINISHED: offset, a: Finish, b: its row in `rejected` is durable, c: MessageRecord,
- * numbers: of save, then of restart: state, outcome; charged attempts, whether it is a gap. NOTE:
+ * numbers: of save, then of restart: state, outcome; charged attempts, whether it is a gap; of a
+ * replay ReplayVerdict + 1 and the handlers that were done. NOTE:
  * a: EngineNote, b: delay, c: of a retried message its offset, d: its handler.
  */
 void observe_action_(Engine *engine, const EngineAction *action) {
@@ -224,6 +256,9 @@ void observe_action_(Engine *engine, const EngineAction *action) {
         case ENGINE_VERIFY:
         case ENGINE_CONCLUDE:
                 observe_run_action(engine, action, &observation);
+                break;
+        case ENGINE_ASK_REPLAYS:
+                observe_ask_replays(engine, action);
                 break;
         case ENGINE_LOOK_COMMITTED:
         case ENGINE_COMMIT:

@@ -13,6 +13,8 @@ void observe_facts_(Engine *engine, const Partition *partition, ObservationType 
                     const PartitionFacts *facts);
 void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
                     const int64_t *fences, const RefusedRow *refused, size_t n_refused);
+void observe_replays_read_(Engine *engine, const ReplayQuestions *asked,
+                           const ReplayAnswer *answers);
 void observe_commit_(Engine *engine, ObservationType type, const CommitResult *results);
 void observe_revoked_(Engine *engine, Partition *const *partitions, size_t n, bool lost);
 /* Of the run; @kind, @ok and @a as OBSERVED_… says. */

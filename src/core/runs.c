@@ -49,7 +49,8 @@ static int claim_init(RunClaim *claim, const Message *leader) {
                             .offset = leader->offset,
                             .attempt = leader->claim,
                             .requested_us = leader->requested_us,
-                            .received_us = leader->received_wall_us,
+                            .received_us = message_waits_since(leader),
+                            .first_us = replay_is_ours(leader) ? leader->replay->first_us : 0,
                             .redelivered = leader->redelivered,
                             .suppress = leader->suppress};
         if (leader->id != NULL) {
@@ -644,7 +645,11 @@ static int decided(Engine *engine, Run *run, const LedgerDecision *decision) {
                 leader->redelivered =
                         leader->redelivered &&
                         decision->received_us > leader->received_wall_us - RECEIPT_SKEW_US;
-                leader->received_wall_us = decision->received_us;
+                if (replay_is_ours(leader)) {
+                        leader->replay->received_us = decision->received_us;
+                } else {
+                        leader->received_wall_us = decision->received_us;
+                }
                 leader->own_runs = decision->verdict == LEDGER_VERDICT_WAIT &&
                                    decision->reason == LEDGER_REASON_RUNNING &&
                                    decision->attempt > 0;

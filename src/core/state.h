@@ -8,6 +8,7 @@
  *   task.c       a message: admitted, its handlers' outcomes, its verdict, its end
  *   partition.c  an assignment: looked up, started, stopped, drained
  *   commits.c    what is committed, and when
+ *   replays.c    what is asked of the rows that replays name, and what follows
  *   lanes.c      what waits for PostgreSQL: batches, fences, rejected rows
  *   hosts.c      what waits for a host, and whose turn it is
  *   runs.c       a restart: asked for, carried out, verified, written down
@@ -60,10 +61,15 @@ struct Engine {
         size_t n_buckets, mask; /* mask + 1: a power of two, for so many is room */
         size_t n_hosts;
         size_t n_waits[WAIT_REASONS]; /* messages in all Host.waiting: WAIT_HOST, or why their host
-                                         has to wait, or WAIT_SLOT. Engine.aside: WAIT_POSTGRES */
+                                         has to wait, or WAIT_SLOT. Engine.aside, and what is
+                                         undecided: WAIT_POSTGRES */
         Heap asks;                    /* Host.ask: when it is asked again whether it may start */
         List aside;                   /* Message.host_link: to be written down as suppressed */
         size_t n_aside;               /* runs for these */
+        List undecided;               /* Message.host_link: replays to be asked for */
+        ReplayQuestions *asking;      /* under way; NULL: none */
+        int64_t replays_us;           /* none are asked for before */
+        unsigned replay_failures;     /* in a row */
         Heap run_retries;             /* Run.retry */
         int64_t ledger_us;            /* it is asked for nothing new before */
         unsigned ledger_failures;     /* in a row */
@@ -125,6 +131,9 @@ MUST_CHECK int message_admit_gap(Partition *partition, int64_t offset, int64_t w
  * @detail is copied. */
 MUST_CHECK int message_blame(Message *message, HandlerId handler, const char *reason,
                              const char *detail);
+
+/* Its restart, whose handler is queued: a guard ends it, or it waits for its host. */
+MUST_CHECK int message_start_restart(Message *message);
 
 /* The one place that changes a handler's state. */
 void message_set_state(Message *message, HandlerId handler, HandlerState state);
@@ -196,6 +205,22 @@ MUST_CHECK int lane_saved_below(Partition *partition, int64_t fence);
 void batch_free(Batch *batch);
 /* Takes the partition's part out of a batch that is not under way (it waits to be tried again). */
 MUST_CHECK int lane_abandon_retry(Partition *partition);
+
+/* --- replays.c --- */
+
+/* Reads the header of a message that is being made. */
+MUST_CHECK int replay_init(Message *message, const Record *record);
+/* Says that it can't be read, if so. */
+MUST_CHECK int replay_malformed(Message *message);
+/* The message, a replay, is admitted: nothing of it runs until its row was asked. @restarts: it has
+ * a restart to be decided upon. */
+void replays_add(Message *message, bool restarts);
+/* It leaves, or is decided: no answer finds it. */
+void replays_remove(Message *message);
+MUST_CHECK int replays_dispatch(Engine *engine);
+/* When they are asked for again; INT64_MAX: nothing waits so. */
+int64_t replays_deadline(const Engine *engine);
+void replays_database_is_back(Engine *engine);
 
 /* --- guards.c --- */
 

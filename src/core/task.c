@@ -30,6 +30,7 @@ void message_free(Message *message) {
         partition_unref(message->partition);
         free(message->body);
         free(message->fault);
+        free(message->replay);
         free(message);
 }
 
@@ -181,7 +182,7 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
         list_init(&message->host_link);
         list_init(&message->wait_link);
         message->body = body_new(record, config->message_bytes);
-        int r = message->body == NULL ? error_origin(-ENOMEM) : 0;
+        int r = message->body == NULL ? error_origin(-ENOMEM) : replay_init(message, record);
         if (r == 0 && fault.reason != NULL) {
                 message->record = MESSAGE_FAULTY;
                 r = message_blame(message, HANDLER_COUNT, fault.reason, fault.detail);
@@ -199,6 +200,7 @@ static int message_new(Message **messagep, Partition *partition, const Record *r
 
 /* Nothing is to be done for the message's host: that counts as success. */
 static int message_suppress(Message *message, LedgerReason reason) {
+        list_unlink(&message->wait_link);
         if (message->partition->engine->config->ledger) {
                 message->suppress = reason; /* which is written down */
                 return hosts_add(message);
@@ -208,10 +210,24 @@ static int message_suppress(Message *message, LedgerReason reason) {
         return message_outcome(message, HANDLER_RESTART, OUTCOME_SUPPRESSED, false, NULL);
 }
 
-/* @record still has what may be let go of later. */
-static int message_start_restart(Message *message, const Record *record) {
+/* Since when it waits. A replay is in its place already, unless the time was over before its row
+ * was asked: then it is the first to be ended. */
+static void message_count_wait(Message *message) {
+        Engine *engine = message->partition->engine;
+        if (engine->config->max_wait_us <= 0 || list_is_linked(&message->wait_link)) {
+                return;
+        }
+        if (message->replay != NULL && message->replay->verdict != REPLAY_VERDICTS) {
+                list_push_front(&engine->received, &message->wait_link);
+        } else {
+                list_push_back(&engine->received, &message->wait_link);
+        }
+}
+
+int message_start_restart(Message *message) {
         Engine *engine = message->partition->engine;
         const EngineConfig *config = engine->config;
+        const MessageBody *body = message->body; /* what is not queued yet has let go of nothing */
         const char *detail = NULL;
         const char *reason = guard_host(config, message->host, &detail);
         if (reason != NULL) {
@@ -223,15 +239,12 @@ static int message_start_restart(Message *message, const Record *record) {
         if (config->ledger && message->offset < message->partition->handled) {
                 return message_suppress(message, LEDGER_REASON_HANDLED);
         }
-        int selected =
-                message_matches(record->value, record->value_size, config->when, config->n_when);
+        int selected = message_matches(body->value, body->value_size, config->when, config->n_when);
         if (selected <= 0) {
                 return selected < 0 ? selected
                                     : message_suppress(message, LEDGER_REASON_NOT_SELECTED);
         }
-        if (config->max_wait_us > 0) {
-                list_push_back(&engine->received, &message->wait_link);
-        }
+        message_count_wait(message);
         return hosts_add(message);
 }
 
@@ -275,15 +288,22 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
                 message_set_state(message, HANDLER_SAVE, HANDLER_QUEUED);
                 list_push_back(&partition->lane, &message->lane_link);
         }
-        if (engine->config->restart && message->record != MESSAGE_FAULTY && record->value != NULL) {
+        bool restarts = engine->config->restart && message->record != MESSAGE_FAULTY &&
+                        record->value != NULL;
+        if (message->replay != NULL) {
+                if (restarts) {
+                        message_count_wait(message);
+                }
+                replays_add(message, restarts);
+                return 0;
+        }
+        r = replay_malformed(message);
+        if (r == 0 && restarts) {
                 message_set_state(message, HANDLER_RESTART,
                                   HANDLER_QUEUED); /* not off, should this fail */
-                r = message_start_restart(message, record);
-                if (r != 0) {
-                        return r;
-                }
+                r = message_start_restart(message);
         }
-        return message_settle(message);
+        return r == 0 ? message_settle(message) : r;
 }
 
 int message_admit_gap(Partition *partition, int64_t offset, int64_t wall) {
@@ -293,6 +313,10 @@ int message_admit_gap(Partition *partition, int64_t offset, int64_t wall) {
 
 int message_admit(Partition *partition, const Record *record, int64_t wall) {
         return admit(partition, record, wall, false);
+}
+
+int64_t message_waits_since(const Message *message) {
+        return replay_is_ours(message) ? message->replay->received_us : message->received_wall_us;
 }
 
 static const char *outcome_reason(Outcome outcome) {
@@ -383,8 +407,9 @@ int message_settle(Message *message) {
         case VERDICT_NONE:
                 return 0;
         case VERDICT_ACCEPT:
-                return message_finish(message,
-                                      message->tombstone ? FINISH_TOMBSTONE : FINISH_ACCEPTED);
+                return message_finish(message, message->duplicate   ? FINISH_DUPLICATE
+                                               : message->tombstone ? FINISH_TOMBSTONE
+                                                                    : FINISH_ACCEPTED);
         case VERDICT_RETRY:
                 /* Whoever owns it next tries again. */
                 if (engine->stopping || message->partition->state == PARTITION_DRAINING) {
@@ -422,13 +447,13 @@ int message_cancel(Message *message, unsigned reach) {
                                ? 0
                                : message_finish(message, FINISH_RELEASED);
         }
-        if (save->state == HANDLER_QUEUED ||
+        if (save->state == HANDLER_QUEUED || save->state == HANDLER_UNDECIDED ||
             (save->state == HANDLER_RUNNING && (reach & CANCEL_BATCH) != 0)) {
                 list_unlink(&message->lane_link);
                 r = message_outcome(message, HANDLER_SAVE, OUTCOME_CANCELLED, false, NULL);
         }
         if (r == 0 && (restart->state == HANDLER_QUEUED || restart->state == HANDLER_WAITING ||
-                       restart->state == HANDLER_ASKING ||
+                       restart->state == HANDLER_ASKING || restart->state == HANDLER_UNDECIDED ||
                        (restart->state == HANDLER_RUNNING && (reach & CANCEL_RUN) != 0))) {
                 RestartWait wait = message_waits_for(message);
                 restart->reason = wait != WAIT_NONE ? restart_wait_name(wait) : NULL;
@@ -449,6 +474,7 @@ int message_finish(Message *message, Finish finish) {
         partition->n_messages -= !message->gap;
 
         hosts_remove(message);
+        replays_remove(message);
         heap_remove(&engine->retries, &message->retry);
         list_unlink(&message->lane_link);
         list_unlink(&message->wait_link);

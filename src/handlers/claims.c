@@ -251,6 +251,7 @@ static LedgerRequest request_of(const Claims *claims, const Run *run) {
                 .requested_us = claim->requested_us,
                 .received_us = claim->received_us,
                 .redelivered = claim->redelivered,
+                .first_us = claim->first_us,
                 .before = claim->before,
                 .suppress = suppress ? ledger_reason_name(claim->suppress) : NULL,
                 .group = claims->options.group(claims->options.data, run_host(run)),
@@ -380,11 +381,12 @@ static int send_ends(Claims *claims, Item **items, size_t n, size_t from, size_t
                                 *nextp = seen - 1;
                                 break;
                         }
-                        shared[used++] = (LedgerShared){.source = message->partition->source,
-                                                        .offset = message->offset,
-                                                        .request_id = message->id,
-                                                        .requested_us = message->requested_us,
-                                                        .received_us = message->received_wall_us};
+                        shared[used++] =
+                                (LedgerShared){.source = message->partition->source,
+                                               .offset = message->offset,
+                                               .request_id = message->id,
+                                               .requested_us = message->requested_us,
+                                               .received_us = message_waits_since(message)};
                 }
                 ends[i].shared = &shared[first];
                 ends[i].n_shared = used - first;

@@ -97,6 +97,8 @@ COLUMN(claim_requested, LedgerRequest, literal_append_time(sql, item->requested_
 COLUMN(claim_received, LedgerRequest, literal_append_time(sql, item->received_us))
 COLUMN(claim_redelivered, LedgerRequest,
        buffer_append_string(sql, item->redelivered ? "true" : "false"))
+COLUMN(claim_first, LedgerRequest,
+       literal_append_time(sql, item->first_us > 0 ? item->first_us : -1))
 COLUMN(claim_before, LedgerRequest, literal_append_string(sql, item->before))
 COLUMN(claim_suppress, LedgerRequest, literal_append_string(sql, item->suppress))
 COLUMN(claim_group, LedgerRequest,
@@ -112,9 +114,9 @@ static const Column claim_columns[] = {
         {"int", claim_attempt},          {"text", claim_host},
         {"text", claim_request_id},      {"timestamptz", claim_requested},
         {"timestamptz", claim_received}, {"bool", claim_redelivered},
-        {"text", claim_before},          {"text", claim_suppress},
-        {"text", claim_group},           {"int", claim_group_limit},
-        {"interval", claim_quiet},
+        {"timestamptz", claim_first},    {"text", claim_before},
+        {"text", claim_suppress},        {"text", claim_group},
+        {"int", claim_group_limit},      {"interval", claim_quiet},
 };
 
 /* acted and finish have these in common; 0 and LEDGER_NO_STATUS mean null. */

@@ -89,6 +89,9 @@ typedef struct LedgerRequest {
          * in `messages`. LedgerDecision.received_us is the answer: once that is earlier, this is
          * false; a request that is young now may be old when it is asked again. */
         bool redelivered;
+        /* Of a replay: when the message that it stands for was received first, which is when
+         * max_age judges its age; max_wait counts from received_us. 0: it is none. */
+        int64_t first_us;
         const char *before; /* the output of verify's check before the action; NULL: there is none,
                                and an unknown can't be verified */
         /* A guard without PostgreSQL found that there is nothing to do: "not_selected",

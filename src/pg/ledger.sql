@@ -301,7 +301,8 @@ END $$;
 -- they mean and what the parameters are: src/pg/ledger.h. The steps are numbered as in docs/ledger.md.
 CREATE OR REPLACE FUNCTION claim(sources integer[], offsets bigint[], attempts integer[],
         names text[], request_ids text[], requested timestamptz[], received timestamptz[],
-        redelivered boolean[], befores text[], suppress text[], host_groups text[],
+        redelivered boolean[], originals timestamptz[], befores text[], suppress text[],
+        host_groups text[],
         group_limits integer[], quiet_times interval[], instance_ uuid, instance_name_ text,
         action_ text, cooldown interval, max_age interval, max_wait interval,
         start_within interval, hold interval, host_limit integer, host_period interval,
@@ -429,8 +430,8 @@ BEGIN
                                 why := suppress[item];
                         ELSE
                                 SELECT s.reason, s.detail INTO why, detail
-                                FROM suppression(h, request_ids[item], requested[item], first,
-                                        max_age) s;
+                                FROM suppression(h, request_ids[item], requested[item],
+                                        least(first, originals[item]), max_age) s;
                         END IF;
                         IF why IS NOT NULL THEN
                                 verdict := 'done';

@@ -10,7 +10,7 @@ int rejected_append_head(Buffer *sql, const char *schema) {
         return buffer_printf(sql,
                              "INSERT INTO %s.rejected (source, \"offset\", key, value, headers, "
                              "host, handler, reason, detail, attempts, handlers_done, "
-                             "produced_at) VALUES ",
+                             "produced_at, received_at) VALUES ",
                              schema);
 }
 
@@ -22,6 +22,9 @@ int rejected_append_tail(Buffer *sql) {
  * is left to do for it. */
 static bool is_done(const Message *message, HandlerId id) {
         const HandlerTask *task = &message->handlers[id];
+        if (replay_is_ours(message) && (message->replay->done & 1u << id) != 0) {
+                return true; /* so the row says that it stands for */
+        }
         if (id == HANDLER_SAVE && message->record != MESSAGE_ROW) {
                 return false; /* the fence moved over it, and no row was written */
         }
@@ -44,8 +47,12 @@ int rejected_append_done(Buffer *sql, const Message *message) {
         return r != 0 ? r : buffer_append_char(sql, '\'');
 }
 
-/* host, handler, reason, detail, attempts, handlers_done, produced_at; each with its type, since
- * the rows of VALUES decide it. */
+int64_t rejected_received_us(const Message *message) {
+        return replay_is_ours(message) ? message->replay->first_us : message->received_wall_us;
+}
+
+/* host, handler, reason, detail, attempts, handlers_done, produced_at, received_at; each with its
+ * type, since the rows of VALUES decide it. */
 static int append_rest(Buffer *sql, const Message *message) {
         bool of_handler = message->fault_handler < HANDLER_COUNT;
         const HandlerTask *task = of_handler ? &message->handlers[message->fault_handler] : NULL;
@@ -67,6 +74,8 @@ static int append_rest(Buffer *sql, const Message *message) {
         r = r != 0 ? r : rejected_append_done(sql, message);
         r = r != 0 ? r : buffer_append_string(sql, ", ','), ");
         r = r != 0 ? r : literal_append_time(sql, message->produced_us);
+        r = r != 0 ? r : buffer_append_string(sql, "::timestamptz, ");
+        r = r != 0 ? r : literal_append_time(sql, rejected_received_us(message));
         return r != 0 ? r : buffer_append_string(sql, "::timestamptz");
 }
 
@@ -96,9 +105,10 @@ int rejected_append_saved_head(Buffer *sql, const char *schema) {
                              "SELECT set_config('enable_seqscan', 'off', true); INSERT INTO "
                              "%s.rejected (source, \"offset\", key, value, headers, "
                              "host, handler, reason, detail, attempts, handlers_done, "
-                             "produced_at) SELECT v.source, v.\"offset\", m.key, "
+                             "produced_at, received_at) SELECT v.source, v.\"offset\", m.key, "
                              "convert_to(m.payload::text, 'UTF8'), m.headers, v.host, v.handler, "
-                             "v.reason, v.detail, v.attempts, v.done, v.produced_at FROM (VALUES ",
+                             "v.reason, v.detail, v.attempts, v.done, v.produced_at, v.first_at "
+                             "FROM (VALUES ",
                              schema);
 }
 
@@ -112,12 +122,13 @@ int rejected_append_saved_row(Buffer *sql, const Message *message, bool first) {
 }
 
 int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us, int64_t to_us) {
-        int r = buffer_printf(sql,
-                              ") v(source, \"offset\", received_at, host, handler, reason, "
-                              "detail, attempts, done, produced_at) LEFT JOIN %s.messages m ON "
-                              "m.source = v.source AND m.\"offset\" = v.\"offset\" AND "
-                              "m.received_at = v.received_at AND m.received_at BETWEEN ",
-                              schema);
+        int r = buffer_printf(
+                sql,
+                ") v(source, \"offset\", received_at, host, handler, reason, "
+                "detail, attempts, done, produced_at, first_at) LEFT JOIN %s.messages m ON "
+                "m.source = v.source AND m.\"offset\" = v.\"offset\" AND "
+                "m.received_at = v.received_at AND m.received_at BETWEEN ",
+                schema);
         r = r != 0 ? r : literal_append_time(sql, from_us);
         r = r != 0 ? r : buffer_append_string(sql, " AND ");
         r = r != 0 ? r : literal_append_time(sql, to_us);

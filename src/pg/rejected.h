@@ -32,5 +32,9 @@ MUST_CHECK int rejected_append_saved_row(Buffer *sql, const Message *message, bo
 MUST_CHECK int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us,
                                           int64_t to_us);
 
+/* When it was received first, by whoever, as far as it is known; a replay that stands for a row is
+ * as old as that. µs since 1970. */
+int64_t rejected_received_us(const Message *message);
+
 /* A literal: the handlers that are done, 'save,restart-host'. */
 MUST_CHECK int rejected_append_done(Buffer *sql, const Message *message);

@@ -238,6 +238,7 @@ typedef enum EachColumn {
         EACH_PRODUCED,
         EACH_RECEIVED,
         EACH_DONE,
+        EACH_FIRST,
         EACH_COUNT,
 } EachColumn;
 
@@ -252,6 +253,7 @@ static const char *const each_types[EACH_COUNT] = {
         [EACH_PRODUCED] = "timestamptz[]",
         [EACH_RECEIVED] = "timestamptz[]",
         [EACH_DONE] = "text[]",
+        [EACH_FIRST] = "timestamptz[]",
 };
 
 static int append_text_bytes(Buffer *sql, const char *text) {
@@ -281,6 +283,8 @@ static int append_each(Buffer *sql, const Message *message, EachColumn column) {
                 return literal_append_time(sql, message->received_wall_us);
         case EACH_DONE:
                 return rejected_append_done(sql, message);
+        case EACH_FIRST:
+                return literal_append_time(sql, rejected_received_us(message));
         case EACH_COUNT:
                 break;
         }

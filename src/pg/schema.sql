@@ -110,6 +110,7 @@ CREATE TABLE IF NOT EXISTS rejected (
         replayed_why text,
         replay_source integer, -- the message that stands for it now, once a daemon has received
         replay_offset bigint,  -- that; null: none has
+        replay_received_at timestamptz, -- when that was received first
         dropped_at timestamptz,
         dropped_by text,
         dropped_why text,
@@ -254,13 +255,13 @@ BEGIN
         END IF;
         IF expires THEN
                 INSERT INTO rejected (source, "offset", key, value, headers, host, handler, reason,
-                        detail, handlers_done, produced_at)
+                        detail, handlers_done, produced_at, received_at)
                 SELECT m.source, m."offset", m.key, convert_to(m.payload::text, 'UTF8'), m.headers,
                         m.host, 'restart-host', 'expired',
                         format('saved, but its ack is not confirmed, and %s (%s) decided to go on '
                                 'at offset %s%s: whether it was restarted is not known', who, why,
                                 from_, CASE WHEN anew THEN ' of a new topic' ELSE '' END),
-                        '{save}', m.produced_at
+                        '{save}', m.produced_at, m.received_at
                 FROM messages m
                 WHERE m.source = expected AND m."offset" >= committed
                         AND (anew OR m."offset" < from_)
@@ -319,7 +320,7 @@ END $$;
 -- Returns the refused rows.
 CREATE OR REPLACE FUNCTION save_each(sources integer[], offsets bigint[], keys bytea[],
         hosts bytea[], request_ids bytea[], payloads bytea[], header_texts bytea[],
-        produced timestamptz[], received timestamptz[], done text[],
+        produced timestamptz[], received timestamptz[], done text[], firsts timestamptz[],
         fence_sources integer[], fence_expected bigint[], fence_next bigint[])
 RETURNS TABLE (source integer, "offset" bigint, code text, message text)
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
@@ -337,7 +338,7 @@ BEGIN
            OR cardinality(payloads) IS DISTINCT FROM n
            OR cardinality(header_texts) IS DISTINCT FROM n
            OR cardinality(produced) IS DISTINCT FROM n OR cardinality(received) IS DISTINCT FROM n
-           OR cardinality(done) IS DISTINCT FROM n THEN
+           OR cardinality(done) IS DISTINCT FROM n OR cardinality(firsts) IS DISTINCT FROM n THEN
                 RAISE EXCEPTION 'save_each wants arrays of one length' USING ERRCODE = 'AK003';
         END IF;
         -- A block that fails lets go of its locks: whoever mends the table meanwhile would come in
@@ -365,11 +366,11 @@ BEGIN
                         END IF;
                         refused := refused + 1;
                         INSERT INTO rejected (source, "offset", key, value, headers, host, handler,
-                                reason, detail, attempts, handlers_done, produced_at)
+                                reason, detail, attempts, handlers_done, produced_at, received_at)
                         VALUES (sources[i], offsets[i], keys[i], payloads[i],
                                 json_or_null(header_texts[i]), text_or_null(hosts[i]), 'save',
                                 'refused', state || ': ' || why, 1,
-                                string_to_array(done[i], ','), produced[i])
+                                string_to_array(done[i], ','), produced[i], firsts[i])
                         ON CONFLICT (source, "offset") DO NOTHING;
                         source := sources[i];
                         "offset" := offsets[i];
@@ -397,6 +398,78 @@ BEGIN
                         refused, n, state, why USING ERRCODE = 'AK002';
         END IF;
         PERFORM move_fence(fence_sources, fence_expected, fence_next);
+END $$;
+
+-- What a message is told that names a row of `rejected` in its header `ackd-replay`. The first one
+-- that asks stands for the row from then on; asked again, it gets the same answer, so a reply that
+-- was lost is asked for again. The header alone proves nothing: the row has to be of the same
+-- cluster, group and topic, and to have the same value (@hashes: its SHA-256). Verdicts: ours (what
+-- is in done is done), taken (by another message), dropped, stray (no such row). Rows are locked in
+-- one order: two daemons can't deadlock.
+CREATE OR REPLACE FUNCTION take_replays(sources integer[], offsets bigint[],
+        by_sources integer[], by_offsets bigint[], hashes text[])
+RETURNS TABLE (item integer, verdict text, done text, first_us bigint, produced_us bigint,
+        received_us bigint, detail text)
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+DECLARE
+        r rejected;
+        name text; -- of the message that was rejected
+BEGIN
+        FOR item IN SELECT s FROM generate_subscripts(sources, 1) s
+                    ORDER BY sources[s], offsets[s], s LOOP
+                verdict := 'stray';
+                done := NULL;
+                first_us := NULL;
+                produced_us := NULL;
+                received_us := NULL;
+                r := NULL;
+                SELECT format('%s/%s/%s', p.topic, p.partition, offsets[item]) INTO name
+                FROM partitions p JOIN partitions mine ON mine.id = by_sources[item]
+                WHERE p.id = sources[item] AND p.cluster_id = mine.cluster_id
+                        AND p.group_id = mine.group_id AND p.topic = mine.topic;
+                IF name IS NOT NULL THEN
+                        SELECT x.* INTO r FROM rejected x
+                        WHERE x.source = sources[item] AND x."offset" = offsets[item]
+                                AND (x.source <> by_sources[item] OR x."offset" <> by_offsets[item])
+                        FOR UPDATE;
+                END IF;
+                IF r.source IS NULL THEN
+                        detail := format('the table rejected has no row %s/%s of this cluster, group '
+                                'and topic', sources[item], offsets[item]);
+                ELSIF encode(sha256(r.value), 'hex') IS DISTINCT FROM hashes[item] THEN
+                        detail := format('the value of %s was another one', name);
+                ELSIF r.dropped_at IS NOT NULL THEN
+                        verdict := 'dropped';
+                        detail := format('%s was dropped by %s at %s', name,
+                                coalesce(r.dropped_by, 'somebody'), utc_text(r.dropped_at));
+                ELSIF (r.replay_source, r.replay_offset)
+                      IS DISTINCT FROM (by_sources[item], by_offsets[item])
+                      AND r.replay_source IS NOT NULL THEN
+                        verdict := 'taken';
+                        SELECT format('%s is replayed by %s/%s/%s', name, p.topic, p.partition,
+                                r.replay_offset) INTO detail
+                        FROM partitions p WHERE p.id = r.replay_source;
+                ELSE
+                        verdict := 'ours';
+                        detail := name;
+                        IF r.replay_source IS NULL THEN
+                                r.replay_received_at := clock_timestamp();
+                                UPDATE rejected x SET replay_source = by_sources[item],
+                                        replay_offset = by_offsets[item],
+                                        replay_received_at = r.replay_received_at,
+                                        replayed_at = coalesce(x.replayed_at, r.replay_received_at)
+                                WHERE x.source = sources[item] AND x."offset" = offsets[item];
+                        END IF;
+                        done := array_to_string(r.handlers_done, ',');
+                        -- A row without it was written before there was this column.
+                        first_us := (extract(epoch FROM coalesce(r.received_at, r.rejected_at))
+                                * 1000000)::bigint;
+                        produced_us := (extract(epoch FROM r.produced_at) * 1000000)::bigint;
+                        received_us := (extract(epoch FROM coalesce(r.replay_received_at,
+                                clock_timestamp())) * 1000000)::bigint;
+                END IF;
+                RETURN NEXT;
+        END LOOP;
 END $$;
 
 @ledger@

@@ -71,6 +71,7 @@ static inline void take(World *world) {
         static const char letters[FINISH_COUNT] = {[FINISH_ACCEPTED] = 'A',
                                                    [FINISH_REJECTED] = 'J',
                                                    [FINISH_RELEASED] = 'L',
+                                                   [FINISH_DUPLICATE] = 'D',
                                                    [FINISH_TOMBSTONE] = 'T'};
         bool taken = true;
         world->n_taken = 0;

@@ -30,20 +30,19 @@ static void tell_number(const char *name, int64_t value) {
 /* What is 0, -1 for none, or false is left out. */
 static void on_observed(void *observer, const Observation *seen) {
         static const char *const types[OBSERVED_TYPES] = {
-                "tick",     "assigned",  "looked_up",     "source_read",    "adopted",
-                "sought",   "resumed",   "vanished",      "out_of_range",   "fetched",
-                "ended",    "saved",     "database_up",   "fences_read",    "saved_each",
-                "checked",  "claimed",   "too_late",      "restarted",      "acted",
-                "verified", "concluded", "holds_changed", "committed_seen", "committed",
-                "revoked",  "stop",      "release",       "flush",          "action",
-                "quiet",
+                "tick",         "assigned", "looked_up",   "source_read",   "adopted",
+                "sought",       "resumed",  "vanished",    "out_of_range",  "fetched",
+                "ended",        "saved",    "database_up", "fences_read",   "saved_each",
+                "replays_read", "checked",  "claimed",     "too_late",      "restarted",
+                "acted",        "verified", "concluded",   "holds_changed", "committed_seen",
+                "committed",    "revoked",  "stop",        "release",       "flush",
+                "action",       "quiet",
         };
         static const char *const actions[] = {
-                "look-up",     "read-source", "adopt",    "move-fence",     "seek",
-                "pause",       "resume",      "read",     "save",           "save-each",
-                "read-fences", "reject",      "check",    "claim",          "restart",
-                "acted",       "verify",      "conclude", "look-committed", "commit",
-                "unassign",    "finished",    "note",
+                "look-up",     "read-source",    "adopt",  "move-fence", "seek",        "pause",
+                "resume",      "read",           "save",   "save-each",  "read-fences", "reject",
+                "ask-replays", "check",          "claim",  "restart",    "acted",       "verify",
+                "conclude",    "look-committed", "commit", "unassign",   "finished",    "note",
         };
         static const char *const notes[] = {
                 "started",      "stopped",       "went-back",      "skipped",
@@ -53,6 +52,7 @@ static void on_observed(void *observer, const Observation *seen) {
                 "retries-thin", "drain-timeout", "windows-shut",   "windows-open",
                 "waits",        "fuse",          "suppressed",     "ledger-away",
                 "ledger-back",  "not-started",   "granted-before", "ended-otherwise",
+                "replay",
         };
         const World *world = observer;
         assert_int_equal(seen->now, world->now);

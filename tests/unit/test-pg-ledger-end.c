@@ -423,12 +423,13 @@ static void test_outages(void **state) {
         char sqlstate[6];
         pg_test_exec(test.sql, "BEGIN ISOLATION LEVEL REPEATABLE READ");
         assert_string_equal(
-                pg_test_sqlstate(test.sql,
-                                 "SELECT claim('{1}', '{1}', '{1}', '{h}', '{NULL}', '{NULL}', "
-                                 "'{now}', '{false}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', "
-                                 "gen_random_uuid(), 'i', 'exec', '0', '0', '0', '5 s', '5 s', 0, "
-                                 "'0', 1, 1, '1 s')",
-                                 sqlstate),
+                pg_test_sqlstate(
+                        test.sql,
+                        "SELECT claim('{1}', '{1}', '{1}', '{h}', '{NULL}', '{NULL}', "
+                        "'{now}', '{false}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', "
+                        "gen_random_uuid(), 'i', 'exec', '0', '0', '0', '5 s', '5 s', 0, "
+                        "'0', 1, 1, '1 s')",
+                        sqlstate),
                 SQLSTATE_MISUSE);
         pg_test_exec(test.sql, "ROLLBACK");
         /* A database with another default is no hindrance. */

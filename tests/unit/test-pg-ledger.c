@@ -322,6 +322,28 @@ static void test_stale(void **state) {
         start(ours, old);
 }
 
+/* A replay is as old as the message that it stands for was when that was received. */
+static void test_a_replay_is_not_stale(void **state) {
+        (void)state;
+        policy.max_age_us = 60 * (int64_t)MINUTE;
+        policy.max_wait_us = 240 * (int64_t)MINUTE;
+        LedgerRequest one = request(HOST, 1);
+        one.requested_us = one.received_us - 600 * (int64_t)MINUTE;
+        one.first_us = one.requested_us + 59 * (int64_t)MINUTE;
+        int64_t id = start(ours, one);
+        /* How long it waits counts from its own receipt, which is what the row keeps. */
+        assert_true(asked.decisions[0].received_us > loop_wall() - MINUTE);
+        finish_as(ours, id, LEDGER_STATE_FAILED);
+        pass("20 min");
+        one.attempt = 2;
+        start(other, one);
+        one.offset = 2;
+        one.host = "web2";
+        one.attempt = 1;
+        one.first_us = one.requested_us + 61 * (int64_t)MINUTE;
+        expect(claim(ours, one), LEDGER_VERDICT_DONE, LEDGER_REASON_STALE);
+}
+
 /* Its first receipt is found in `messages`, when it was received before and that matters. */
 static void test_first_receipt_in_messages(void **state) {
         (void)state;
@@ -531,6 +553,7 @@ static const struct CMUnitTest tests[] = {
         TEST(test_superseded),
         TEST(test_superseded_by_the_verified_end),
         TEST(test_stale),
+        TEST(test_a_replay_is_not_stale),
         TEST(test_first_receipt_in_messages),
         TEST(test_order_of_suppressions),
         TEST(test_suppressed_before),

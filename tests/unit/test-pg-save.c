@@ -207,7 +207,8 @@ static void test_faulty_and_no_row(void **state) {
         expect("SELECT count(*) FROM rejected WHERE source = 1 AND host IS NULL AND handler IS "
                "NULL AND attempts = 0 AND handlers_done = '{}' AND outbox = 'none' AND "
                "produced_at = 'epoch'::timestamptz + interval '1700000000 s 100 us' AND "
-               "rejected_at > now() - interval '1 min'",
+               "rejected_at > now() - interval '1 min' AND received_at > now() - interval '1 "
+               "min'",
                "1");
         expect("SELECT detail FROM rejected WHERE source = 2", "too large");
         expect("SELECT headers IS NULL AND host = 'web100' FROM rejected WHERE source = 2", "t");
@@ -468,6 +469,40 @@ static void test_half_are_poison(void **state) {
         expect_state(51, 50, FIRST + 100, FIRST + 1);
         expect("SELECT count(*) FROM rejected WHERE handlers_done = '{restart-host}'", "25");
         expect("SELECT count(*) FROM rejected WHERE handlers_done = '{}'", "25");
+        expect("SELECT count(*) FROM rejected WHERE received_at > now() - interval '1 min'", "50");
+}
+
+/* A replay that is rejected again is as old as what it stands for, and has what that had. */
+static void test_a_replay_is_rejected_again(void **state) {
+        (void)state;
+        Replay replay = {.verdict = REPLAY_OURS,
+                         .done = 1u << HANDLER_RESTART,
+                         .first_us = INT64_C(1700000000000000)};
+        test_batch_add_json(&batch, 0, "nonsense")->replay = &replay;
+        test_batch_add_json(&batch, 0, "{}");
+        run(save_batch_each);
+        assert_int_equal(answer.n_refused, 1);
+        expect("SELECT handlers_done::text || ' ' || extract(epoch FROM received_at)::bigint FROM "
+               "rejected",
+               "{restart-host} 1700000000");
+
+        /* Its row is elsewhere: only the fence moves, and it can be rejected from its own bytes. */
+        replay.done = 1u << HANDLER_SAVE;
+        pg_test_exec(test.sql, "TRUNCATE rejected");
+        list_unlink(&batch.messages[0]->lane_link);
+        list_unlink(&batch.messages[1]->lane_link);
+        Message *message = test_batch_add(&batch, 0, MESSAGE_NO_ROW, "{\"a\":1}", 7);
+        message->replay = &replay;
+        batch.batch.kind = BATCH_REJECT;
+        message->fault_handler = HANDLER_RESTART;
+        message->handlers[HANDLER_SAVE] = (HandlerTask){HANDLER_ENDED, OUTCOME_DONE, 1, 1};
+        message->handlers[HANDLER_RESTART] = (HandlerTask){HANDLER_ENDED, OUTCOME_FAILED, 5, 7};
+        test_message_set_fault(message, "failed", "exit status 3");
+        run(save_reject);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        expect("SELECT convert_from(value, 'UTF8') || ' ' || handlers_done::text || ' ' || "
+               "extract(epoch FROM received_at)::bigint FROM rejected",
+               "{\"a\":1} {save} 1700000000");
 }
 
 /* The table takes another row, so they are at fault, however many they are. */
@@ -711,6 +746,9 @@ static void test_reject(void **state) {
                "{\"a\": 1} restart-host failed exit status 3 7 {save}; {\"b\": 2} restart-host "
                "failed exit status 3 7 {save}");
         expect("SELECT convert_from(key, 'UTF8') FROM rejected WHERE \"offset\" = 101", "key");
+        expect("SELECT count(*) FROM rejected r JOIN messages m USING (source, \"offset\", "
+               "received_at)",
+               "2");
         batch.messages[1]->body = body;
 
         list_unlink(&batch.messages[0]->lane_link);
@@ -755,6 +793,7 @@ int main(void) {
                 TEST(test_poison_in_each_position),
                 TEST(test_depth),
                 TEST(test_half_are_poison),
+                TEST(test_a_replay_is_rejected_again),
                 TEST(test_every_row_refused),
                 TEST(test_broken_table),
                 TEST(test_broken_table_and_one_row),

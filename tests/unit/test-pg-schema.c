@@ -300,11 +300,11 @@ static void test_partitions_by_another_role(void **state) {
         pg_test_exec(test.sql, "SELECT adopt('c', 'g', 'role', 0, 0, 'i')");
         pg_test_exec(test.sql, "SELECT move_fence(ARRAY[id], '{0}', '{1}') FROM partitions WHERE "
                                "topic = 'role'");
-        pg_test_exec(
-                test.sql,
-                "SELECT claim('{1}', '{1}', '{1}', '{h}', '{NULL}', '{NULL}', '{now}', "
-                "'{false}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', gen_random_uuid(), 'i', "
-                "'exec', '0', '0', '0', '5 s', '5 s', 0, '0', 1, 1, '1 s')");
+        pg_test_exec(test.sql,
+                     "SELECT claim('{1}', '{1}', '{1}', '{h}', '{NULL}', '{NULL}', '{now}', "
+                     "'{false}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', "
+                     "gen_random_uuid(), 'i', "
+                     "'exec', '0', '0', '0', '5 s', '5 s', 0, '0', 1, 1, '1 s')");
         pg_test_exec(test.sql, "RESET ROLE; DROP OWNED BY ackd_test_daemon; "
                                "DROP ROLE ackd_test_daemon; TRUNCATE messages, hosts, restarts");
 }
