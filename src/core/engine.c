@@ -334,8 +334,9 @@ int engine_tick(Engine *engine, int64_t now) {
 int engine_fetched(Engine *engine, Partition *partition, const Record *record, int64_t wall,
                    int64_t now) {
         engine->now = now;
-        observe_partition(engine, partition, .type = OBSERVED_FETCHED, .offset = record->offset,
-                          .a = record->value != NULL ? (int64_t)record->value_size : -1);
+        if (observes(engine)) {
+                observe_fetched_(engine, partition, record);
+        }
         if (partition->state != PARTITION_ACTIVE || engine->stopping) {
                 /* It is uncommitted and comes again when somebody reads from there. */
                 return 0;

@@ -16,33 +16,34 @@
 typedef enum ObservationType {
         /* events, in the order of engine.h */
         OBSERVED_TICK,
-        OBSERVED_ASSIGNED,       /* */
-        OBSERVED_LOOKED_UP,      /* a: committed, b: ours, c: low, d: high; ok */
-        OBSERVED_SOURCE_READ,    /* a: source or -1, b: fence, c: it moved, d: decided; ok; items:
-                                 offsets that are rejected already */
-        OBSERVED_ADOPTED,        /* kind: AdoptEnd, a: source */
-        OBSERVED_SOUGHT,         /* ok */
-        OBSERVED_RESUMED,        /* ok */
-        OBSERVED_VANISHED,       /* */
-        OBSERVED_OUT_OF_RANGE,   /* */
-        OBSERVED_FETCHED,        /* offset, a: size of the value, -1: none */
-        OBSERVED_ENDED,          /* offset: the end */
-        OBSERVED_SAVED,          /* id: batch, kind: BatchEnd */
-        OBSERVED_DATABASE_UP,    /* */
-        OBSERVED_FENCES_READ,    /* id: batch, ok; items: parts, offset: the fence */
-        OBSERVED_SAVED_EACH,     /* id: batch, kind: BatchEnd; items: refused rows, a: source */
-        OBSERVED_REPLAYS_READ,   /* ok: answered; items: the questions, offset: of the message, a:
-                                    its source, b: ReplayVerdict, c: handlers done */
-        OBSERVED_CHECKED,        /* id: run, kind: CheckResult, ok: with a `before` */
-        OBSERVED_CLAIMED,        /* id: run, kind: LedgerVerdict, -1: none; ok: with a `before`,
-                                    a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us;
-                                    numbers: renewed */
-        OBSERVED_TOO_LATE,       /* id: run */
-        OBSERVED_RESTARTED,      /* id: run, kind: Outcome, ok: charged, a: Run.retry_after_us */
-        OBSERVED_ACTED,          /* id: run, kind: LedgerEnd */
-        OBSERVED_VERIFIED,       /* id: run, kind: VerifyResult */
-        OBSERVED_CONCLUDED,      /* id: run, kind: LedgerEnd, ok: the row says so, a: LedgerState */
-        OBSERVED_HOLDS_CHANGED,  /* */
+        OBSERVED_ASSIGNED,      /* */
+        OBSERVED_LOOKED_UP,     /* a: committed, b: ours, c: low, d: high; ok */
+        OBSERVED_SOURCE_READ,   /* a: source or -1, b: fence, c: it moved, d: decided; ok; items:
+                                offsets that are rejected already */
+        OBSERVED_ADOPTED,       /* kind: AdoptEnd, a: source */
+        OBSERVED_SOUGHT,        /* ok */
+        OBSERVED_RESUMED,       /* ok */
+        OBSERVED_VANISHED,      /* */
+        OBSERVED_OUT_OF_RANGE,  /* */
+        OBSERVED_FETCHED,       /* offset, a: size of the value, -1: none; b: it is a replay of c, a
+                                   source, and d, an offset */
+        OBSERVED_ENDED,         /* offset: the end */
+        OBSERVED_SAVED,         /* id: batch, kind: BatchEnd */
+        OBSERVED_DATABASE_UP,   /* */
+        OBSERVED_FENCES_READ,   /* id: batch, ok; items: parts, offset: the fence */
+        OBSERVED_SAVED_EACH,    /* id: batch, kind: BatchEnd; items: refused rows, a: source */
+        OBSERVED_REPLAYS_READ,  /* ok: answered; items: the questions, offset: of the message, a:
+                                   its source, b: ReplayVerdict, c: handlers done */
+        OBSERVED_CHECKED,       /* id: run, kind: CheckResult, ok: with a `before` */
+        OBSERVED_CLAIMED,       /* id: run, kind: LedgerVerdict, -1: none; ok: with a `before`,
+                                   a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us;
+                                   numbers: renewed */
+        OBSERVED_TOO_LATE,      /* id: run */
+        OBSERVED_RESTARTED,     /* id: run, kind: Outcome, ok: charged, a: Run.retry_after_us */
+        OBSERVED_ACTED,         /* id: run, kind: LedgerEnd */
+        OBSERVED_VERIFIED,      /* id: run, kind: VerifyResult */
+        OBSERVED_CONCLUDED,     /* id: run, kind: LedgerEnd, ok: the row says so, a: LedgerState */
+        OBSERVED_HOLDS_CHANGED, /* */
         OBSERVED_COMMITTED_SEEN, /* ok; items: entries, offset: what Kafka has, a: ok */
         OBSERVED_COMMITTED,      /* the same */
         OBSERVED_REVOKED,        /* ok: not lost; items */

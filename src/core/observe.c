@@ -74,6 +74,21 @@ void observe_facts_(Engine *engine, const Partition *partition, ObservationType 
         observe_partition_(engine, partition, observation);
 }
 
+void observe_fetched_(Engine *engine, const Partition *partition, const Record *record) {
+        ReplayPlace of = {0};
+        bool names = record->value != NULL &&
+                     replay_header_read(record->headers, record->headers_size, &of) ==
+                             REPLAY_HEADER_FOUND;
+        observe_partition_(engine, partition,
+                           (Observation){.type = OBSERVED_FETCHED,
+                                         .offset = record->offset,
+                                         .a = record->value != NULL ? (int64_t)record->value_size
+                                                                    : -1,
+                                         .b = names,
+                                         .c = of.source,
+                                         .d = of.offset});
+}
+
 void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
                     const int64_t *fences, const RefusedRow *refused, size_t n_refused) {
         for (size_t i = 0; fences != NULL && i < batch->n_parts; i++) {

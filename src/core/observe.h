@@ -11,6 +11,7 @@ void observe_tell(Engine *engine, Observation *observation);
 void observe_partition_(Engine *engine, const Partition *partition, Observation observation);
 void observe_facts_(Engine *engine, const Partition *partition, ObservationType type,
                     const PartitionFacts *facts);
+void observe_fetched_(Engine *engine, const Partition *partition, const Record *record);
 void observe_batch_(Engine *engine, const Batch *batch, Observation observation,
                     const int64_t *fences, const RefusedRow *refused, size_t n_refused);
 void observe_replays_read_(Engine *engine, const ReplayQuestions *asked,

@@ -233,6 +233,7 @@ static void ask_claim(const Claims *claims, Asked *asked, const Run *run) {
                                          .requested_us = claim->requested_us,
                                          .received_us = claim->received_us,
                                          .redelivered = claim->redelivered,
+                                         .first_us = claim->first_us,
                                          .before = asked->before,
                                          .suppress = claim->suppress != LEDGER_REASON_NONE
                                                              ? ledger_reason_name(claim->suppress)
@@ -258,7 +259,7 @@ static void ask_end(const Daemon *daemon, Asked *asked, const Run *run) {
                 asked->shared[n++] = (LedgerShared){.source = message->partition->source,
                                                     .offset = message->offset,
                                                     .requested_us = message->requested_us,
-                                                    .received_us = message->received_wall_us};
+                                                    .received_us = message_waits_since(message)};
         }
         asked->n_messages = 1 + n;
         asked->finish = (LedgerFinish){.id = run->ledger_id,

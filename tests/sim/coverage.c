@@ -89,6 +89,8 @@ const char *event_name(Event event) {
                 [EVENT_REVOKED] = "revoked",
                 [EVENT_LOST] = "lost",
                 [EVENT_DATABASE_UP] = "database_up",
+                [EVENT_REPLAYS_READ] = "replays_read",
+                [EVENT_REPLAYS_FAILED] = "replays_failed",
                 [EVENT_TICK] = "tick",
                 [EVENT_STOP] = "stop",
                 [EVENT_RELEASE] = "release",

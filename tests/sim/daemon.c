@@ -27,7 +27,6 @@ enum {
         TURN_MAX = 200000,
         LAST_COMMIT_US = 1500 * MS,
         LEAVE_US = 1500 * MS,
-        BIG_BYTES_MAX = 64 * 1024 + 1, /* more than is kept of a message that is too large */
         LONG_PATH = 1501,
         MINUTE_US = 60 * SECOND,
 };
@@ -132,8 +131,22 @@ static void pending_take(Daemon *daemon, size_t i, Pending *out) {
 
 static void pending_free(Pending *pending) {
         partition_unref(pending->partition);
+        free(pending->answers);
         claims_call_free(pending->call);
         store_order_deinit(&pending->order);
+}
+
+/* As pg/rejected.c. */
+static bool is_done(const Message *message, HandlerId id) {
+        const HandlerTask *task = &message->handlers[id];
+        if (replay_is_ours(message) && (message->replay->done & 1u << id) != 0) {
+                return true;
+        }
+        if (id == HANDLER_SAVE && message->record != MESSAGE_ROW) {
+                return false;
+        }
+        return task->state == HANDLER_ENDED ? outcome_is_success(task->outcome)
+                                            : task->state == HANDLER_OFF && id == HANDLER_SAVE;
 }
 
 /* What the batch is when a connection is free for it: as pg/saves.c. False: nothing to send. */
@@ -148,7 +161,6 @@ static bool order_make(Daemon *daemon, Pending *pending) {
         order->fences = calloc(batch->n_parts + 1, sizeof(*order->fences));
         list_for_each(link, &batch->messages) {
                 const Message *message = container_of(link, Message, lane_link);
-                const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
                 const Partition *partition = message->partition;
                 const Fate *fate = fate_of(daemon, message);
                 bool whole = pending->type == ENGINE_REJECT;
@@ -177,8 +189,12 @@ static bool order_make(Daemon *daemon, Pending *pending) {
                                    .record = pending->type == ENGINE_REJECT ? MESSAGE_FAULTY
                                                                             : message->record,
                                    .poison = fate != NULL && fate->kind == POISON,
-                                   .restart_done = restart->state == HANDLER_ENDED &&
-                                                   outcome_is_success(restart->outcome)};
+                                   .restart_done = is_done(message, HANDLER_RESTART),
+                                   .save_done = is_done(message, HANDLER_SAVE),
+                                   .value = fate != NULL ? world_value(fate) : 0,
+                                   .first_us = replay_is_ours(message) ? message->replay->first_us
+                                                                       : message->received_wall_us,
+                                   .produced_us = message->produced_us};
         }
         if (pending->type == ENGINE_REJECT) {
                 return order->n_rows > 0;
@@ -244,6 +260,36 @@ static void answer_source(Daemon *daemon, const Pending *pending) {
         cover(failed ? EVENT_SOURCE_FAILED : EVENT_SOURCE_READ, partition->state, daemon->phase);
         ENGINE(daemon, engine_source_read(daemon->engine, partition, failed ? NULL : &facts,
                                           daemon->world->now));
+}
+
+/* The server's part, of which the reply may be lost. */
+static void replays_apply(Daemon *daemon, Pending *pending) {
+        World *world = daemon->world;
+        if (pending->answers != NULL || pending->cut || world_database_is_away(world)) {
+                return;
+        }
+        pending->answers = calloc(pending->replays->n, sizeof(*pending->answers));
+        store_take_replays(&world->store, pending->replays, claims_clock(world), pending->answers);
+}
+
+static void answer_replays(Daemon *daemon, Pending *pending) {
+        World *world = daemon->world;
+        bool lost = fault(world, 15);
+        if (!lost || chance(world, 50)) {
+                replays_apply(daemon, pending);
+        }
+        lost = lost || pending->cut || pending->answers == NULL;
+        for (size_t i = 0; i < pending->replays->n && !lost; i++) {
+                trace(world, "  %d    replay %d/%" PRId64 " of %d/%" PRId64 ": %s", daemon->slot,
+                      pending->replays->questions[i].by.source,
+                      pending->replays->questions[i].by.offset,
+                      pending->replays->questions[i].of.source,
+                      pending->replays->questions[i].of.offset,
+                      replay_verdict_name(pending->answers[i].verdict));
+        }
+        cover_all(daemon, lost ? EVENT_REPLAYS_FAILED : EVENT_REPLAYS_READ);
+        ENGINE(daemon, engine_replays_read(daemon->engine, pending->replays,
+                                           lost ? NULL : pending->answers, world->now));
 }
 
 static void answer_adopt(Daemon *daemon, const Pending *pending) {
@@ -473,7 +519,8 @@ static size_t at_the_database(const Daemon *daemon) {
 static bool waits_for_a_connection(Daemon *daemon, Pending *one) {
         World *world = daemon->world;
         bool question = one->kind == PENDING_READ_SOURCE || one->kind == PENDING_ADOPT ||
-                        one->kind == PENDING_MOVE_FENCE;
+                        one->kind == PENDING_MOVE_FENCE ||
+                        (one->kind == PENDING_REPLAYS && one->answers == NULL);
         bool batch = one->kind == PENDING_BATCH && !one->begun;
         if (world_database_is_away(world) && (question || batch)) {
                 one->ready = world->now + 100 * MS;
@@ -505,7 +552,7 @@ void daemon_loses_connections(Daemon *daemon) {
         for (size_t i = 0; i < daemon->n_pending; i++) {
                 Pending *one = &daemon->pending[i];
                 one->cut = one->cut || (one->kind == PENDING_BATCH && one->begun) ||
-                           one->kind == PENDING_LEDGER;
+                           one->kind == PENDING_LEDGER || one->kind == PENDING_REPLAYS;
         }
 }
 
@@ -521,6 +568,10 @@ void daemon_server_works(Daemon *daemon) {
                 }
                 if (one->kind == PENDING_COMMIT && !one->applied && chance(daemon->world, 50)) {
                         commit_apply(daemon, one);
+                        return;
+                }
+                if (one->kind == PENDING_REPLAYS && chance(daemon->world, 50)) {
+                        replays_apply(daemon, one);
                         return;
                 }
                 if (one->kind == PENDING_LEDGER && chance(daemon->world, 50)) {
@@ -560,6 +611,9 @@ bool daemon_answer(Daemon *daemon) {
                 break;
         case PENDING_BATCH:
                 answer_batch(daemon, &pending);
+                break;
+        case PENDING_REPLAYS:
+                answer_replays(daemon, &pending);
                 break;
         case PENDING_RUN:
                 answer_run(daemon, &pending);
@@ -637,10 +691,41 @@ static void check_read(const Daemon *daemon, const OddMessage *odd, const Record
         }
 }
 
+int64_t record_value(RecordKind kind, int32_t host, int64_t like, char *to) {
+        size_t size = BIG_BYTES_MAX;
+        switch (kind) {
+        case GOOD:
+        case POISON:
+                /* some are sent twice */
+                return sprintf(to, "{\"host\":\"h%d\",\"meta\":{\"id\":%d}}", host, (int)like / 2);
+        case GOOD_SAME:
+                return sprintf(to, "{\"host\":\"same\"}");
+        case UNWANTED:
+                return sprintf(to, "{\"host\":\"h%d\",\"unwanted\":%s}", host,
+                               (const char *const[]){"true", "0", "\"\""}[like % 3]);
+        case DENIED:
+                return sprintf(to, "{\"host\":\"%s%dx\"}", host < 6 ? "bad-x.y.z" : "zz", host);
+        case NOT_JSON:
+                return sprintf(to, "what?");
+        case BIG:
+                size = like % 10 != 0 ? ODD_BYTES_MAX + 1 + (size_t)(like % 100) : size;
+                memset(to, 'x', size);
+                to[size] = '\0';
+                return (int64_t)size;
+        case ODD_GOOD:
+        case ODD_BAD:
+                return (int64_t)odd_write(odd_message((size_t)host), to);
+        case TOMBSTONE:
+        case RECORD_KINDS:
+                break;
+        }
+        to[0] = '\0';
+        return -1;
+}
+
 static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
         World *world = daemon->world;
-        char value[BIG_BYTES_MAX + 1];
-        size_t size;
+        char value[BIG_BYTES_MAX + 1], headers[96];
         Record out = {.offset = record->offset,
                       .timestamp_us = -1,
                       .value = (const uint8_t *)value,
@@ -663,45 +748,25 @@ static void fetch_one(Daemon *daemon, Part *part, const BrokerRecord *record) {
                 out.headers = "[[\"a\",\"b\"]]";
                 out.headers_size = strlen(out.headers);
         }
-        switch ((RecordKind)record->kind) {
-        case GOOD:
-        case POISON:
-                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"meta\":{\"id\":%d}}",
-                         record->host, (int)record->offset / 2); /* some are sent twice */
-                break;
-        case GOOD_SAME:
-                snprintf(value, sizeof(value), "{\"host\":\"same\"}");
-                break;
-        case UNWANTED:
-                snprintf(value, sizeof(value), "{\"host\":\"h%d\",\"unwanted\":%s}", record->host,
-                         (const char *const[]){"true", "0", "\"\""}[record->offset % 3]);
-                break;
-        case DENIED:
-                snprintf(value, sizeof(value), "{\"host\":\"%s%dx\"}",
-                         record->host < 6 ? "bad-x.y.z" : "zz", record->host);
-                break;
-        case NOT_JSON:
-                snprintf(value, sizeof(value), "what?");
-                break;
-        case BIG:
-                size = chance(world, 90) ? ODD_BYTES_MAX + 1 + below(world, 100) : BIG_BYTES_MAX;
-                memset(value, 'x', size);
-                value[size] = '\0';
-                break;
-        case ODD_GOOD:
-        case ODD_BAD:
-                out.value_size = odd_write(odd_message((size_t)record->host), value);
+        int64_t like = fate != NULL ? fate->like : record->offset;
+        int64_t size = record_value((RecordKind)record->kind, record->host, like, value);
+        out.value = size >= 0 ? out.value : NULL;
+        out.value_size = size >= 0 ? (size_t)size : 0;
+        if (record->kind == ODD_GOOD || record->kind == ODD_BAD) {
                 check_lookup_in(daemon, value, out.value_size);
                 check_read(daemon, odd_message((size_t)record->host), &out);
-                break;
-        case TOMBSTONE:
-        case RECORD_KINDS:
-                out.value = NULL;
-                value[0] = '\0';
-                break;
         }
-        if (record->kind != ODD_GOOD && record->kind != ODD_BAD) {
-                out.value_size = strlen(value);
+        if (fate != NULL && fate->replay) {
+                if (fate->of.source == 0) {
+                        snprintf(headers, sizeof(headers), "[[\"ackd-replay\",\"%" PRId64 "\"]]",
+                                 fate->of.offset);
+                } else {
+                        snprintf(headers, sizeof(headers),
+                                 "[[\"a\",null],[\"ackd-replay\",\"%" PRId32 "/%" PRId64 "\"]]",
+                                 fate->of.source, fate->of.offset);
+                }
+                out.headers = headers;
+                out.headers_size = strlen(headers);
         }
         part->highest = record->offset > part->highest ? record->offset : part->highest;
         cover(EVENT_FETCHED, part->user->state, daemon->phase);
@@ -1076,6 +1141,16 @@ static void check_hosts(const Daemon *daemon, const Run *run) {
                                "%" PRId64 " was skipped by the operator, and is restarted",
                                fate->offset);
                 }
+                const StoreReject *row = NULL;
+                ReplayVerdict replay = world_replay(&daemon->world->store,
+                                                    message->partition->partition, fate, &row);
+                bool done = replay == REPLAY_TAKEN ||
+                            (replay == REPLAY_OURS && row->restart_done && row->replay.source != 0);
+                if (done && !log->went_back) {
+                        broken(daemon->world, 20, "%s is restarted for the replay %" PRId64 ", %s",
+                               run_host(run), fate->offset,
+                               replay == REPLAY_TAKEN ? "which is a duplicate" : "and was before");
+                }
                 const char *meant = guards_meant(fate, host);
                 if (!guards_may_restart(daemon->world, fate)) {
                         broken(daemon->world, 8, "%s is restarted for %" PRId64 ", against a guard",
@@ -1157,6 +1232,10 @@ static void carry_out(Daemon *daemon, const EngineAction *action) {
                 pending = daemon_awaits(daemon, PENDING_BATCH);
                 pending->type = action->type;
                 pending->batch = action->batch;
+                return;
+        case ENGINE_ASK_REPLAYS:
+                pending = daemon_awaits(daemon, PENDING_REPLAYS);
+                pending->replays = action->replays;
                 return;
         case ENGINE_CHECK:
         case ENGINE_CLAIM:
@@ -1253,7 +1332,10 @@ static void check_waits(const Daemon *daemon) {
                         /* What only has to be written down as suppressed is no restart, and its own
                          * ends by itself. */
                         bool own = message->own_runs;
-                        if (wait != WAIT_NONE && !own && message->suppress == LEDGER_REASON_NONE &&
+                        bool undecided = message->handlers[HANDLER_RESTART].state ==
+                                         HANDLER_UNDECIDED; /* it waits for PostgreSQL */
+                        if (wait != WAIT_NONE && !own && !undecided &&
+                            message->suppress == LEDGER_REASON_NONE &&
                             daemon->config.max_wait_us > 0 && !due &&
                             waited >= daemon->config.max_wait_us) {
                                 broken(world, 19,
@@ -1426,6 +1508,9 @@ static void life_end(Daemon *daemon) {
                 }
                 if (pending.kind == PENDING_COMMIT && !pending.applied && chance(world, 50)) {
                         commit_apply(daemon, &pending);
+                }
+                if (pending.kind == PENDING_REPLAYS && chance(world, 50)) {
+                        replays_apply(daemon, &pending); /* the server does not see the crash */
                 }
                 if (pending.kind == PENDING_LEDGER) {
                         claims_abandon(daemon, &pending);

@@ -10,6 +10,14 @@
 
 #include "judge.h"
 
+/* Of a replay: what is known of the row that it names. */
+typedef enum ReplayKnown {
+        REPLAYED_NOT,  /* it is none, or its row answered that it is an ordinary message */
+        REPLAYED_OPEN, /* its row has not answered */
+        REPLAYED_OURS,
+        REPLAYED_DUPLICATE,
+} ReplayKnown;
+
 /* A message as the judge knows it. */
 typedef struct Known {
         int64_t offset;
@@ -21,6 +29,8 @@ typedef struct Known {
                            says that nothing is left to do */
         bool refused;   /* it is to be rejected: the ledger, or its check, says so */
         bool aside;     /* it is only to be written down as suppressed: no restart that waits */
+        ReplayKnown replay;
+        unsigned done;                       /* of REPLAYED_OURS: 1 << HandlerId */
         int charged, attempts;               /* by the judge's own count */
         int32_t claim;                       /* the number of its next claim; 0: any */
         int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which
@@ -44,6 +54,7 @@ typedef enum Phase {
 typedef struct Epoch {
         uint64_t epoch;
         int32_t partition;
+        int32_t source; /* -1: not known yet */
         char *topic;
         Phase phase;
         bool revoked_quiet; /* and everything from before was told */
@@ -167,6 +178,8 @@ struct Judge {
         size_t n_committed, committed_capacity;
         bool stopped, stopped_quiet, released, reading, revoking, flushed;
         bool shut;                    /* it was told that no window is open */
+        bool asking_replays;          /* and what they stand for is to be answered */
+        bool replays_seen;            /* since this judge looks on */
         int64_t revoked_us, hurry_us; /* the revoke came, its bound was over; -1: not */
         bool revoke_failed;           /* a commit failed since then */
         bool flush_failed;

@@ -121,6 +121,7 @@ static Epoch *add_epoch(Judge *judge, const Observation *seen) {
         memmove(epoch + 1, epoch, (judge->n_epochs++ - at) * sizeof(Epoch));
         *epoch = (Epoch){.epoch = seen->epoch,
                          .partition = seen->partition,
+                         .source = -1,
                          .topic = strdup(seen->text),
                          .looked = -1,
                          .confirmed = -1,
@@ -436,7 +437,8 @@ static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen)
         if (seen->a == FINISH_REJECTED && !seen->b) {
                 judge_broken(judge, 12, "%" PRId64 " is rejected without its row", seen->offset);
         }
-        if (seen->a != FINISH_ACCEPTED && seen->a != FINISH_TOMBSTONE) {
+        if (seen->a != FINISH_ACCEPTED && seen->a != FINISH_TOMBSTONE &&
+            seen->a != FINISH_DUPLICATE) {
                 return;
         }
         if (seen->offset >= epoch->fence) {
@@ -453,10 +455,68 @@ static void invariant_12_accepted_is_done(Judge *judge, const Observation *seen)
         /* `when` is asked first: what it suppresses was in no restart. */
         bool suppressed = judge->limits.selects && seen->numbers[2] == HANDLER_ENDED &&
                           seen->numbers[3] == OUTCOME_SUPPRESSED && known->ended_us < 0;
+        bool before = (known->done & 1u << HANDLER_RESTART) != 0;
         if (seen->a == FINISH_ACCEPTED && judge->limits.restart && !known->restarted &&
-            !suppressed) {
+            !suppressed && !before) {
                 judge_broken(judge, 12, "%" PRId64 " is accepted, and no restart of it ended well",
                              seen->offset);
+        }
+}
+
+/* A handler that its row says is done, or all of them when it is a duplicate, does not run; and
+ * none does before the row has answered. */
+static void invariant_20_replays_run_what_is_not_done(Judge *judge, const Observation *seen) {
+        if (seen->type != OBSERVED_ACTION) {
+                return;
+        }
+        bool save = seen->kind == ENGINE_SAVE || seen->kind == ENGINE_SAVE_EACH;
+        bool restart = seen_is_towards_a_start(seen);
+        for (size_t i = 0; (save || restart || seen->kind == ENGINE_REJECT) && i < seen->n_items;
+             i++) {
+                const ObservedItem *item = &seen->items[i];
+                const Known *known = item->d == 0 ? judge_known_of(judge, item) : NULL;
+                if (known == NULL || known->replay == REPLAYED_NOT) {
+                        continue;
+                }
+                bool row = save && item->c == MESSAGE_ROW;
+                HandlerId handler = restart ? HANDLER_RESTART : HANDLER_SAVE;
+                bool done = (known->done & 1u << handler) != 0 && (row || restart);
+                bool none =
+                        known->replay == REPLAYED_DUPLICATE && (!save || item->c != MESSAGE_NO_ROW);
+                if (known->replay == REPLAYED_OPEN || done || none) {
+                        judge_broken(judge, 20, "the replay %" PRId64 " runs %s, and %s",
+                                     known->offset, handler_name(handler),
+                                     known->replay == REPLAYED_OPEN ? "its row has not answered"
+                                     : none ? "another message stands for its row"
+                                            : "its row says that it is done");
+                }
+        }
+        if (seen->kind != ENGINE_FINISHED) {
+                return;
+        }
+        Epoch *epoch = NULL;
+        const Known *known = find_ended(judge, seen, &epoch);
+        bool duplicate = known != NULL && known->replay == REPLAYED_DUPLICATE;
+        bool odd =
+                seen->a == FINISH_DUPLICATE ? !duplicate : seen->a == FINISH_ACCEPTED && duplicate;
+        if (known != NULL && seen->a != FINISH_RELEASED &&
+            (odd || (known->replay == REPLAYED_OPEN && !seen->b))) {
+                judge_broken(judge, 20, "%" PRId64 " ends as %s, and %s", seen->offset,
+                             finish_name((Finish)seen->a),
+                             known->replay == REPLAYED_OPEN ? "its row has not answered"
+                             : duplicate                    ? "is a duplicate"
+                                                            : "is none");
+        }
+}
+
+/* One question at a time. */
+static void invariant_20_questions_of_replays(Judge *judge, const Observation *seen) {
+        if (seen->type == OBSERVED_ACTION && seen->kind == ENGINE_ASK_REPLAYS &&
+            judge->asking_replays) {
+                judge_broken(judge, 20, "replays are asked for twice at once");
+        }
+        if (seen->type == OBSERVED_REPLAYS_READ && !judge->asking_replays && judge->replays_seen) {
+                judge_broken(judge, 20, "an answer about replays that nobody has asked for");
         }
 }
 
@@ -763,6 +823,8 @@ static const Rule rules[] = {
         {invariant_17_no_timer_fires_early},
         {invariant_18_the_books_agree},
         {invariant_19_nothing_is_forgotten},
+        {invariant_20_replays_run_what_is_not_done},
+        {invariant_20_questions_of_replays},
 };
 
 const JudgeRule judge_rules[] = {
@@ -787,6 +849,7 @@ const JudgeRule judge_rules[] = {
         {17, "no timer fires early"},
         {18, "received = finished + in flight + waiting"},
         {19, "what waits for its time is told of in time"},
+        {20, "of a replay only what its row does not have runs, once the row has answered"},
 };
 const size_t judge_n_rules = sizeof(judge_rules) / sizeof(judge_rules[0]);
 
@@ -810,14 +873,17 @@ static void book_fetched(Judge *judge, const Observation *seen) {
         for (; at > 0 && epoch->known[at - 1].offset > offset; at--) {
                 epoch->known[at] = epoch->known[at - 1];
         }
-        epoch->known[at] = (Known){.offset = offset,
-                                   .gap = seen->type == OBSERVED_ENDED,
-                                   .fetched_us = seen->now,
-                                   .fetched_last_us = seen->now,
-                                   .claim = 1,
-                                   .ended_us = -1,
-                                   .due_us = -1,
-                                   .passed = is_passed(epoch, offset) && offset < epoch->fence};
+        epoch->known[at] =
+                (Known){.offset = offset,
+                        .gap = seen->type == OBSERVED_ENDED,
+                        .fetched_us = seen->now,
+                        .fetched_last_us = seen->now,
+                        .claim = 1,
+                        .replay = seen->type == OBSERVED_FETCHED && seen->b ? REPLAYED_OPEN
+                                                                            : REPLAYED_NOT,
+                        .ended_us = -1,
+                        .due_us = -1,
+                        .passed = is_passed(epoch, offset) && offset < epoch->fence};
         epoch->known[at].resolved = epoch->known[at].passed;
 }
 
@@ -958,12 +1024,14 @@ static void book_partition(Judge *judge, const Observation *seen) {
                 epoch->out_of_range = epoch->out_of_range || seen->type == OBSERVED_OUT_OF_RANGE;
         } else if (seen->type == OBSERVED_ADOPTED) {
                 epoch->adopt_failed = seen->kind != ADOPT_OK;
+                epoch->source = seen->kind == ADOPT_OK ? (int32_t)seen->a : epoch->source;
         } else if (seen->type == OBSERVED_LOOKED_UP && seen->ok && !epoch->active) {
                 epoch->looked = seen->a;
                 epoch->flux = is_committing(judge, epoch);
                 epoch->adopt_failed = false;
         } else if (seen->type == OBSERVED_SOURCE_READ && seen->ok && !epoch->active) {
                 epoch->fence = seen->a >= 0 ? seen->b : -1;
+                epoch->source = (int32_t)seen->a;
                 epoch->decided = seen->d != 0;
                 free(epoch->passed);
                 epoch->passed = malloc(seen->n_items * sizeof(int64_t) + 1);
@@ -1041,6 +1109,9 @@ static void book_action(Judge *judge, const Observation *seen) {
                         epoch->active = epoch->out_of_range = epoch->doubted = false;
                 }
                 break;
+        case ENGINE_ASK_REPLAYS:
+                judge->asking_replays = judge->replays_seen = true;
+                break;
         case ENGINE_LOOK_UP:
         case ENGINE_READ_SOURCE:
         case ENGINE_RESUME:
@@ -1089,6 +1160,36 @@ static void book_revoked(Judge *judge, const Observation *seen) {
                             is_of(epoch, revoked->partition, revoked->topic)) {
                                 epoch->phase = PHASE_REVOKED;
                                 epoch->lost = !seen->ok;
+                        }
+                }
+        }
+}
+
+/* What is of an epoch before is asked for again by the newer one, with the same answer. */
+static void book_replays(Judge *judge, const Observation *seen) {
+        judge->asking_replays = false;
+        for (size_t i = 0; seen->ok && i < seen->n_items; i++) {
+                const ObservedItem *item = &seen->items[i];
+                for (size_t k = 0; k < judge->n_epochs; k++) {
+                        const Epoch *epoch = &judge->epochs[k];
+                        Known *known =
+                                epoch->source == item->a ? judge_known(epoch, item->offset) : NULL;
+                        if (known == NULL || known->replay != REPLAYED_OPEN || epoch->dead) {
+                                continue;
+                        }
+                        switch ((ReplayVerdict)item->b) {
+                        case REPLAY_OURS:
+                                known->replay = REPLAYED_OURS;
+                                known->done = (unsigned)item->c;
+                                break;
+                        case REPLAY_TAKEN:
+                        case REPLAY_DROPPED:
+                                known->replay = REPLAYED_DUPLICATE;
+                                break;
+                        case REPLAY_STRAY:
+                        case REPLAY_VERDICTS:
+                                known->replay = REPLAYED_NOT;
+                                break;
                         }
                 }
         }
@@ -1149,6 +1250,9 @@ static void book(Judge *judge, const Observation *seen) {
         case OBSERVED_VERIFIED:
         case OBSERVED_CONCLUDED:
                 runs_book(judge, seen);
+                break;
+        case OBSERVED_REPLAYS_READ:
+                book_replays(judge, seen);
                 break;
         case OBSERVED_COMMITTED_SEEN:
                 for (size_t i = 0; i < seen->n_items; i++) {

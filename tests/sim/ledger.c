@@ -214,7 +214,9 @@ static bool step_nothing_to_do(Claim *claim) {
                 return decide_suppressed(claim, LEDGER_REASON_SUPERSEDED, NULL);
         }
         int64_t max_age = claim->policy->max_age_us;
-        if (max_age > 0 && claim->first - claim->requested > max_age) {
+        int64_t first =
+                request->first_us > 0 ? least(claim->first, request->first_us) : claim->first;
+        if (max_age > 0 && first - claim->requested > max_age) {
                 return decide_suppressed(claim, LEDGER_REASON_STALE, NULL);
         }
         return false;

@@ -200,7 +200,13 @@ static void row_reject(Store *store, const StoreRow *row, bool by_save) {
         size_t at = reject_place(source, row->offset);
         memmove(&source->rejected[at + 1], &source->rejected[at],
                 (source->n_rejected - at) * sizeof(*source->rejected));
-        source->rejected[at] = (StoreReject){row->offset, by_save, row->restart_done};
+        source->rejected[at] = (StoreReject){.offset = row->offset,
+                                             .by_save = by_save,
+                                             .restart_done = row->restart_done,
+                                             .save_done = row->save_done,
+                                             .value = row->value,
+                                             .first_us = row->first_us,
+                                             .produced_us = row->produced_us};
         source->n_rejected++;
 }
 
@@ -210,7 +216,11 @@ static size_t expire(Store *store, const StoreSource *source, int64_t from, bool
         size_t before = source->n_rejected;
         for (size_t i = 0; i < source->n_saved && committed >= 0; i++) {
                 if (source->saved[i] >= committed && (anew || source->saved[i] < from)) {
-                        row_reject(store, &(StoreRow){source->id, source->saved[i]}, false);
+                        row_reject(store,
+                                   &(StoreRow){.source = source->id,
+                                               .offset = source->saved[i],
+                                               .save_done = true},
+                                   false);
                 }
         }
         return source->n_rejected - before;
@@ -324,5 +334,72 @@ void store_fences(Store *store, StoreOrder *order, int64_t *fences) {
                                 order_add_refused(order, source->id, reject->offset);
                         }
                 }
+        }
+}
+
+uint64_t store_value(const char *sha256) {
+        char head[17];
+        snprintf(head, sizeof(head), "%s", sha256);
+        return strtoull(head, NULL, 16);
+}
+
+/* The row that the question names, whatever its state; NULL: it is an ordinary message. */
+static StoreReject *row_named(const Store *store, const ReplayQuestion *question) {
+        const StoreSource *source = store_source(store, question->of.source);
+        size_t at = source != NULL ? reject_place(source, question->of.offset) : 0;
+        bool itself = question->of.source == question->by.source &&
+                      question->of.offset == question->by.offset;
+        if (source == NULL || itself || store_source(store, question->by.source) == NULL ||
+            at >= source->n_rejected || source->rejected[at].offset != question->of.offset ||
+            source->rejected[at].value == 0 ||
+            source->rejected[at].value != store_value(question->sha256)) {
+                return NULL;
+        }
+        return &source->rejected[at];
+}
+
+static void take_replay(Store *store, const ReplayQuestion *question, int64_t now,
+                        ReplayAnswer *answer) {
+        StoreReject *row = row_named(store, question);
+        *answer = (ReplayAnswer){.verdict = REPLAY_STRAY,
+                                 .first_us = -1,
+                                 .produced_us = -1,
+                                 .received_us = -1};
+        if (row == NULL) {
+                return;
+        }
+        if (row->dropped) {
+                answer->verdict = REPLAY_DROPPED;
+                return;
+        }
+        if (row->replay.source != 0 && (row->replay.source != question->by.source ||
+                                        row->replay.offset != question->by.offset)) {
+                answer->verdict = REPLAY_TAKEN;
+                return;
+        }
+        if (row->replay.source == 0) {
+                row->replay = question->by;
+                row->replay_received_us = now;
+        }
+        *answer = (ReplayAnswer){.verdict = REPLAY_OURS,
+                                 .done = (row->save_done ? 1u << HANDLER_SAVE : 0) |
+                                         (row->restart_done ? 1u << HANDLER_RESTART : 0),
+                                 .first_us = row->first_us,
+                                 .produced_us = row->produced_us,
+                                 .received_us = row->replay_received_us};
+}
+
+void store_take_replays(Store *store, const ReplayQuestions *asked, int64_t now,
+                        ReplayAnswer *answers) {
+        for (size_t i = 0; i < asked->n; i++) {
+                take_replay(store, &asked->questions[i], now, &answers[i]);
+        }
+}
+
+void store_drop(Store *store, int32_t id, int64_t offset) {
+        const StoreSource *source = store_source(store, id);
+        size_t at = source != NULL ? reject_place(source, offset) : 0;
+        if (source != NULL && at < source->n_rejected && source->rejected[at].offset == offset) {
+                source->rejected[at].dropped = true;
         }
 }

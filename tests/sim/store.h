@@ -15,7 +15,13 @@
 typedef struct StoreReject {
         int64_t offset;
         bool by_save;      /* handler is 'save' */
-        bool restart_done; /* 'restart-host' is in handlers_done */
+        bool restart_done; /* 'restart-host' is in handlers_done, */
+        bool save_done;    /* 'save' is */
+        bool dropped;
+        uint64_t value; /* stands for its value, see store_value(); 0: not known here */
+        int64_t first_us, produced_us;
+        ReplayPlace replay; /* the message that stands for it; its source 0: none */
+        int64_t replay_received_us;
 } StoreReject;
 
 /* A row of `partitions`, with what the other tables have of it. */
@@ -47,7 +53,9 @@ typedef struct StoreRow {
         int64_t offset;
         MessageRecord record;
         bool poison; /* PostgreSQL refuses it */
-        bool restart_done;
+        bool restart_done, save_done;
+        uint64_t value; /* as in StoreReject */
+        int64_t first_us, produced_us;
 } StoreRow;
 
 typedef struct StoreFence {
@@ -76,6 +84,9 @@ StoreSource *store_live(const Store *store, int32_t partition); /* NULL: none */
 size_t store_rows(const StoreSource *source, int64_t offset);   /* in `messages` */
 const StoreReject *store_rejected(const StoreSource *source, int64_t offset);
 
+/* What stands for a value: from its SHA-256 as text. */
+uint64_t store_value(const char *sha256);
+
 /* sources_read(): the fields that come from PostgreSQL; @committed as in PartitionFacts. Lends
  * `rejected` until the next call. topic_known is true. */
 void store_read_source(Store *store, int32_t partition, int64_t committed, PartitionFacts *facts);
@@ -95,3 +106,9 @@ BatchEnd store_save_each(Store *store, StoreOrder *order);
 BatchEnd store_reject(Store *store, const StoreOrder *order);
 /* SAVES_FENCES: of the order's fences, in their order; the refused rows go to the order. */
 void store_fences(Store *store, StoreOrder *order, int64_t *fences);
+/* replays_ask(), with the topic, the group and the cluster of everything the same; @now: the
+ * server's clock. Answers have no detail. */
+void store_take_replays(Store *store, const ReplayQuestions *asked, int64_t now,
+                        ReplayAnswer *answers);
+/* `ackd dead-letter drop` */
+void store_drop(Store *store, int32_t source, int64_t offset);

@@ -10,6 +10,7 @@
 #include "core/backoff.h"
 #include "guards.h"
 #include "messages.h"
+#include "util/sha256.h"
 
 enum {
         TURNS_MAX = 400000,
@@ -92,10 +93,57 @@ static bool has_row(const World *world, RecordKind kind) {
                                kind == ODD_GOOD || kind == UNWANTED);
 }
 
+/* What is compared of its value, see store_value(). */
+uint64_t world_value(const Fate *fate) {
+        static char value[BIG_BYTES_MAX + 1];
+        char sha256[SHA256_TEXT_SIZE];
+        int64_t size = record_value(fate->kind, fate->host, fate->like, value);
+        /* What is kept of one that is too large. */
+        size = size > BIG_BYTES_MAX - 1 ? BIG_BYTES_MAX - 1 : size;
+        if (size < 0 || sha256_text(value, (size_t)size, sha256) != 0) {
+                return 0;
+        }
+        return store_value(sha256);
+}
+
+ReplayVerdict world_replay(const Store *store, int partition, const Fate *fate,
+                           const StoreReject **rowp) {
+        *rowp = NULL;
+        if (!fate->replay) {
+                return REPLAY_STRAY;
+        }
+        const StoreSource *mine = store_live(store, partition);
+        const StoreSource *source = store_source(store, fate->of.source);
+        const StoreReject *row = source != NULL ? store_rejected(source, fate->of.offset) : NULL;
+        if (row == NULL || mine == NULL || fate->kind == TOMBSTONE || row->value == 0 ||
+            (source == mine && fate->of.offset == fate->offset) ||
+            row->value != world_value(fate)) {
+                return REPLAY_STRAY;
+        }
+        *rowp = row;
+        if (row->dropped) {
+                return REPLAY_DROPPED;
+        }
+        return row->replay.source == 0 || (row->replay.source == mine->id &&
+                                           row->replay.offset == fate->offset)
+                       ? REPLAY_OURS
+                       : REPLAY_TAKEN;
+}
+
 bool world_is_resolved(const World *world, int partition, const Fate *fate) {
         const StoreSource *source = store_live(&world->store, partition);
+        const StoreReject *row = NULL;
+        ReplayVerdict replay = world_replay(&world->store, partition, fate, &row);
+        bool taken = row != NULL && row->replay.source != 0;
+        bool save_done = replay == REPLAY_OURS && taken && row->save_done;
+        bool restarted =
+                fate->restarts > 0 || (replay == REPLAY_OURS && taken && row->restart_done);
         bool rejected = source != NULL && store_rejected(source, fate->offset) != NULL;
-        bool saved = !world->save || (source != NULL && store_rows(source, fate->offset) > 0);
+        bool saved = !world->save || save_done ||
+                     (source != NULL && store_rows(source, fate->offset) > 0);
+        if (replay == REPLAY_TAKEN || replay == REPLAY_DROPPED) {
+                return true; /* nothing of it is to be done */
+        }
         switch (fate->kind) {
         case TOMBSTONE:
                 return true;
@@ -106,7 +154,7 @@ bool world_is_resolved(const World *world, int partition, const Fate *fate) {
         case DENIED:
                 return world->restart ? rejected : saved;
         case POISON:
-                return rejected || (!world->save && (!world->restart || fate->restarts > 0));
+                return rejected || (saved && (!world->restart || restarted));
         case GOOD:
         case GOOD_SAME:
         case ODD_GOOD:
@@ -114,7 +162,7 @@ bool world_is_resolved(const World *world, int partition, const Fate *fate) {
                 if (world->restart && !guards_may_restart(world, fate)) {
                         return rejected || (saved && !guards_is_self(world, fate));
                 }
-                return rejected || (saved && (!world->restart || fate->restarts > 0));
+                return rejected || (saved && (!world->restart || restarted));
         case RECORD_KINDS:
                 break;
         }
@@ -168,12 +216,33 @@ void world_committed(World *world, const Daemon *daemon, int partition, int64_t 
 
 /* --- the database ------------------------------------------------------------------------- */
 
+/* It is a replay of what is saved, or a duplicate of one. */
+static bool needs_no_row(const World *world, int partition, const Fate *fate) {
+        const StoreReject *row = NULL;
+        ReplayVerdict replay = world_replay(&world->store, partition, fate, &row);
+        return replay == REPLAY_TAKEN || replay == REPLAY_DROPPED ||
+               (replay == REPLAY_OURS && row->replay.source != 0 && row->save_done);
+}
+
 static void check_order(World *world, const StoreOrder *order) {
         for (size_t i = 0; i < order->n_rows; i++) {
                 const StoreSource *source = store_source(&world->store, order->rows[i].source);
                 if (source != NULL && store_rows(source, order->rows[i].offset) > 1) {
                         broken(world, 2, "partition %d: the row of %" PRId64 " is doubled",
                                source->partition, order->rows[i].offset);
+                }
+                const Fate *of =
+                        source != NULL && !source->retired &&
+                                        source_is_current(world, source->partition)
+                                ? world_fate(world, source->partition, order->rows[i].offset)
+                                : NULL;
+                const StoreReject *row = NULL;
+                if (of != NULL && order->rows[i].record == MESSAGE_ROW &&
+                    !world->logs[source->partition].went_back &&
+                    world_replay(&world->store, source->partition, of, &row) == REPLAY_OURS &&
+                    row->replay.source != 0 && row->save_done) {
+                        broken(world, 20, "partition %d: %" PRId64 " is saved, and was, elsewhere",
+                               source->partition, of->offset);
                 }
         }
         for (size_t i = 0; i < order->n_fences; i++) {
@@ -190,6 +259,7 @@ static void check_order(World *world, const StoreOrder *order) {
                             !fate->excused &&
                             (has_row(world, fate->kind) || fate->kind == BIG ||
                              fate->kind == NOT_JSON) &&
+                            !needs_no_row(world, source->partition, fate) &&
                             store_rows(source, fate->offset) == 0 &&
                             store_rejected(source, fate->offset) == NULL) {
                                 broken(world, 2,
@@ -283,6 +353,11 @@ static void database_goes_back(World *world) {
                                      store_rejected(is, fate->offset) == NULL);
                         /* A row of `rejected` below the fence that came back is missed by nobody.
                          */
+                        const StoreReject *row = NULL;
+                        ReplayVerdict before = world_replay(&world->store, p, fate, &row);
+                        bool taken = row != NULL && row->replay.source != 0;
+                        lost = lost || world_replay(&world->standby, p, fate, &row) != before ||
+                               (row != NULL && row->replay.source != 0) != taken;
                         fate->excused = fate->excused || (lost && fate->offset < is->fence);
                         fate->lost = fate->lost || lost;
                 }
@@ -307,6 +382,66 @@ static void database_goes_back(World *world) {
 
 /* --- Kafka -------------------------------------------------------------------------------- */
 
+/* The newest record of the log: @fate says which one it is. */
+static void produced(World *world, int partition, Fate fate) {
+        Log *log = &world->logs[partition];
+        if (log->n == log->capacity) {
+                log->capacity = log->capacity > 0 ? log->capacity * 2 : 64;
+                log->fates = realloc(log->fates, log->capacity * sizeof(*log->fates));
+        }
+        fate.offset = world->broker.logs[partition].high - 1;
+        fate.like = fate.like >= 0 ? fate.like : fate.offset;
+        fate.produced_us = chance(world, 90) ? world->now : -1;
+        fate.first_us = INT64_MAX;
+        log->fates[log->n++] = fate;
+}
+
+/* What was rejected is produced again, sometimes twice, or dropped; sometimes somebody makes a
+ * header up. */
+static void replay(World *world, int partition) {
+        if (world->store.n == 0 || world->logs[partition].cut) {
+                return;
+        }
+        const StoreSource *source = &world->store.sources[below(world, world->store.n)];
+        if (source->n_rejected == 0) {
+                return;
+        }
+        const StoreReject *row = &source->rejected[below(world, source->n_rejected)];
+        const Fate *old = source->partition < world->broker.n_partitions && !source->retired &&
+                                          source_is_current(world, source->partition)
+                                  ? world_fate(world, source->partition, row->offset)
+                                  : NULL;
+        if (old == NULL) {
+                return; /* nobody has its value any more */
+        }
+        if (chance(world, 10)) {
+                trace(world, "TOOL  drops %d/%" PRId64, source->id, row->offset);
+                store_drop(&world->store, source->id, row->offset);
+                return;
+        }
+        Fate fate = {.kind = old->kind,
+                     .host = old->host,
+                     .replay = true,
+                     .of = {source->id, row->offset},
+                     .like = old->like};
+        if (chance(world, 5)) {
+                fate.of.source = 0;
+        } else if (chance(world, 5)) { /* of something else */
+                fate.of.offset += (int64_t)below(world, 5) - 2;
+                fate.of.source += (int32_t)below(world, 2);
+        }
+        for (int n = chance(world, 25) ? 2 : 1; n > 0; n--) {
+                broker_produce(&world->broker, partition, 0, fate.kind, fate.host);
+                produced(world, partition, fate);
+                trace(world, "TOOL  replays %d/%" PRId64 " as %d/%" PRId64, fate.of.source,
+                      fate.of.offset, partition, world->broker.logs[partition].high - 1);
+                partition = (int)below(world, (uint64_t)world->broker.n_partitions);
+                if (world->logs[partition].cut) {
+                        return;
+                }
+        }
+}
+
 static void produce(World *world, int partition) {
         Log *log = &world->logs[partition];
         if (log->cut) {
@@ -329,15 +464,7 @@ static void produce(World *world, int partition) {
                                          : below(world, world->big ? 300 : 12));
                 int64_t gap = chance(world, 20) ? (int64_t)below(world, 5) : 0;
                 broker_produce(&world->broker, partition, gap, kind, host);
-                if (log->n == log->capacity) {
-                        log->capacity = log->capacity > 0 ? log->capacity * 2 : 64;
-                        log->fates = realloc(log->fates, log->capacity * sizeof(*log->fates));
-                }
-                log->fates[log->n++] = (Fate){.offset = world->broker.logs[partition].high - 1,
-                                              .kind = kind,
-                                              .host = host,
-                                              .produced_us = chance(world, 90) ? world->now : -1,
-                                              .first_us = INT64_MAX};
+                produced(world, partition, (Fate){.kind = kind, .host = host, .like = -1});
         }
         if (chance(world, 20)) { /* the marker of a transaction, or one that was aborted */
                 world->broker.logs[partition].high += 1 + (int64_t)below(world, 3);
@@ -768,8 +895,12 @@ static void step(World *world) {
                                 daemon_fetch(daemon, (partition + i) % world->broker.n_partitions);
                         }
                 }
-        } else if (dice < 700) {
+        } else if (dice < 692) {
                 produce(world, partition);
+        } else if (dice < 700) {
+                for (uint64_t n = 1 + below(world, 4); n > 0; n--) {
+                        replay(world, (int)below(world, (uint64_t)world->broker.n_partitions));
+                }
         } else if (dice < 715) {
                 ghost_ends(world);
                 claims_ghost_ends(world);
@@ -957,7 +1088,8 @@ static void heal(World *world) {
                         /* What was committed before PostgreSQL lost it was handled, and only its
                          * row is owed. */
                         bool saved = !world->save || store_rows(source, fate->offset) > 0 ||
-                                     store_rejected(source, fate->offset) != NULL;
+                                     store_rejected(source, fate->offset) != NULL ||
+                                     needs_no_row(world, p, fate);
                         if (!fate->excused && !(fate->lost && saved) &&
                             !world_is_resolved(world, p, fate)) {
                                 broken(world, 3, "partition %d: %" PRId64 " was never resolved", p,

@@ -29,6 +29,7 @@ enum {
         PENDING_MAX = 2048,
         GHOSTS_MAX = 64,
         HEAL_US = 900 * SECOND,
+        BIG_BYTES_MAX = 64 * 1024 + 1, /* more than is kept of a message that is too large */
         DAY = 86400,
 };
 
@@ -51,10 +52,13 @@ typedef struct Fate {
         int64_t offset;
         RecordKind kind;
         int32_t host;
-        int restarts; /* that ended well with this message among those that asked; with a ledger:
-                         how often it said so */
-        bool lost;    /* PostgreSQL lost what was known of it: it is to be done again */
-        bool excused; /* it is gone from the log, or the operator skipped it */
+        int restarts;   /* that ended well with this message among those that asked; with a ledger:
+                           how often it said so */
+        bool lost;      /* PostgreSQL lost what was known of it: it is to be done again */
+        bool excused;   /* it is gone from the log, or the operator skipped it */
+        bool replay;    /* it has the header, which names */
+        ReplayPlace of; /* this; its source 0: nothing, it is malformed */
+        int64_t like;   /* its value is that of the message at this offset; mostly its own */
         int64_t produced_us; /* Kafka's timestamp; -1: none */
         int64_t first_us;    /* the earliest receipt, by the clock of who had it, or the server's
                                 when that is earlier; INT64_MAX: none */
@@ -91,6 +95,7 @@ typedef enum PendingKind {
         PENDING_ADOPT,
         PENDING_MOVE_FENCE,
         PENDING_BATCH,
+        PENDING_REPLAYS,
         PENDING_RUN,
         PENDING_CHECK,
         PENDING_VERIFY,
@@ -109,6 +114,8 @@ typedef struct Pending {
         EngineActionType type;
         Batch *batch;
         Run *run;
+        ReplayQuestions *replays; /* REPLAYS; what the server answered, when applied: */
+        ReplayAnswer *answers;
         struct LedgerCall *call; /* LEDGER */
         Outcome outcome;         /* RUN, with a ledger: how it ends */
         Partition *partition;    /* a reference */
@@ -240,6 +247,11 @@ void mix(World *world, uint64_t value);     /* into the hash */
 
 Fate *world_fate(World *world, int partition, int64_t offset); /* NULL: none */
 bool world_is_resolved(const World *world, int partition, const Fate *fate);
+/* What the row that it names says to it, as things stand; *@rowp: that row, NULL: it is an ordinary
+ * message. Nobody takes it by that. REPLAY_OURS also when it is free. */
+uint64_t world_value(const Fate *fate); /* as StoreReject.value */
+ReplayVerdict world_replay(const Store *store, int partition, const Fate *fate,
+                           const StoreReject **rowp);
 /* The broker takes a commit: invariants 1, 4 and 5. */
 void world_committed(World *world, const Daemon *daemon, int partition, int64_t offset);
 /* Whether somebody's lock holds it up. */
@@ -273,6 +285,9 @@ void daemon_doubt(Daemon *daemon, int partition, bool out_of_range);
 bool daemon_is_awake(const Daemon *daemon);
 /* One more answer on its way; with the time that it takes. */
 Pending *daemon_awaits(Daemon *daemon, PendingKind kind);
+/* The value of a record of this kind; returns its size. @to has room for BIG_BYTES_MAX + 1. NULL
+ * value: TOMBSTONE, -1. */
+int64_t record_value(RecordKind kind, int32_t host, int64_t like, char *to);
 /* See engine-call.h. */
 int64_t daemon_memory(World *world);
 void daemon_fails(Daemon *daemon, int r, const char *call);
@@ -316,6 +331,8 @@ typedef enum Event {
         EVENT_REJECTED,
         EVENT_REJECT_OUTAGE,
         EVENT_REJECT_UNKNOWN,
+        EVENT_REPLAYS_READ,
+        EVENT_REPLAYS_FAILED,
         EVENT_RUN_DONE,
         EVENT_RUN_FAILED,
         EVENT_RUN_NOT_STARTED,
