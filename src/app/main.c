@@ -26,6 +26,7 @@ static const CommandEntry commands[] = {
         {"unhold", "let them go on", command_unhold},
         {"holds", "list the holds in force", command_holds},
         {"partition", "say where a partition goes on that stopped", command_partition},
+        {"dead-letter", "list, show, replay or drop what was rejected", command_dead_letter},
         {"version", "print the version and those of the libraries", command_version},
 };
 

@@ -1,0 +1,21 @@
+#pragma once
+
+/* What people type to name rejected messages. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pg/dead_letters.h"
+
+enum {
+        TOPIC_NAME_MAX = 250, /* bytes with the NUL: Kafka's limit */
+};
+
+/* "host-restarts/3/17", a message's place in Kafka, which may be several rows when the topic was
+ * made again; or "12/17", source and offset, which is one. @topic gets what the place points to.
+ * Whether it is one of the two. Pure. */
+bool dead_letter_place_parse(const char *text, char topic[TOPIC_NAME_MAX], DeadLetterPlace *place);
+
+/* "2h", so long ago, into *@age_us, or a time of RFC 3339 into *@since_us, since 1970; the other
+ * one becomes 0. Whether it is one of the two. Pure. */
+bool dead_letter_since_parse(const char *text, int64_t *age_us, int64_t *since_us);
