@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "app/commands.h"
 #include "app/dead_letter_place.h"
@@ -59,8 +60,10 @@ const char *dead_letter_state(const DeadLetter *letter);
 const char *dead_letter_runs(const DeadLetterCommand *command, const DeadLetter *letter,
                              char out[64]);
 
-/* "3 failed, 1 not_json", the most first. Yields @out. */
-const char *dead_letter_counts_text(const DeadLetterCounts *counts, char *out, size_t size);
+/* For a person: text as it is, every other byte as \xNN and a backslash as two, so that nothing
+ * reaches a terminal raw and no byte is lost. */
+void dead_letter_print_bytes(FILE *file, const uint8_t *data, size_t size);
+void dead_letter_print(FILE *file, const char *text);
 
 /* The members of an object for a row; @bytes: key, headers and value too, which its page has. */
 void dead_letter_put_json(const DeadLetterCommand *command, Json *json, const DeadLetter *letter,

@@ -153,16 +153,6 @@ const char *dead_letter_runs(const DeadLetterCommand *command, const DeadLetter 
         return out;
 }
 
-const char *dead_letter_counts_text(const DeadLetterCounts *counts, char *out, size_t size) {
-        size_t at = 0;
-        out[0] = '\0';
-        for (size_t i = 0; i < counts->n && at < size; i++) {
-                at += (size_t)snprintf(out + at, size - at, "%s%lld %s", i > 0 ? ", " : "",
-                                       (long long)counts->items[i].n, counts->items[i].word);
-        }
-        return out;
-}
-
 /* --- the command line --------------------------------------------------------------------- */
 
 /* Of options without a letter. */

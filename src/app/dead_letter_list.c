@@ -221,7 +221,6 @@ static int print_pages(DeadLetterCommand *command, Table *table, uint64_t *shown
 static int print_summary(const DeadLetterCommand *command, uint64_t shown, char **errorp) {
         DeadLetterCounts counts = {0}, others = {0};
         const DeadLetterFilter *filter = &command->filter;
-        char text[1024];
         int r = dead_letters_reasons(command->desk, filter, &counts, errorp);
         r = r != 0 ? r : dead_letters_others(command->desk, &others, errorp);
         if (r == 0 && shown < (uint64_t)counts.total) {
@@ -234,14 +233,19 @@ static int print_summary(const DeadLetterCommand *command, uint64_t shown, char 
                                                          : "open, or none fits; --all lists the "
                                                            "others too");
         } else if (r == 0) {
-                printf("%lld %s: %s\n", (long long)counts.total,
-                       filter->which == DEAD_LETTERS_ALL ? "in all" : "open",
-                       dead_letter_counts_text(&counts, text, sizeof(text)));
+                printf("%lld %s:", (long long)counts.total,
+                       filter->which == DEAD_LETTERS_ALL ? "in all" : "open");
+                for (size_t i = 0; i < counts.n; i++) {
+                        printf("%s %lld ", i > 0 ? "," : "", (long long)counts.items[i].n);
+                        dead_letter_print(stdout, counts.items[i].word);
+                }
+                putchar('\n');
         }
         for (size_t i = 0; r == 0 && i < others.n; i++) {
-                printf("%lld open of another group: -o kafka.group.id=%s lists %s\n",
-                       (long long)others.items[i].n, others.items[i].word,
-                       others.items[i].n == 1 ? "it" : "them");
+                printf("%lld open of another group: -o kafka.group.id=",
+                       (long long)others.items[i].n);
+                dead_letter_print(stdout, others.items[i].word);
+                printf(" lists %s\n", others.items[i].n == 1 ? "it" : "them");
         }
         dead_letter_counts_deinit(&counts);
         dead_letter_counts_deinit(&others);

@@ -162,7 +162,8 @@ static void print_refused(const DeadLetterCommand *command, const Refused *refus
         fprintf(stderr, "ackd %s: %llu %s %s:", command->name, (unsigned long long)refused->n,
                 refused->n == 1 ? "is" : "are", why);
         for (uint64_t i = 0; i < refused->n && i < EXAMPLES; i++) {
-                fprintf(stderr, "%s %s", i > 0 ? "," : "", refused->examples[i]);
+                fputs(i > 0 ? ", " : " ", stderr);
+                dead_letter_print(stderr, refused->examples[i]);
         }
         fputs(refused->n > EXAMPLES ? ", …\n" : "\n", stderr);
 }
@@ -421,8 +422,11 @@ static int produce_all(Replay *replay) {
 
 static void print_would(const DeadLetterCommand *command, const DeadLetter *letter, bool replays) {
         char place[PLACE_TEXT], runs[64];
-        printf("%s  %s  %s", dead_letter_place_text(letter, place),
-               letter->host != NULL ? letter->host : "-", letter->reason);
+        dead_letter_print(stdout, dead_letter_place_text(letter, place));
+        fputs("  ", stdout);
+        dead_letter_print(stdout, letter->host != NULL ? letter->host : "-");
+        fputs("  ", stdout);
+        dead_letter_print(stdout, letter->reason);
         if (replays) {
                 printf("  runs %s", dead_letter_runs(command, letter, runs));
         }

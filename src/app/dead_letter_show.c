@@ -124,34 +124,33 @@ static bool is_plain(const uint8_t *p, size_t n) {
         return !turns;
 }
 
-/* Text as it is, and every other byte as \xNN, a backslash as two: no byte is lost. */
-static void print_bytes(const uint8_t *data, size_t size) {
+void dead_letter_print_bytes(FILE *file, const uint8_t *data, size_t size) {
         for (size_t i = 0; i < size;) {
                 bool valid = true;
                 size_t n = utf8_next((const char *)data + i, size - i, &valid);
                 if (data[i] == '\\') {
-                        fputs("\\\\", stdout);
+                        fputs("\\\\", file);
                 } else if (valid && is_plain(data + i, n)) {
-                        fwrite(data + i, 1, n, stdout);
+                        fwrite(data + i, 1, n, file);
                 } else if (data[i] == '\n' || data[i] == '\t') {
-                        fputs(data[i] == '\n' ? "\\n" : "\\t", stdout);
+                        fputs(data[i] == '\n' ? "\\n" : "\\t", file);
                 } else {
                         for (size_t k = 0; k < n; k++) {
-                                printf("\\x%02x", data[i + k]);
+                                fprintf(file, "\\x%02x", data[i + k]);
                         }
                 }
                 i += n;
         }
 }
 
-static void print_text(const char *text) {
-        print_bytes((const uint8_t *)text, strlen(text));
+void dead_letter_print(FILE *file, const char *text) {
+        dead_letter_print_bytes(file, (const uint8_t *)text, strlen(text));
 }
 
 static void print_field(const char *name, const char *text) {
         if (text != NULL) {
                 printf("  %-10s ", name);
-                print_text(text);
+                dead_letter_print(stdout, text);
                 putchar('\n');
         }
 }
@@ -159,10 +158,10 @@ static void print_field(const char *name, const char *text) {
 /* "2026-… by jo@web1: why" */
 static void print_act(const char *name, const char *at, const char *by, const char *why) {
         printf("  %-10s %s by ", name, at);
-        print_text(by != NULL ? by : "?");
+        dead_letter_print(stdout, by != NULL ? by : "?");
         if (why != NULL) {
                 fputs(": ", stdout);
-                print_text(why);
+                dead_letter_print(stdout, why);
         }
         putchar('\n');
 }
@@ -194,10 +193,10 @@ static void print_headers(const DeadLetter *letter) {
         for (size_t i = 0; i < headers.n; i++) {
                 const ProducerHeader *header = &headers.items[i];
                 printf("  %-10s ", "header");
-                print_text(header->name);
+                dead_letter_print(stdout, header->name);
                 fputs(header->value != NULL ? ": " : ": null", stdout);
                 if (header->value != NULL) {
-                        print_bytes(header->value, header->size);
+                        dead_letter_print_bytes(stdout, header->value, header->size);
                 }
                 putchar('\n');
         }
@@ -209,7 +208,7 @@ static void print_message(const DeadLetter *letter) {
         size_t shown = size < VALUE_SHOWN ? size : VALUE_SHOWN;
         if (letter->message_key != NULL) {
                 printf("  %-10s ", "key");
-                print_bytes(letter->message_key, letter->message_key_size);
+                dead_letter_print_bytes(stdout, letter->message_key, letter->message_key_size);
                 putchar('\n');
         }
         print_headers(letter);
@@ -219,7 +218,7 @@ static void print_message(const DeadLetter *letter) {
         }
         printf("  %-10s %zu bytes%s\n    ", "value", size,
                strcmp(letter->reason, "too_large") == 0 ? ", the first of it" : "");
-        print_bytes(letter->value, shown);
+        dead_letter_print_bytes(stdout, letter->value, shown);
         putchar('\n');
         if (shown < size) {
                 printf("    … %zu more bytes; --value writes all of them\n", size - shown);
@@ -232,9 +231,9 @@ static void print_letter(const DeadLetterCommand *command, const DeadLetter *let
         dead_letter_place_text(letter, place);
         printf("%s  %s\n  %-10s %d/%lld, cluster ", place, dead_letter_state(letter), "source",
                (int)letter->key.source, (long long)letter->key.offset);
-        print_text(letter->cluster_id);
+        dead_letter_print(stdout, letter->cluster_id);
         fputs(", group ", stdout);
-        print_text(letter->group_id);
+        dead_letter_print(stdout, letter->group_id);
         puts(letter->retired ? "; its topic was made again since" : "");
         print_field("rejected", letter->rejected_at);
         print_field("produced", letter->produced_at);
