@@ -1,13 +1,12 @@
 /* ackd dead-letter list. */
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "app/dead_letter.h"
 #include "app/layout.h"
+#include "app/terminal.h"
 #include "core/engine.h"
 
 enum {
@@ -38,19 +37,6 @@ typedef struct Table {
         bool stacked;
         bool headed;
 } Table;
-
-/* Cells of a line of the standard output; 0: it is no terminal. */
-static int terminal_columns(void) {
-        struct winsize size;
-        bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-        return isatty(STDOUT_FILENO) != 1 ? 0 : known ? size.ws_col : 80;
-}
-
-static bool wants_colours(void) {
-        const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-        return isatty(STDOUT_FILENO) == 1 && (no_color == NULL || *no_color == '\0') &&
-               (term == NULL || strcmp(term, "dumb") != 0);
-}
 
 static bool is_shown(const Table *table, Column column) {
         return column != COLUMN_STATE || table->command->filter.which == DEAD_LETTERS_ALL;
@@ -152,7 +138,7 @@ static void put_stacked(Table *table, const DeadLetter *letter) {
 
 static int print_table_page(Table *table, const DeadLetterPage *page) {
         buffer_clear(&table->out);
-        layout_begin(&table->layout, &table->out, table->columns, wants_colours());
+        layout_begin(&table->layout, &table->out, table->columns, terminal_wants_colours());
         if (!table->headed) {
                 measure(table, page);
                 if (!table->stacked) {
@@ -253,7 +239,8 @@ static int print_summary(const DeadLetterCommand *command, uint64_t shown, char 
 }
 
 int dead_letter_list(DeadLetterCommand *command) {
-        Table table = {.command = command, .columns = terminal_columns()};
+        Table table = {.command = command,
+                       .columns = isatty(STDOUT_FILENO) == 1 ? terminal_columns() : 0};
         uint64_t n = 0, shown = 0;
         char *error = NULL;
         /* Who names a message wants to see it, whatever its state. */

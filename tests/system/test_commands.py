@@ -9,7 +9,7 @@ from harness.daemon import command
 from harness.site import LIMITS
 from psycopg.conninfo import make_conninfo
 
-COMMANDS = "run check-config print-config init-db produce hold unhold holds version".split()
+COMMANDS = "run check-config print-config init-db produce hold unhold holds dead-letter version".split()
 UNREACHABLE = {
     "kafka": {"bootstrap.servers": "127.0.0.1:1"},
     "postgres": {"dsn": "host=127.0.0.1 port=1 user=x dbname=x"},
