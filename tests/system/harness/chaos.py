@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from . import faults, until
+from .dead_letters import dead_letters
 from .double_restart import double_restart
 from .faults import Disk, Load, Watch
 from .kafka import Record
@@ -733,4 +734,5 @@ SCENARIOS = {
     "partition": partition,
     "waiting": waiting,
     "double-restart": double_restart,
+    "dead-letters": dead_letters,
 }
