@@ -12,8 +12,8 @@ static int refuse(int r, const char *text, const char *remedy, char **errorp) {
         return written < 0 ? error_origin(-ENOMEM) : r;
 }
 
-int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
-                     const char *password, char **errorp) {
+static int connect_to(const char *kind, PGconn **connectionp, const char *program, const char *dsn,
+                      const char *password, char **errorp) {
         const char *const keywords[] = {"connect_timeout",
                                         "fallback_application_name",
                                         "target_session_attrs",
@@ -21,7 +21,7 @@ int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
                                         "client_encoding",
                                         "password",
                                         NULL};
-        const char *const values[] = {"10", program, "read-write", dsn, "UTF8", password, NULL};
+        const char *const values[] = {"10", program, kind, dsn, "UTF8", password, NULL};
         PGconn *connection = PQconnectdbParams(keywords, values, 1);
         if (connection == NULL) {
                 return error_origin(-ENOMEM);
@@ -37,6 +37,16 @@ int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
         }
         *connectionp = connection;
         return 0;
+}
+
+int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
+                     const char *password, char **errorp) {
+        return connect_to("read-write", connectionp, program, dsn, password, errorp);
+}
+
+int blocking_connect_reader(PGconn **connectionp, const char *program, const char *dsn,
+                            const char *password, char **errorp) {
+        return connect_to("any", connectionp, program, dsn, password, errorp);
 }
 
 int blocking_check(const PGresult *result, char **errorp) {

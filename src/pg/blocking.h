@@ -19,6 +19,11 @@ enum {
 MUST_CHECK int blocking_connect(PGconn **connectionp, const char *program, const char *dsn,
                                 const char *password, char **errorp);
 
+/* The same, to a server that may be one that takes no writes: a standby, or a primary that was made
+ * read-only. */
+MUST_CHECK int blocking_connect_reader(PGconn **connectionp, const char *program, const char *dsn,
+                                       const char *password, char **errorp);
+
 /* Whether it has the tuples that were asked for: 0 or BLOCKING_E_REFUSED. @result stays the
  * caller's. */
 MUST_CHECK int blocking_check(const PGresult *result, char **errorp);
