@@ -15,6 +15,7 @@
 #include "app/document.h"
 #include "app/layout.h"
 #include "app/status_text.h"
+#include "app/story_command.h"
 #include "app/terminal.h"
 #include "app/watch.h"
 
@@ -25,16 +26,25 @@
 typedef struct StatusCommand {
         const char *instance; /* NULL: that of the configuration */
         bool json, watch, health;
+        bool story; /* ... of: */
+        StoryOperand operand;
 } StatusCommand;
 
 static const char help[] =
         "Usage: ackd status [-i INSTANCE] [--json] [--watch]\n"
-        "       ackd status [-i INSTANCE] --health\n\n"
+        "       ackd status [-i INSTANCE] --health\n"
+        "       ackd status [-i INSTANCE] [--json] HOST | TOPIC/PARTITION/OFFSET\n\n"
         "Says what a daemon does now: what is wrong, with the command that helps, what runs, what\n"
         "waits and why, its partitions and its oldest messages. It asks the daemon's control\n"
         "socket (control.socket), so it runs on the same machine, as root or in its group.\n\n"
+        "Of a host (in any spelling) or a message it tells the story, from PostgreSQL, also when "
+        "it\n"
+        "is long over: received, each restart, rejected, replayed, dropped, the holds on it; then\n"
+        "what the daemon has in hand of it, when one answers, and what comes next.\n\n"
         "  -i, --instance INSTANCE the daemon of that name; default: that of the configuration\n"
-        "      --json              the document as the daemon wrote it, one line (docs/status.md)\n"
+        "      --json              the document as the daemon wrote it, one line "
+        "(docs/status.md);\n"
+        "                          of a story its document (docs/stories.md)\n"
         "      --watch             every second: on a terminal the whole screen until q or "
         "Ctrl-C;\n"
         "                          else a block of text each time, with --json a line. It goes on\n"
@@ -48,8 +58,9 @@ static const char help[] =
         "  -o, --option KEY=VALUE  override one key; can be repeated\n"
         "  -h, --help              this help\n\n"
         "No colours when stdout is no terminal, or with NO_COLOR.\n\n"
-        "Exit status 0, also when the daemon has troubles; 64 usage; 69 the daemon does not\n"
-        "answer; 78 configuration.\n";
+        "Exit status 0, also when the daemon has troubles, or nothing is known of the host or the\n"
+        "message; 64 usage; 69 the daemon does not answer, or for a story PostgreSQL; 78\n"
+        "configuration.\n";
 
 static const struct option long_options[] = {
         {"instance", required_argument, NULL, 'i'}, {"json", no_argument, NULL, 'j'},
@@ -61,6 +72,19 @@ static int fail(int r, char *error) {
         fprintf(stderr, "ackd status: %s\n", error != NULL ? error : strerror(ENOMEM));
         free(error);
         return r < 0 ? EXIT_UNEXPECTED : EXIT_UNREACHABLE;
+}
+
+static int parse_operand(StatusCommand *command, int n, char **operands) {
+        const char *why = NULL;
+        if (n > 1) {
+                return usage_error("status", "\"%s\" is one argument too many", operands[1]);
+        }
+        command->story = n == 1;
+        if (n == 1 && !story_operand_parse(operands[0], &command->operand, &why)) {
+                return usage_error("status", "\"%s\" %s%s", operands[0], why,
+                                   strchr(operands[0], '/') == NULL ? ", and so is no host" : "");
+        }
+        return -1;
 }
 
 /* -1: go on; else the exit status. */
@@ -89,11 +113,15 @@ static int parse(StatusCommand *command, CommonOptions *common, int argc, char *
                         }
                 }
         }
-        if (optind < argc) {
-                return usage_error(argv[0], "\"%s\" is one argument too many", argv[optind]);
+        status = parse_operand(command, argc - optind, argv + optind);
+        if (status >= 0) {
+                return status;
         }
-        if (command->health && (command->json || command->watch)) {
+        if (command->health && (command->json || command->watch || command->story)) {
                 return usage_error(argv[0], "--health stands alone");
+        }
+        if (command->watch && command->story) {
+                return usage_error(argv[0], "--watch shows a daemon, not one host or message");
         }
         if (command->instance != NULL &&
             (command->instance[0] == '\0' || strchr(command->instance, '/') != NULL)) {
@@ -158,7 +186,8 @@ static int run(const StatusCommand *command, const Config *config) {
         if (r != 0) {
                 return fail(r, NULL);
         }
-        int status = command->health ? print_health(path)
+        int status = command->health  ? print_health(path)
+                     : command->story ? story_run(&command->operand, config, path, command->json)
                      : command->watch
                              ? watch_run(path, REQUEST, command->json, terminal_wants_colours())
                              : print_once(command, path);

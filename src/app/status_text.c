@@ -494,7 +494,7 @@ static bool is_done(const json_t *object) {
         return state != NULL && strcmp(state, "done") == 0;
 }
 
-static void message(Layout *layout, const json_t *document, const json_t *object) {
+void status_text_message(Layout *layout, const json_t *document, const json_t *object) {
         char name[512], age[AGE_TEXT];
         const char *host = document_text(object, "host");
         const char *id = document_text(object, "id");
@@ -528,7 +528,7 @@ static void messages(Layout *layout, const json_t *document) {
         title(layout, "Oldest messages");
         title_of(layout, json_array_size(list), document_int(document, "messages_total"));
         json_array_foreach(list, i, object) {
-                message(layout, document, object);
+                status_text_message(layout, document, object);
         }
 }
 
