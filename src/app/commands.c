@@ -17,7 +17,6 @@
 #include "kafka/consumer.h"
 #include "kafka/query.h"
 #include "pg/connection.h"
-#include "pg/schema.h"
 #include "util/buffer.h"
 
 extern char **environ;
@@ -89,7 +88,7 @@ static void print_problems(const ConfigProblems *problems, const char *kind) {
         }
 }
 
-/* A switch of a command's own: --connect, --defaults, --print. */
+/* A switch of a command's own: --connect, --defaults. */
 typedef struct Switch {
         const char *name; /* NULL: the command has none */
         bool set;
@@ -338,56 +337,6 @@ char *read_password(const char *path, bool *failed) {
         }
         line[strcspn(line, "\n")] = '\0';
         return line;
-}
-
-static int init_db(const Config *config) {
-        bool failed;
-        char *error = NULL;
-        char *password = read_password(config->postgres.password_file, &failed);
-        if (failed) {
-                return EXIT_CONFIG;
-        }
-        int r = schema_init(config->postgres.dsn, password, config->postgres.schema, &error);
-        free(password);
-        if (r == 0) {
-                printf("schema \"%s\" is ready (version %d)\n", config->postgres.schema,
-                       SCHEMA_VERSION);
-                return EXIT_OK;
-        }
-        fprintf(stderr, "ackd init-db: %s\n", error != NULL ? error : strerror(-r));
-        free(error);
-        return r == SCHEMA_E_NAME ? EXIT_CONFIG : r > 0 ? EXIT_UNREACHABLE : EXIT_UNEXPECTED;
-}
-
-int command_init_db(int argc, char **argv) {
-        CLEANUP(common_options_deinit) CommonOptions options = {0};
-        Switch print = {.name = "print"};
-        int status =
-                parse(argc, argv,
-                      "Usage: ackd init-db [OPTION...]\n\n"
-                      "Makes or upgrades the schema in the database of postgres.dsn. Safe to "
-                      "repeat, and\nwhile daemons run.\n\n"
-                      "      --print             print the SQL and change nothing\n" COMMON_HELP,
-                      &options, &print);
-        if (status >= 0) {
-                return status;
-        }
-        Config *config = load_config(&options, &status);
-        if (config == NULL) {
-                return status;
-        }
-        if (print.set) {
-                CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
-                int r = schema_sql(config->postgres.schema, &sql);
-                if (r == 0) {
-                        fwrite(sql.data, 1, sql.size, stdout);
-                }
-                status = r == 0 ? EXIT_OK : r > 0 ? EXIT_CONFIG : EXIT_UNEXPECTED;
-        } else {
-                status = init_db(config);
-        }
-        config_free(config);
-        return status;
 }
 
 int command_version(int argc, char **argv) {

@@ -49,15 +49,38 @@ int blocking_connect_reader(PGconn **connectionp, const char *program, const cha
         return connect_to("any", connectionp, program, dsn, password, errorp);
 }
 
+static const char *sqlstate_of(const PGresult *result) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        return state != NULL ? state : "";
+}
+
+/* No such schema, table or function. So it looks too to who may not use the schema. */
+static bool is_missing(const char *state) {
+        return strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 ||
+               strcmp(state, "42883") == 0;
+}
+
 int blocking_check(const PGresult *result, char **errorp) {
         if (PQresultStatus(result) == PGRES_TUPLES_OK) {
                 return 0;
         }
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        /* No such schema, table or function. */
-        bool missing =
-                state != NULL && (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 ||
-                                  strcmp(state, "42883") == 0);
-        return refuse(BLOCKING_E_REFUSED, PQresultErrorMessage(result),
-                      missing ? "run: ackd init-db" : NULL, errorp);
+        const char *state = sqlstate_of(result);
+        const char *remedy = is_missing(state) ? "run: ackd init-db"
+                             : strcmp(state, SQLSTATE_NO_RIGHT) == 0
+                                     ? "docs/roles.md says which role has the right"
+                                     : NULL;
+        return refuse(BLOCKING_E_REFUSED, PQresultErrorMessage(result), remedy, errorp);
+}
+
+int blocking_check_rights(PGconn *connection, const char *schema, RightsPart part,
+                          const PGresult *result, char **errorp) {
+        const char *state = sqlstate_of(result);
+        if (strcmp(state, SQLSTATE_NO_RIGHT) == 0 || is_missing(state)) {
+                char *lacks = rights_lacking(connection, schema, part);
+                if (lacks != NULL) {
+                        *errorp = lacks;
+                        return BLOCKING_E_REFUSED;
+                }
+        }
+        return blocking_check(result, errorp);
 }

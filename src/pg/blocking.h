@@ -7,6 +7,7 @@
 
 #include <libpq-fe.h>
 
+#include "pg/rights.h"
 #include "util/error.h"
 
 enum {
@@ -27,3 +28,8 @@ MUST_CHECK int blocking_connect_reader(PGconn **connectionp, const char *program
 /* Whether it has the tuples that were asked for: 0 or BLOCKING_E_REFUSED. @result stays the
  * caller's. */
 MUST_CHECK int blocking_check(const PGresult *result, char **errorp);
+
+/* As blocking_check(). When a right lacks, the sentence says which of those of @part in @schema,
+ * and what gives it: @connection, where @result comes from, is asked for that. */
+MUST_CHECK int blocking_check_rights(PGconn *connection, const char *schema, RightsPart part,
+                                     const PGresult *result, char **errorp);

@@ -17,8 +17,9 @@ struct Decider {
         const char *schema, *group;
 };
 
-static int check(const PGresult *result, char **errorp) {
-        int r = blocking_check(result, errorp);
+static int check(const Decider *decider, const PGresult *result, char **errorp) {
+        int r = blocking_check_rights(decider->connection, decider->schema, RIGHTS_OPERATE, result,
+                                      errorp);
         return r > 0 ? DECISION_E_REFUSED : r;
 }
 
@@ -49,7 +50,7 @@ void decider_close(Decider *decider) {
 
 int decider_read(Decider *decider, const SourceName *name, PartitionFacts *facts, char **errorp) {
         PGresult *result = sources_ask(decider->connection, decider->schema, decider->group, name);
-        int r = check(result, errorp);
+        int r = check(decider, result, errorp);
         if (r == 0) {
                 sources_answer(result, facts);
         }
@@ -81,7 +82,7 @@ int decider_write(Decider *decider, const SourceName *name, const PartitionFacts
                                 facts->committed >= 0 ? committed : NULL,
                                 decision->expires ? "t" : "f"};
         PGresult *result = PQexecParams(decider->connection, sql, 11, NULL, values, NULL, NULL, 0);
-        int r = check(result, errorp);
+        int r = check(decider, result, errorp);
         if (r == 0) {
                 *keptp = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
         }

@@ -15,6 +15,7 @@ enum {
 
 struct HoldsDesk {
         PGconn *connection;
+        char schema[SCHEMA_NAME_MAX + 1];
 };
 
 /* Their columns, in the order of read_list(); @h: a row of holds. */
@@ -47,6 +48,7 @@ int holds_open(HoldsDesk **deskp, const char *program, const char *dsn, const ch
         if (desk == NULL) {
                 return error_origin(-ENOMEM);
         }
+        snprintf(desk->schema, sizeof(desk->schema), "%s", schema);
         int r = blocking_connect(&desk->connection, program, dsn, password, errorp);
         r = r != 0 ? r : set_up(desk, schema, errorp);
         if (r != 0) {
@@ -74,9 +76,14 @@ static const char *text_at(const PGresult *result, int row, int column) {
         return PQgetisnull(result, row, column) ? NULL : PQgetvalue(result, row, column);
 }
 
+static int check(const HoldsDesk *desk, RightsPart part, const PGresult *result, char **errorp) {
+        return blocking_check_rights(desk->connection, desk->schema, part, result, errorp);
+}
+
 /* Takes the result over. */
-static int read_list(PGresult *result, HoldList *list, char **errorp) {
-        int r = blocking_check(result, errorp);
+static int read_list(const HoldsDesk *desk, RightsPart part, PGresult *result, HoldList *list,
+                     char **errorp) {
+        int r = check(desk, part, result, errorp);
         int n = r == 0 ? PQntuples(result) : 0;
         Hold *items = r == 0 ? calloc((size_t)n + 1, sizeof(*items)) : NULL;
         if (items == NULL) {
@@ -110,7 +117,8 @@ int holds_make(HoldsDesk *desk, const char *pattern, const char *who, const char
         char time[NUMBER_MAX];
         snprintf(time, sizeof(time), "%" PRId64, for_us);
         const char *values[] = {pattern, who, why, for_us > 0 ? time : NULL};
-        return read_list(ask(desk,
+        return read_list(desk, RIGHTS_OPERATE,
+                         ask(desk,
                              "INSERT INTO holds AS h (pattern, who, why, since, until)"
                              " SELECT $1, $2, $3, t, t + $4::bigint * interval '1 microsecond'"
                              " FROM (SELECT clock_timestamp()) c(t) RETURNING" COLUMNS,
@@ -125,7 +133,7 @@ int holds_reach(HoldsDesk *desk, const char *pattern, HoldReach *reach, char **e
                     " open_id IS NOT NULL AND held_until > clock_timestamp())"
                     " FROM (SELECT x.*, glob_matches($1, x.host) AS m FROM hosts x) x",
                     1, &pattern);
-        int r = blocking_check(result, errorp);
+        int r = check(desk, RIGHTS_READ, result, errorp);
         if (r == 0) {
                 *reach = (HoldReach){.hosts = strtoll(PQgetvalue(result, 0, 0), NULL, 10),
                                      .known = strtoll(PQgetvalue(result, 0, 1), NULL, 10),
@@ -136,7 +144,8 @@ int holds_reach(HoldsDesk *desk, const char *pattern, HoldReach *reach, char **e
 }
 
 int holds_list(HoldsDesk *desk, HoldList *list, char **errorp) {
-        return read_list(ask(desk,
+        return read_list(desk, RIGHTS_READ,
+                         ask(desk,
                              "SELECT" COLUMNS ", (SELECT count(*) FROM hosts x"
                              " WHERE glob_matches(h.pattern, x.host))"
                              " FROM holds h WHERE" IN_FORCE " ORDER BY h.since, h.id",
@@ -147,7 +156,8 @@ int holds_list(HoldsDesk *desk, HoldList *list, char **errorp) {
 int holds_lift(HoldsDesk *desk, const char *pattern, const char *who, HoldList *lifted,
                char **errorp) {
         const char *values[] = {pattern, who};
-        return read_list(ask(desk,
+        return read_list(desk, RIGHTS_OPERATE,
+                         ask(desk,
                              "UPDATE holds h SET lifted_at = clock_timestamp(), lifted_by = $2"
                              " WHERE" IN_FORCE " AND" HAS_PATTERN " RETURNING" COLUMNS,
                              2, values),
@@ -155,7 +165,8 @@ int holds_lift(HoldsDesk *desk, const char *pattern, const char *who, HoldList *
 }
 
 int holds_last(HoldsDesk *desk, const char *pattern, HoldList *last, char **errorp) {
-        return read_list(ask(desk,
+        return read_list(desk, RIGHTS_READ,
+                         ask(desk,
                              "SELECT" COLUMNS " FROM holds h WHERE NOT (" IN_FORCE
                              ") AND" HAS_PATTERN
                              " ORDER BY coalesce(h.lifted_at, h.until) DESC LIMIT 1",

@@ -4,12 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pg/parameters.h"
+#include "pg/rights.h"
+#include "pg/schema_text.h"
 #include "pg/sqlstate.h"
-
-/* schema.sql and ledger.sql, by scripts/embed. */
-extern const char schema_sql_text[], ledger_sql_text[];
-extern const size_t schema_sql_text_size, ledger_sql_text_size;
 
 /* --- the text ----------------------------------------------------------------------------- */
 
@@ -35,64 +32,16 @@ int schema_append_name(Buffer *sql, const char *schema) {
         return buffer_printf(sql, "\"%s\"", schema);
 }
 
-static int append_text(Buffer *sql, const char *text, size_t text_size, const char *schema);
-
-/* Adds what a placeholder stands for. */
-static int append_placeholder(Buffer *sql, const char *name, size_t size, const char *schema) {
-        if (size == 6 && memcmp(name, "schema", size) == 0) {
-                return schema_append_name(sql, schema);
-        }
-        if (size == 4 && memcmp(name, "name", size) == 0) {
-                return buffer_append_string(sql, schema);
-        }
-        if (size == 7 && memcmp(name, "version", size) == 0) {
-                return buffer_printf(sql, "%d", SCHEMA_VERSION);
-        }
-        if (size == 6 && memcmp(name, "months", size) == 0) {
-                return buffer_printf(sql, "%d", SCHEMA_MONTHS_AHEAD);
-        }
-        if (size == 6 && memcmp(name, "ledger", size) == 0) {
-                return append_text(sql, ledger_sql_text, ledger_sql_text_size, schema);
-        }
-        return error_origin(-EINVAL);
+bool schema_roles_are_valid(const char *roles) {
+        return schema_name_is_valid(roles) && strlen(roles) <= SCHEMA_ROLES_MAX;
 }
 
-/* Adds the text with its placeholders filled; on failure a part of it. */
-static int append_text(Buffer *sql, const char *text, size_t text_size, const char *schema) {
-        const char *at = text;
-        const char *end = at + text_size;
-        while (at < end) {
-                const char *mark = memchr(at, '@', (size_t)(end - at));
-                /* A comment names a parameter as "@ahead". */
-                const char *close = mark == NULL ? NULL : mark + 1;
-                while (close != NULL && close < end && *close >= 'a' && *close <= 'z') {
-                        close++;
-                }
-                bool is_placeholder = close != NULL && close < end && *close == '@';
-                const char *stop = close == NULL ? end : is_placeholder ? mark : close;
-                int r = buffer_append(sql, at, (size_t)(stop - at));
-                if (r == 0 && is_placeholder) {
-                        r = append_placeholder(sql, mark + 1, (size_t)(close - mark - 1), schema);
-                        stop = close + 1;
-                }
-                if (r != 0) {
-                        return r;
-                }
-                at = stop;
-        }
-        return 0;
-}
-
-int schema_sql(const char *schema, Buffer *sql) {
-        size_t before = sql->size;
-        if (!schema_name_is_valid(schema)) {
+int schema_sql(const char *schema, const char *roles, Buffer *sql) {
+        SchemaText text = {.schema = schema, .roles = roles != NULL ? roles : ""};
+        if (!schema_name_is_valid(schema) || (roles != NULL && !schema_roles_are_valid(roles))) {
                 return SCHEMA_E_NAME;
         }
-        int r = append_text(sql, schema_sql_text, schema_sql_text_size, schema);
-        if (r != 0) {
-                sql->size = before;
-        }
-        return r;
+        return schema_text_append(&text, SCHEMA_TEXT_INIT, sql);
 }
 
 /* --- init-db ------------------------------------------------------------------------------ */
@@ -122,8 +71,9 @@ static int run(PGconn *connection, const char *sql, char **errorp) {
                 const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
                 const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
                 const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-                if (hint == NULL && sqlstate != NULL && strcmp(sqlstate, "42501") == 0) {
-                        hint = "run it as the database's owner, or grant CREATE on the database";
+                if (hint == NULL && sqlstate != NULL && strcmp(sqlstate, SQLSTATE_NO_RIGHT) == 0) {
+                        hint = "run it as the database's owner, or as the role that the schema's "
+                               "tables belong to";
                 }
                 r = refuse(errorp, SCHEMA_E_REFUSED,
                            primary != NULL ? primary : PQerrorMessage(connection), hint);
@@ -132,7 +82,8 @@ static int run(PGconn *connection, const char *sql, char **errorp) {
         return r;
 }
 
-static int init_connected(PGconn *connection, const char *schema, char **errorp) {
+static int init_connected(PGconn *connection, const char *schema, const char *roles,
+                          char **errorp) {
         Buffer sql = BUFFER_INIT;
         int r = SCHEMA_E_CONNECT;
         if (PQstatus(connection) == CONNECTION_BAD) {
@@ -141,7 +92,7 @@ static int init_connected(PGconn *connection, const char *schema, char **errorp)
                                    ? "set postgres.password_file"
                                    : sqlstate_remedy(sqlstate_guess(PQerrorMessage(connection))));
         } else {
-                r = schema_sql(schema, &sql);
+                r = schema_sql(schema, roles, &sql);
                 if (r == 0 && buffer_string(&sql) == NULL) {
                         r = -ENOMEM;
                 }
@@ -153,7 +104,8 @@ static int init_connected(PGconn *connection, const char *schema, char **errorp)
         return r;
 }
 
-int schema_init(const char *dsn, const char *password, const char *schema, char **errorp) {
+int schema_init(const char *dsn, const char *password, const char *schema, const char *roles,
+                char **errorp) {
         const char *const keywords[] = {"connect_timeout",
                                         "fallback_application_name",
                                         "target_session_attrs",
@@ -167,11 +119,15 @@ int schema_init(const char *dsn, const char *password, const char *schema, char 
                 return refuse(errorp, SCHEMA_E_NAME, "the schema's name is no plain identifier",
                               "letters, digits and underscores, at most 63");
         }
+        if (roles != NULL && !schema_roles_are_valid(roles)) {
+                return refuse(errorp, SCHEMA_E_NAME, "the roles' names can't begin so",
+                              "letters, digits and underscores, at most 55");
+        }
         PGconn *connection = PQconnectdbParams(keywords, values, 1);
         if (connection == NULL) {
                 return error_origin(-ENOMEM);
         }
-        int r = init_connected(connection, schema, errorp);
+        int r = init_connected(connection, schema, roles, errorp);
         PQfinish(connection);
         return r;
 }
@@ -185,28 +141,46 @@ typedef struct SchemaQuestion {
         bool checks;
         bool wrong; /* why says it */
         char schema[SCHEMA_NAME_MAX + 1];
-        char why[256];
+        char lacks[512]; /* which rights, and what gives them; "": none */
+        char why[512];
 } SchemaQuestion;
 
 static int schema_begin(PgOperation *operation, PGconn *connection, const Buffer **copy) {
         SchemaQuestion *question = container_of(operation, SchemaQuestion, operation);
-        char sql[256];
+        CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
+        int r;
         (void)copy;
+        question->lacks[0] = '\0';
+        question->wrong = false;
         if (question->checks) {
-                snprintf(sql, sizeof(sql),
-                         "SELECT version, current_setting('server_encoding') = 'UTF8' FROM "
-                         "\"%s\".schema_version",
-                         question->schema);
+                /* The rights first, in a statement of its own: the second one is refused without
+                 * them. */
+                r = rights_append_query(&sql, question->schema, RIGHTS_RUN);
+                r = r != 0 ? r
+                           : buffer_printf(&sql,
+                                           "; SELECT version, current_setting('server_encoding') = "
+                                           "'UTF8' FROM \"%s\".schema_version",
+                                           question->schema);
         } else {
-                snprintf(sql, sizeof(sql), "SELECT \"%s\".make_partitions(%d)", question->schema,
-                         SCHEMA_MONTHS_AHEAD);
+                r = buffer_printf(&sql, "SELECT \"%s\".make_partitions(%d)", question->schema,
+                                  SCHEMA_MONTHS_AHEAD);
         }
-        return PQsendQuery(connection, sql) == 1 ? 0 : PG_E_SEND;
+        if (r != 0 || buffer_string(&sql) == NULL) {
+                return error_origin(-ENOMEM);
+        }
+        return PQsendQuery(connection, (const char *)sql.data) == 1 ? 0 : PG_E_SEND;
 }
 
 static void schema_result(PgOperation *operation, const PGresult *result) {
         SchemaQuestion *question = container_of(operation, SchemaQuestion, operation);
         if (!question->checks) {
+                return;
+        }
+        if (PQnfields(result) == 1) {
+                if (PQntuples(result) == 1) {
+                        snprintf(question->lacks, sizeof(question->lacks), "%s",
+                                 PQgetvalue(result, 0, 0));
+                }
                 return;
         }
         int version = PQntuples(result) == 1 ? atoi(PQgetvalue(result, 0, 0)) : 0;
@@ -223,6 +197,8 @@ static void schema_result(PgOperation *operation, const PGresult *result) {
                 snprintf(question->why, sizeof(question->why),
                          "the database's encoding is not UTF8; make another: createdb "
                          "--encoding=UTF8 --template=template0 NAME");
+        } else if (question->lacks[0] != '\0') {
+                snprintf(question->why, sizeof(question->why), "%s", question->lacks);
         } else {
                 return;
         }
@@ -243,7 +219,10 @@ static void schema_end(PgOperation *operation, PgEnd end, const PgFailure *failu
         case PG_DROPPED:
                 break;
         }
-        if (end != PG_OK) {
+        if (end == PG_REFUSED && question->lacks[0] != '\0' &&
+            strcmp(failure->sqlstate, SQLSTATE_NO_RIGHT) == 0) {
+                snprintf(question->why, sizeof(question->why), "%s", question->lacks);
+        } else if (end != PG_OK) {
                 const char *remedy = sqlstate_remedy(failure->sqlstate);
                 snprintf(question->why, sizeof(question->why), "%.150s%s%s", failure->message,
                          remedy != NULL ? "; " : "", remedy != NULL ? remedy : "");

@@ -1,9 +1,7 @@
 -- The tables and functions of ackd. Idempotent: it makes what is missing and upgrades what an older
 -- version made, so `ackd init-db` runs exactly what `ackd init-db --print` prints.
 --
--- The role that runs it owns everything. Another role for the daemons needs:
---   GRANT USAGE ON SCHEMA @schema@ TO role;
---   GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA @schema@ TO role;
+-- The role that runs it owns everything, or PREFIX_owner of the roles that `--roles` makes.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -12,7 +10,21 @@ SET LOCAL lock_timeout = '30s';
 -- Two at once: the second waits and finds everything made.
 DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('init-db @name@', 0)); END $$;
 
-CREATE SCHEMA IF NOT EXISTS @schema@;
+DO $$
+DECLARE
+        space oid;
+        owner_ oid;
+BEGIN
+        SELECT oid, nspowner INTO space, owner_ FROM pg_namespace WHERE nspname = '@name@';
+        -- Not IF NOT EXISTS: it would ask for CREATE on the database when there is nothing to make.
+        IF NOT FOUND THEN
+                CREATE SCHEMA @schema@;
+        ELSIF NOT pg_has_role(owner_, 'USAGE') AND NOT has_schema_privilege(space, 'CREATE') THEN
+                RAISE EXCEPTION 'schema "@name@" belongs to role "%", and role "%" does not have its rights',
+                        pg_get_userbyid(owner_), current_user USING ERRCODE = 'insufficient_privilege',
+                        HINT = format('in psql: GRANT %I TO %I', pg_get_userbyid(owner_), current_user);
+        END IF;
+END $$;
 SET LOCAL search_path = @schema@, pg_temp;
 
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -235,12 +247,13 @@ END $$;
 -- it from `committed` on and is read no more has no ack that counts: with `expires` it is kept in
 -- `rejected`. That is done here and not by the daemon, since it reads the whole of `messages` and
 -- nothing may wait for it; a message whose restart ends at this moment gets a row too many.
--- Returns how many rows were kept.
+-- Returns how many rows were kept. It runs with its owner's rights, so that an operator needs none to
+-- move fences.
 DROP FUNCTION IF EXISTS decide(text, text, text, integer, bigint, boolean, text, text);
 CREATE OR REPLACE FUNCTION decide(cluster text, "group" text, topic_ text, partition_ integer,
         from_ bigint, anew boolean, who text, why text, expected integer, committed bigint,
         expires boolean) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp AS $$
 DECLARE
         live integer;
         kept bigint := 0;
@@ -474,6 +487,8 @@ END $$;
 
 @ledger@
 DO $$ BEGIN PERFORM make_partitions(@months@); END $$;
+
+@roles@
 
 INSERT INTO schema_version (version) VALUES (@version@)
 ON CONFLICT (one) DO UPDATE SET version = excluded.version, changed_at = now()

@@ -45,7 +45,7 @@ static const struct {
         {"28", "check user and password (postgres.password_file) and pg_hba.conf"},
         {"3D000", "make the database (createdb --encoding=UTF8), then run: ackd init-db"},
         {"3F", "run: ackd init-db"},
-        {"42501", "grant the daemon's role its rights (ackd init-db --print lists them)"},
+        {SQLSTATE_NO_RIGHT, "grant the daemon's role its rights: docs/roles.md"},
         {"42", "the schema does not fit this version: run: ackd init-db"},
         {"53100", "the server's disk is full"},
         {"53300", "raise max_connections, or lower postgres.connections"},

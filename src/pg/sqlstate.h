@@ -28,6 +28,7 @@
 #define SQLSTATE_READ_ONLY     "25006"
 #define SQLSTATE_OUT_OF_MEMORY "53200"
 #define SQLSTATE_NO_PARTITION  "23514"
+#define SQLSTATE_NO_RIGHT      "42501"
 
 /* Whether the class says that one row is at fault. */
 bool sqlstate_is_row_fault(const char *sqlstate);

@@ -96,12 +96,13 @@ static inline void real_begin(void) {
         Buffer sql = BUFFER_INIT;
         PgTest *test = &real.test;
         pg_test_make_database(DATABASE, "", test->dsn, sizeof(test->dsn));
+        snprintf(test->run_dsn, sizeof(test->run_dsn), "%s", test->dsn);
         PGconn *connection = pg_test_connect(test->dsn);
         pg_test_exec(connection, before_sql);
         PQfinish(connection);
         test->sql = pg_test_connect(test->dsn);
         PQsetNoticeProcessor(test->sql, NULL, NULL);
-        if (schema_sql("ackd", &sql) != 0) {
+        if (schema_sql("ackd", NULL, &sql) != 0) {
                 pg_test_die("schema_sql", "no memory");
         }
         for (size_t i = 0; i < sizeof(replacements) / sizeof(replacements[0]); i++) {

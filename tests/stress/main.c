@@ -148,7 +148,7 @@ static void make_database(const char *server, const Options *o, char *dsn, size_
         ask(connection, "CREATE DATABASE " DATABASE);
         PQfinish(connection);
         snprintf(dsn, size, "%s dbname=" DATABASE, server);
-        if (schema_init(dsn, NULL, "ackd", &error) != 0) {
+        if (schema_init(dsn, NULL, "ackd", NULL, &error) != 0) {
                 fprintf(stderr, "%s\n", error != NULL ? error : "no memory");
                 exit(1);
         }

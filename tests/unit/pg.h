@@ -25,8 +25,10 @@ enum {
 };
 
 typedef struct PgTest {
-        char dsn[512]; /* of the database made for this program */
-        PGconn *sql;   /* a connection to it, for the test itself */
+        char dsn[512];         /* of the database made for this program */
+        char run_dsn[600];     /* of it, as a role with what a daemon needs, and no more */
+        char operate_dsn[600]; /* the same for who operates */
+        PGconn *sql;           /* a connection to it, for the test itself */
         Loop loop;
         PgPool *pool;
         LoopTimer check;
@@ -117,21 +119,45 @@ static inline void pg_test_drop_database(const char *name) {
         PQfinish(server);
 }
 
-/* @dsn is set; a database of @name, with the schema. */
+/* The roles of one database, which has its own prefix: they belong to the whole server. */
+static inline void pg_test_drop_roles(const char *prefix) {
+        static const char *const ends[] = {"daemon", "operator", "owner", "run", "read", "operate"};
+        PGconn *server = pg_test_connect(pg_test_server());
+        pg_test_exec(server, "SET client_min_messages = error");
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+                char sql[256];
+                snprintf(sql, sizeof(sql), "DROP ROLE IF EXISTS %s_%s", prefix, ends[i]);
+                pg_test_exec(server, sql);
+        }
+        PQfinish(server);
+}
+
+/* A database of @name, with the schema and its roles. */
 static inline void pg_test_init(PgTest *test, const char *name) {
         char *error = NULL;
+        char sql[512];
         *test = (PgTest){0};
         pg_test_make_database(name, "", test->dsn, sizeof(test->dsn));
-        if (schema_init(test->dsn, NULL, "ackd", &error) != 0) {
+        pg_test_drop_roles(name);
+        if (schema_init(test->dsn, NULL, "ackd", name, &error) != 0) {
                 pg_test_die("schema_init", error != NULL ? error : "no memory");
         }
         test->sql = pg_test_connect(test->dsn);
         pg_test_exec(test->sql, "SET search_path = ackd; SET client_min_messages = error");
+        snprintf(sql, sizeof(sql),
+                 "CREATE ROLE %s_daemon LOGIN IN ROLE %s_run; "
+                 "CREATE ROLE %s_operator LOGIN IN ROLE %s_operate",
+                 name, name, name, name);
+        pg_test_exec(test->sql, sql);
+        snprintf(test->run_dsn, sizeof(test->run_dsn), "%s user=%s_daemon", test->dsn, name);
+        snprintf(test->operate_dsn, sizeof(test->operate_dsn), "%s user=%s_operator", test->dsn,
+                 name);
 }
 
 static inline void pg_test_deinit(PgTest *test, const char *name) {
         PQfinish(test->sql);
         pg_test_drop_database(name);
+        pg_test_drop_roles(name);
 }
 
 /* --- the loop ----------------------------------------------------------------------------- */
@@ -191,7 +217,7 @@ static inline void pg_test_open(PgTest *test, const PgOptions *options) {
 /* A pool of @connections to the program's database. */
 static inline void pg_test_open_default(PgTest *test, size_t connections,
                                         int64_t statement_timeout_us) {
-        PgOptions options = {.dsn = test->dsn,
+        PgOptions options = {.dsn = test->run_dsn,
                              .schema = "ackd",
                              .application_name = "ackd test",
                              .connections = connections,

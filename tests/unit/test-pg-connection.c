@@ -15,6 +15,8 @@ static PgTestOperation o;
 static int setup(void **state) {
         (void)state;
         pg_test_init(&test, DATABASE);
+        /* These tests do with the server what no daemon may. */
+        snprintf(test.run_dsn, sizeof(test.run_dsn), "%s", test.dsn);
         pg_test_exec(test.sql, "CREATE TABLE t (n int8, filler text); "
                                "CREATE TABLE parent (id int PRIMARY KEY); "
                                "CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY "

@@ -16,7 +16,7 @@ static int setup(void **state) {
         char *error = NULL;
         (void)state;
         pg_test_init(&test, DATABASE);
-        return holds_open(&desk, "ackd hold", test.dsn, NULL, "ackd", &error);
+        return holds_open(&desk, "ackd hold", test.operate_dsn, NULL, "ackd", &error);
 }
 
 static int teardown(void **state) {
@@ -202,7 +202,7 @@ static void on_notified(void *user, const char *payload) {
 
 /* As a daemon begins, with @connections. */
 static void listen_to(size_t connections) {
-        PgOptions options = {.dsn = test.dsn,
+        PgOptions options = {.dsn = test.run_dsn,
                              .schema = "ackd",
                              .application_name = "ackd watch",
                              .connections = connections,

@@ -192,7 +192,7 @@ static int begin(void **state) {
                              .statement_timeout_us = 1000 * 1000};
         (void)state;
         atomic_store(&proxy.mode, PROXY_PASS);
-        snprintf(dsn, sizeof(dsn), "%s host=%s port=5432", test.dsn, proxy.directory);
+        snprintf(dsn, sizeof(dsn), "%s host=%s port=5432", test.run_dsn, proxy.directory);
         pg_test_exec(test.sql, "TRUNCATE messages, rejected, partitions RESTART IDENTITY");
         partition = test_partition_new("t", 0, test_source_new(&test, "t", 0, 0));
         test_batch_init(&batch, BATCH_SAVE);

@@ -53,11 +53,11 @@ static void test_names(void **state) {
 static void test_sql(void **state) {
         (void)state;
         Buffer sql = BUFFER_INIT;
-        assert_int_equal(schema_sql("no-name", &sql), SCHEMA_E_NAME);
+        assert_int_equal(schema_sql("no-name", NULL, &sql), SCHEMA_E_NAME);
         assert_int_equal(sql.size, 0);
-        assert_int_equal(schema_sql("Mine", &sql), 0);
+        assert_int_equal(schema_sql("Mine", NULL, &sql), 0);
         const char *text = buffer_string(&sql);
-        assert_non_null(strstr(text, "CREATE SCHEMA IF NOT EXISTS \"Mine\";"));
+        assert_non_null(strstr(text, "CREATE SCHEMA \"Mine\";"));
         assert_null(strstr(text, "@schema@"));
         assert_null(strstr(text, "@version@"));
         assert_null(strstr(text, "@name@"));
@@ -74,16 +74,16 @@ static void test_twice_and_two_schemas(void **state) {
         pg_test_exec(test.sql, "INSERT INTO partitions (cluster_id, group_id, topic, partition, "
                                "next_offset, instance, created_at, updated_at) "
                                "VALUES ('c', 'g', 'kept', 0, 5, 'i', now(), now())");
-        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
-        assert_int_equal(schema_init(test.dsn, NULL, "Other", &error), 0);
-        assert_int_equal(schema_init(test.dsn, NULL, "Other", &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "Other", NULL, &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "Other", NULL, &error), 0);
         assert_string_equal(
                 pg_test_value(test.sql, "SELECT next_offset FROM partitions WHERE topic = 'kept'"),
                 "5");
         assert_string_equal(pg_test_value(test.sql, "SELECT count(*) FROM \"Other\".partitions"),
                             "0");
         assert_string_equal(pg_test_value(test.sql, "SELECT version FROM schema_version"), VERSION);
-        assert_int_equal(schema_init(test.dsn, NULL, "a-b", &error), SCHEMA_E_NAME);
+        assert_int_equal(schema_init(test.dsn, NULL, "a-b", NULL, &error), SCHEMA_E_NAME);
         assert_non_null(strstr(error, "identifier"));
         free(error);
 }
@@ -103,7 +103,7 @@ static void test_upgrade(void **state) {
                      "INSERT INTO messages (source, \"offset\", payload, received_at) "
                      "VALUES (1, 1, '{}', now())");
         for (int i = 0; i < 2; i++) {
-                assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+                assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), 0);
                 assert_string_equal(pg_test_value(test.sql, "SELECT version FROM schema_version"),
                                     VERSION);
                 assert_int_equal(atoi(pg_test_value(test.sql, count)), fresh);
@@ -112,7 +112,7 @@ static void test_upgrade(void **state) {
         }
         /* What it brought is used: a row stays at the next init-db. */
         pg_test_exec(test.sql, "SELECT lock_host('kept.example.com')");
-        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), 0);
         assert_string_equal(pg_test_value(test.sql, "SELECT host FROM hosts"), "kept.example.com");
         pg_test_exec(test.sql, "TRUNCATE messages, hosts");
         /* Version 2 as it was before it was released: nobody was told of holds. */
@@ -120,7 +120,7 @@ static void test_upgrade(void **state) {
                 "SELECT count(*) FROM pg_trigger WHERE tgrelid = 'holds'::regclass";
         pg_test_exec(test.sql, "DROP FUNCTION tell_holds CASCADE");
         assert_string_equal(pg_test_value(test.sql, tells), "0");
-        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), 0);
         assert_string_equal(pg_test_value(test.sql, tells), "1");
 }
 
@@ -142,7 +142,7 @@ static void test_comments(void **state) {
 static void *init_in_thread(void *user) {
         (void)user;
         char *error = NULL;
-        int r = schema_init(test.dsn, NULL, "together", &error);
+        int r = schema_init(test.dsn, NULL, "together", NULL, &error);
         return r == 0 ? NULL : error;
 }
 
@@ -166,7 +166,7 @@ static void test_refusals(void **state) {
         pg_test_make_database(DATABASE "_ascii",
                               "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",
                               dsn, sizeof(dsn));
-        assert_int_equal(schema_init(dsn, NULL, "ackd", &error), SCHEMA_E_REFUSED);
+        assert_int_equal(schema_init(dsn, NULL, "ackd", NULL, &error), SCHEMA_E_REFUSED);
         assert_non_null(strstr(error, "SQL_ASCII"));
         assert_non_null(strstr(error, "createdb --encoding=UTF8"));
         free(error);
@@ -176,12 +176,13 @@ static void test_refusals(void **state) {
         pg_test_drop_database(DATABASE "_ascii");
 
         pg_test_exec(test.sql, "UPDATE schema_version SET version = 99");
-        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), SCHEMA_E_REFUSED);
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), SCHEMA_E_REFUSED);
         assert_non_null(strstr(error, "version 99"));
         free(error);
         pg_test_exec(test.sql, "UPDATE schema_version SET version = " VERSION);
 
-        assert_int_equal(schema_init("host=/nowhere", NULL, "ackd", &error), SCHEMA_E_CONNECT);
+        assert_int_equal(schema_init("host=/nowhere", NULL, "ackd", NULL, &error),
+                         SCHEMA_E_CONNECT);
         assert_non_null(strstr(error, "/nowhere"));
         free(error);
 }
@@ -193,7 +194,7 @@ static void test_right_is_missing(void **state) {
         pg_test_exec(test.sql, "DROP ROLE IF EXISTS ackd_test_nobody; "
                                "CREATE ROLE ackd_test_nobody LOGIN");
         snprintf(dsn, sizeof(dsn), "%s user=ackd_test_nobody", test.dsn);
-        assert_int_equal(schema_init(dsn, NULL, "fresh", &error), SCHEMA_E_REFUSED);
+        assert_int_equal(schema_init(dsn, NULL, "fresh", NULL, &error), SCHEMA_E_REFUSED);
         assert_non_null(strstr(error, "permission denied"));
         assert_non_null(strstr(error, "owner"));
         free(error);
@@ -278,7 +279,7 @@ static void test_partitions_beside_a_copy(void **state) {
         pg_test_exec(test.sql, "SET lock_timeout = '3s'");
         assert_string_equal(pg_test_value(test.sql, "SELECT make_partitions(41)"), "1");
         int64_t began = loop_now();
-        assert_int_equal(schema_init(test.dsn, NULL, "ackd", &error), 0);
+        assert_int_equal(schema_init(test.dsn, NULL, "ackd", NULL, &error), 0);
         assert_true(loop_now() - began < 10 * 1000 * 1000);
         PQfinish(frozen);
 }
@@ -286,11 +287,7 @@ static void test_partitions_beside_a_copy(void **state) {
 /* A role without the right to make tables makes partitions all the same, and no more. */
 static void test_partitions_by_another_role(void **state) {
         (void)state;
-        pg_test_exec(test.sql,
-                     "DROP ROLE IF EXISTS ackd_test_daemon; CREATE ROLE ackd_test_daemon; "
-                     "GRANT USAGE ON SCHEMA ackd TO ackd_test_daemon; "
-                     "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA ackd TO "
-                     "ackd_test_daemon; SET ROLE ackd_test_daemon");
+        pg_test_exec(test.sql, "SET ROLE " DATABASE "_run");
         char sqlstate[6];
         assert_string_equal(pg_test_sqlstate(test.sql, "CREATE TABLE ackd.x ()", sqlstate),
                             "42501");
@@ -305,8 +302,7 @@ static void test_partitions_by_another_role(void **state) {
                      "'{false}', '{NULL}', '{NULL}', '{NULL}', '{NULL}', '{0}', '{0}', "
                      "gen_random_uuid(), 'i', "
                      "'exec', '0', '0', '0', '5 s', '5 s', 0, '0', 1, 1, '1 s')");
-        pg_test_exec(test.sql, "RESET ROLE; DROP OWNED BY ackd_test_daemon; "
-                               "DROP ROLE ackd_test_daemon; TRUNCATE messages, hosts, restarts");
+        pg_test_exec(test.sql, "RESET ROLE; TRUNCATE messages, hosts, restarts");
 }
 
 /* --- fences ------------------------------------------------------------------------------- */

@@ -179,7 +179,8 @@ static Decider *open_decider(void) {
                          DECISION_E_CONNECT);
         assert_non_null(error);
         free(error);
-        assert_int_equal(decider_open(&decider, test.dsn, NULL, "ackd", "gro'up", &error), 0);
+        assert_int_equal(decider_open(&decider, test.operate_dsn, NULL, "ackd", "gro'up", &error),
+                         0);
         return decider;
 }
 
