@@ -1,6 +1,7 @@
 #include "pg/blocking.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pg/sqlstate.h"
@@ -75,12 +76,14 @@ int blocking_check(const PGresult *result, char **errorp) {
 int blocking_check_rights(PGconn *connection, const char *schema, RightsPart part,
                           const PGresult *result, char **errorp) {
         const char *state = sqlstate_of(result);
-        if (strcmp(state, SQLSTATE_NO_RIGHT) == 0 || is_missing(state)) {
-                char *lacks = rights_lacking(connection, schema, part);
-                if (lacks != NULL) {
-                        *errorp = lacks;
-                        return BLOCKING_E_REFUSED;
-                }
+        bool denied = strcmp(state, SQLSTATE_NO_RIGHT) == 0;
+        char *lacks = denied || is_missing(state) ? rights_lacking(connection, schema, part) : NULL;
+        if (lacks == NULL) {
+                return blocking_check(result, errorp);
         }
-        return blocking_check(result, errorp);
+        const char *why = denied ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+        int written =
+                asprintf(errorp, "%s%s%s", why != NULL ? why : "", why != NULL ? ": " : "", lacks);
+        free(lacks);
+        return written < 0 ? error_origin(-ENOMEM) : BLOCKING_E_REFUSED;
 }

@@ -4,7 +4,8 @@
 WITH rights (part, kind, object, privilege, columns) AS (
 @rights@
 ), one AS (
-        SELECT r.*, row_number() OVER () AS n, c AS col
+        SELECT r.*, c AS col, row_number() OVER () + CASE WHEN kind = 'schema' THEN 0
+                WHEN part = '@part@' THEN 1000 ELSE 2000 END AS n -- what is said first
         FROM rights r LEFT JOIN LATERAL unnest(string_to_array(columns, ', ')) c ON true
         WHERE part = '@part@' OR (part = 'read' AND '@part@' = 'operate')
 ), space AS (

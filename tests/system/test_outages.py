@@ -12,6 +12,7 @@ from harness.daemon import STEPS
 from harness.faults import Broker, Cluster
 from harness.kafka import Kafka, Record
 from harness.oracle import check_fences, check_resolved, check_restarts
+from harness.roles import Roles
 from harness.site import Site, request
 from psycopg.conninfo import make_conninfo
 
@@ -162,16 +163,11 @@ def test_one_locked_fence(site):
 
 def test_too_many_connections(site):
     site.create_topic(2)
-    site.init_db()
-    role = site.database.name  # of this test alone
-    with site.database.connect() as connection:
-        connection.execute(f"CREATE ROLE {role} LOGIN")
-        connection.execute(f"GRANT USAGE ON SCHEMA ackd TO {role}")
-        connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA ackd TO {role}")
-        connection.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA ackd TO {role}")
+    roles = Roles(site)
+    role = roles.login("run")  # of this test alone
     try:
         site.produce(*hosts("a"))
-        daemon = site.start(postgres={"dsn": make_conninfo(site.database.dsn, user=role)})
+        daemon = roles.run()
         site.wait_drained()
         with site.database.connect() as connection:
             connection.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
@@ -188,11 +184,7 @@ def test_too_many_connections(site):
         daemon.wait_for(event="postgres.up", msg=re.compile("is back after"))
         check(site, daemon, 200)
     finally:
-        for one in site._daemons:
-            one.kill()
-        with site.database.connect() as connection:
-            connection.execute(f"DROP OWNED BY {role}")
-            connection.execute(f"DROP ROLE {role}")
+        roles.cleanup()
 
 
 TROUBLE = """
