@@ -14,7 +14,6 @@ from harness.kafka import Kafka, Record
 from harness.oracle import check_fences, check_resolved, check_restarts
 from harness.roles import Roles
 from harness.site import Site, request
-from psycopg.conninfo import make_conninfo
 
 WAITS_FOR_POSTGRES = 'ackd_restarts_waiting{reason="postgres"}'
 

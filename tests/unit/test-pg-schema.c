@@ -442,6 +442,28 @@ static void test_check(void **state) {
         assert_int_equal(answer.end, SCHEMA_OUTAGE);
 }
 
+/* Which right on what, whose, and what gives it. */
+static void test_check_of_rights(void **state) {
+        (void)state;
+        Answer answer;
+        pg_test_open_default(&test, 1, 30 * 1000 * 1000);
+        pg_test_exec(test.sql, "REVOKE EXECUTE ON FUNCTION claim FROM " DATABASE "_run");
+        check("ackd", &answer);
+        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_string_equal(answer.why, "role \"" DATABASE "_daemon\" lacks EXECUTE on function "
+                                        "ackd.claim; run: ackd init-db");
+        pg_test_exec(test.sql, "REVOKE " DATABASE "_run FROM " DATABASE "_daemon");
+        check("ackd", &answer);
+        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_non_null(strstr(answer.why, "lacks USAGE on schema ackd, "));
+        assert_non_null(strstr(answer.why, "GRANT " DATABASE "_run TO " DATABASE "_daemon"));
+        pg_test_exec(test.sql, "GRANT " DATABASE "_run TO " DATABASE "_daemon; "
+                               "GRANT EXECUTE ON FUNCTION claim TO " DATABASE "_run");
+        check("ackd", &answer);
+        assert_int_equal(answer.end, SCHEMA_OK);
+        pg_test_close(&test);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_names),
@@ -460,6 +482,7 @@ int main(void) {
                 cmocka_unit_test(test_fence_misuse),
                 cmocka_unit_test(test_adopt),
                 cmocka_unit_test(test_check),
+                cmocka_unit_test(test_check_of_rights),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }
