@@ -599,6 +599,9 @@ static int load_sources(Loader *loader, const ConfigSources *sources, Source *fi
         }
         bool optional = name == NULL || *name == '\0';
         r = load_file(loader, optional ? CONFIG_FILE : name, optional, file);
+        if (r == 0 && file->origin.kind == CONFIG_FROM_FILE) {
+                r = keep_name(loader->config, optional ? CONFIG_FILE : name, &loader->config->file);
+        }
         for (size_t i = 0;
              r == 0 && sources->environment != NULL && sources->environment[i] != NULL; i++) {
                 const char *variable = sources->environment[i];

@@ -286,7 +286,8 @@ typedef struct ConfigDebug {
 } ConfigDebug;
 
 typedef struct Config {
-        char *instance; /* never empty */
+        const char *file; /* that was read; NULL: none */
+        char *instance;   /* never empty */
         ConfigSettings kafka;
         ConfigConsume consume;
         ConfigMessage message;

@@ -206,6 +206,17 @@ void restart_kill(Restart *restart) {
         restart->action->interface->kill(restart->action);
 }
 
+pid_t restart_pid(const Restart *restart, uint64_t run_id) {
+        const Action *action = restart->action;
+        list_for_each(link, &restart->tasks) {
+                const RestartTask *task = container_of(link, RestartTask, link);
+                if (task->run->id == run_id && action->interface->pid != NULL) {
+                        return action->interface->pid(action, task);
+                }
+        }
+        return 0;
+}
+
 size_t restart_running(const Restart *restart) {
         return restart->action->running;
 }

@@ -44,6 +44,9 @@ ActionRequest restart_request(const Run *run);
 void restart_terminate(Restart *restart);
 void restart_kill(Restart *restart);
 
+/* The process that carries it out, for people; 0: none. */
+pid_t restart_pid(const Restart *restart, uint64_t run_id);
+
 /* Runs under way. */
 size_t restart_running(const Restart *restart);
 

@@ -376,7 +376,7 @@ static int copy_topics(Consumer *consumer, const char *const *topics) {
                         return error_origin(-ENOMEM);
                 }
         }
-        return consumer->topics == NULL ? error_origin(-ENOMEM) : 0;
+        return consumer->topics == NULL ? error_origin(-ENOMEM) : consumer_troubles_init(consumer);
 }
 
 int consumer_new(Consumer **consumerp, Loop *loop, Log *log, const ConsumerOptions *options,
@@ -443,6 +443,7 @@ void consumer_free(Consumer *consumer) {
         }
         free(consumer->topics);
         free(consumer->missing);
+        consumer_troubles_deinit(consumer);
         free(consumer->cluster_id);
         free(consumer);
 }

@@ -169,6 +169,29 @@ int64_t consumer_looked_high(const ConsumerPartition *partition);
 /* The cluster's id, NULL until it is known (from the first look-up at the latest). */
 const char *consumer_cluster_id(const Consumer *consumer);
 
+/* What is wrong, for people, until it is known to be over. */
+typedef enum ConsumerTroubleKind {
+        CONSUMER_DOWN,            /* no broker answers */
+        CONSUMER_AUTH,            /* none lets us in: credentials, certificates */
+        CONSUMER_GROUP_FORBIDDEN, /* no right to the consumer group */
+        CONSUMER_TOPIC_MISSING,   /* one of the topics does not exist, or must not be seen */
+        CONSUMER_TOPIC_FORBIDDEN, /* no right to read one of the topics */
+} ConsumerTroubleKind;
+
+typedef struct ConsumerTrouble {
+        ConsumerTroubleKind kind;
+        int64_t since_us;  /* loop_now(); 0: there is none */
+        const char *topic; /* of the last two; NULL otherwise */
+        char error[256];   /* librdkafka's words, the newest */
+} ConsumerTrouble;
+
+/* The next one behind *@cursor, which is 0 at first; NULL: there are no more. Valid until the
+ * consumer is called again. */
+const ConsumerTrouble *consumer_next_trouble(const Consumer *consumer, size_t *cursor);
+
+/* loop_now() of when Kafka was reached, or lost; 0: it was never reached. */
+int64_t consumer_reach_since(const Consumer *consumer);
+
 /* Whether a broker has been reached since the last time that all were down. */
 bool consumer_is_up(const Consumer *consumer);
 bool consumer_has_joined(

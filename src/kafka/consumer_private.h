@@ -79,7 +79,10 @@ struct Consumer {
         const char **topics;  /* copies, NULL-terminated */
         bool *missing;        /* one for each: Kafka said that it, or another one, does not exist */
         int64_t missing_us;   /* when that was said last, or asked; 0: nothing is missing */
-        int64_t apart_us;     /* since when it is not in the group, or that was said; 0: it is */
+        ConsumerTrouble *troubles; /* by kind up to CONSUMER_TOPIC_MISSING, then one a topic */
+        bool topic_trouble;        /* one of a topic is among them */
+        int64_t reach_us;          /* see consumer_reach_since() */
+        int64_t apart_us; /* since when it is not in the group, or that was said; 0: it is */
 };
 
 void consumer_set_state(Consumer *consumer, ConsumerState state);
@@ -121,6 +124,20 @@ int consumer_let_go(Consumer *consumer);
 void consumer_take_early(Consumer *consumer);
 
 bool consumer_is_cooperative(const Consumer *consumer);
+
+/* --- trouble.c --- */
+
+MUST_CHECK int consumer_troubles_init(Consumer *consumer);
+void consumer_troubles_deinit(Consumer *consumer);
+/* Not of a topic. */
+void consumer_trouble_set(Consumer *consumer, ConsumerTroubleKind kind, const char *error);
+void consumer_trouble_clear(Consumer *consumer, ConsumerTroubleKind kind);
+/* Of one of the topics that are subscribed to by name; of another one: nothing. @topic NULL: the
+ * one that @error names. */
+void consumer_topic_trouble_set(Consumer *consumer, ConsumerTroubleKind kind, const char *topic,
+                                const char *error);
+/* It exists and is read. */
+void consumer_topic_trouble_clear(Consumer *consumer, const char *topic);
 
 /* Adds to the assignment, or replaces it, as the group's protocol wants it. NULL: it went well. */
 rd_kafka_error_t *consumer_assign(Consumer *consumer, const rd_kafka_topic_partition_list_t *list);

@@ -22,8 +22,13 @@ enum {
 };
 
 static void broker_answered(Consumer *consumer) {
+        consumer_trouble_clear(consumer, CONSUMER_AUTH);
         if (consumer->reach == CONSUMER_REACH_UP) {
                 return;
+        }
+        consumer_trouble_clear(consumer, CONSUMER_DOWN);
+        if (consumer->reach != CONSUMER_REACH_SUSPECT) {
+                consumer->reach_us = loop_now();
         }
         if (consumer->reach == CONSUMER_REACH_DOWN && consumer->away_us > 0) {
                 log_info(consumer->log, "kafka.up", FIELDS(),
@@ -45,6 +50,8 @@ static void no_broker_answered(Consumer *consumer) {
                 return;
         }
         consumer->reach = CONSUMER_REACH_DOWN;
+        consumer->reach_us = consumer->away_us > 0 ? consumer->away_us : loop_now();
+        consumer_trouble_set(consumer, CONSUMER_DOWN, consumer->last_error);
         log_warning(consumer->log, "kafka.down", FIELDS(),
                     "no broker answers%s%s; trying again every second, what is in flight goes on",
                     consumer->last_error[0] != '\0' ? ": " : "", consumer->last_error);
@@ -106,6 +113,7 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                         continue;
                 }
                 if (r == 0) {
+                        consumer_topic_trouble_clear(consumer, one->topic);
                         part->paused = true;
                         partitions[n++] = &part->partition;
                         /* Before every assign: stopping a fetch cleared the forward, and the next
@@ -135,6 +143,9 @@ static void on_assign(Consumer *consumer, rd_kafka_topic_partition_list_t *list)
                 parts_remove(&consumer->parts, false);
         }
         consumer->apart_us = consumer->joined ? 0 : loop_now();
+        if (consumer->joined) {
+                consumer_trouble_clear(consumer, CONSUMER_GROUP_FORBIDDEN);
+        }
         if (consumer->joined && n > 0) {
                 rd_kafka_pause_partitions(consumer->rk, list);
                 consumer->events->assigned(consumer->user, partitions, n);
@@ -319,6 +330,8 @@ static void on_topics(Consumer *consumer, const HelperRequest *request) {
         for (int i = 0; request->error == 0 && i < request->partitions->cnt; i++) {
                 const rd_kafka_topic_partition_t *one = &request->partitions->elems[i];
                 if (is_unknown(one->err)) {
+                        consumer_topic_trouble_set(consumer, CONSUMER_TOPIC_MISSING, one->topic,
+                                                   rd_kafka_err2str(one->err));
                         log_warning(consumer->log, "kafka.error",
                                     FIELDS(.topic = one->topic,
                                            .error = rd_kafka_err2name(one->err)),
@@ -330,6 +343,7 @@ static void on_topics(Consumer *consumer, const HelperRequest *request) {
                 for (size_t j = 0; one->err == 0 && consumer->topics[j] != NULL; j++) {
                         if (strcmp(consumer->topics[j], one->topic) == 0) {
                                 consumer->missing[j] = false;
+                                consumer_topic_trouble_clear(consumer, one->topic);
                         }
                 }
         }
@@ -388,6 +402,19 @@ static void on_connection_error(Consumer *consumer, rd_kafka_resp_err_t err, con
                     "librdkafka connects again");
 }
 
+/* Whether it is over is asked with the missing ones, once a minute. */
+static void on_forbidden(Consumer *consumer, rd_kafka_resp_err_t err, const char *topic,
+                         const char *text) {
+        if (err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+                consumer_trouble_set(consumer, CONSUMER_GROUP_FORBIDDEN, text);
+                return;
+        }
+        consumer_topic_trouble_set(consumer, CONSUMER_TOPIC_FORBIDDEN, topic, text);
+        if (topic == NULL) {
+                on_missing(consumer);
+        }
+}
+
 static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
         rd_kafka_resp_err_t err = rd_kafka_event_error(event);
         const char *text = rd_kafka_event_error_string(event);
@@ -399,6 +426,7 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
 
         if (err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
                 if (one != NULL) {
+                        consumer_topic_trouble_clear(consumer, one->topic);
                         on_end(consumer, one);
                 }
                 goto out;
@@ -422,17 +450,20 @@ static void on_error(Consumer *consumer, rd_kafka_event_t *event) {
         }
         if (err == RD_KAFKA_RESP_ERR__AUTHENTICATION || err == RD_KAFKA_RESP_ERR__SSL) {
                 snprintf(consumer->last_error, sizeof(consumer->last_error), "%s", text);
+                consumer_trouble_set(consumer, CONSUMER_AUTH, text);
                 level = LOG_ERROR;
                 next = "trying again; look at security.protocol, sasl.* and ssl.* under kafka";
         } else if (err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
                    err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
                 level = LOG_ERROR;
                 next = "waiting for the right to read";
+                on_forbidden(consumer, err, topic, text);
         } else if (is_unknown(err)) {
                 next = "waiting until it exists";
                 if (one == NULL) {
                         on_missing(consumer);
                 }
+                consumer_topic_trouble_set(consumer, CONSUMER_TOPIC_MISSING, topic, text);
                 on_vanished(consumer, one);
         } else if (err == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED) {
                 next = "the partitions are lost, joining the group again";
@@ -462,6 +493,9 @@ static void on_record(Consumer *consumer, const rd_kafka_message_t *message) {
         }
         /* Offsets have gaps: the next is any higher one. */
         part->next = message->offset + 1;
+        if (consumer->topic_trouble) {
+                consumer_topic_trouble_clear(consumer, part->topic);
+        }
         consumer->delivered += message->len + message->key_len;
         consumer->events->fetched(consumer->user, &part->partition, &record);
 }

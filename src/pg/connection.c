@@ -29,7 +29,12 @@ struct PgPool {
         List urgent, queue; /* PgOperation.link; urgent goes first, see next_list() */
         bool passed;        /* the newest that began was urgent, and passed one that waits */
         size_t n_up;        /* sessions IDLE or BUSY */
+        size_t n_queued;    /* operations in both */
         int64_t down_at;    /* since when none is up */
+        int64_t up_at;      /* since when one is */
+        PgTrouble trouble;  /* of connections */
+        PgTrouble refused[PG_REFUSED_MAX];
+        bool standby, read_only;
         bool was_up;
         Reminder said; /* why none is up, or one is not */
         size_t n_sessions;
@@ -72,8 +77,46 @@ static void log_down(PgPool *pool, bool was_up, const char *sqlstate, const char
                   was_up ? "lost" : "cannot reach", code, code_colon, why, colon, remedy);
 }
 
+static void trouble_set(PgTrouble *trouble, const char *operation, const char *sqlstate,
+                        const char *why) {
+        bool same = trouble->since_us != 0 && strcmp(trouble->sqlstate, sqlstate) == 0;
+        trouble->since_us = same ? trouble->since_us : loop_now();
+        trouble->operation = operation;
+        snprintf(trouble->sqlstate, sizeof(trouble->sqlstate), "%s", sqlstate);
+        snprintf(trouble->why, sizeof(trouble->why), "%s", why);
+}
+
+/* What a row is refused for, and a fence that somebody else moved, are everyday life. */
+static bool is_trouble(const char *sqlstate) {
+        return !sqlstate_is_row_fault(sqlstate) && strcmp(sqlstate, SQLSTATE_FENCE) != 0;
+}
+
+static void on_answered(Session *session, const char *operation, const char *sqlstate,
+                        const char *why) {
+        PgPool *pool = pool_of(session);
+        PgTrouble *unused = NULL;
+        bool went_well = sqlstate == NULL || !is_trouble(sqlstate);
+        for (size_t i = 0; i < PG_REFUSED_MAX; i++) {
+                PgTrouble *trouble = &pool->refused[i];
+                if (trouble->since_us == 0) {
+                        unused = unused == NULL ? trouble : unused;
+                } else if (strcmp(trouble->operation, operation) == 0) {
+                        if (went_well) {
+                                trouble->since_us = 0;
+                        } else {
+                                trouble_set(trouble, operation, sqlstate, why);
+                        }
+                        return;
+                }
+        }
+        if (!went_well && unused != NULL) {
+                trouble_set(unused, operation, sqlstate, why);
+        }
+}
+
 static void on_down(Session *session, bool was_up, const char *sqlstate, const char *why) {
         PgPool *pool = pool_of(session);
+        trouble_set(&pool->trouble, NULL, sqlstate, why);
         bool last = was_up && --pool->n_up == 0;
         if (last) {
                 pool->down_at = loop_now();
@@ -96,6 +139,7 @@ static void pool_came_up(PgPool *pool, Session *session) {
                          (double)(loop_now() - pool->down_at) / 1e6);
         }
         pool->was_up = true;
+        pool->up_at = loop_now();
         if (pool->up != NULL) {
                 pool->up(pool->user, true, NULL);
         }
@@ -105,6 +149,11 @@ static bool pool_is_waited_for(const PgPool *pool) {
         return !list_is_empty(&pool->urgent) || !list_is_empty(&pool->queue);
 }
 
+static bool is_on(const Session *session, const char *parameter) {
+        const char *value = PQparameterStatus(session->connection, parameter);
+        return value != NULL && strcmp(value, "on") == 0;
+}
+
 static void on_idle(Session *session, bool first) {
         PgPool *pool = pool_of(session);
         if (pool_is_waited_for(pool)) {
@@ -112,8 +161,13 @@ static void on_idle(Session *session, bool first) {
         }
         if (first) {
                 reminder_forget(&pool->said);
+                pool->standby = is_on(session, "in_hot_standby");
+                pool->read_only = is_on(session, "default_transaction_read_only");
                 if (++pool->n_up == 1) {
                         pool_came_up(pool, session);
+                }
+                if (pool->n_up == pool->n_sessions) {
+                        pool->trouble.since_us = 0;
                 }
         }
 }
@@ -146,6 +200,7 @@ static void on_dispatch(LoopSoon *soon) {
                 }
                 PgOperation *operation = container_of(next_list(pool)->next, PgOperation, link);
                 list_unlink(&operation->link);
+                pool->n_queued--;
                 session_begin(session, operation);
                 idle = idle || session->state == SESSION_IDLE;
         }
@@ -165,17 +220,18 @@ void pg_pool_submit(PgPool *pool, PgOperation *operation, bool first) {
                 return;
         }
         list_push_back(first ? &pool->urgent : &pool->queue, &operation->link);
+        pool->n_queued++;
         if (pool->n_up > 0) {
                 loop_soon_set(&pool->dispatch);
         }
 }
 
 bool pg_pool_withdraw(PgPool *pool, PgOperation *operation) {
-        (void)pool;
         if (!list_is_linked(&operation->link)) {
                 return false;
         }
         list_unlink(&operation->link);
+        pool->n_queued--;
         return true;
 }
 
@@ -247,6 +303,7 @@ int pg_pool_new(PgPool **poolp, Loop *loop, Log *log, const PgOptions *options, 
         pool->shared.statement_timeout_us = options->statement_timeout_us;
         pool->shared.idle = on_idle;
         pool->shared.down = on_down;
+        pool->shared.answered = on_answered;
         pool->shared.notified = options->notified != NULL ? on_notified : NULL;
         pool->notified = options->notified;
         pool->up = up;
@@ -294,6 +351,28 @@ void pg_pool_free(PgPool *pool) {
 
 bool pg_pool_is_up(const PgPool *pool) {
         return pool->n_up > 0;
+}
+
+void pg_pool_status(const PgPool *pool, PgPoolStatus *status) {
+        *status = (PgPoolStatus){0};
+        if (pool == NULL) {
+                return;
+        }
+        status->connections = pool->n_sessions;
+        status->connected = pool->n_up;
+        status->queued = pool->n_queued;
+        status->since_us = pool->n_up > 0 ? pool->up_at : pool->down_at;
+        status->down = pool->trouble;
+        status->standby = pool->standby;
+        status->read_only = pool->read_only;
+        for (size_t i = 0; i < pool->n_sessions; i++) {
+                status->busy += pool->sessions[i].state == SESSION_BUSY;
+        }
+        for (size_t i = 0; i < PG_REFUSED_MAX; i++) {
+                if (pool->refused[i].since_us != 0) {
+                        status->refused[status->n_refused++] = pool->refused[i];
+                }
+        }
 }
 
 int pg_library_version(void) {

@@ -111,5 +111,35 @@ bool pg_pool_withdraw(PgPool *pool, PgOperation *operation);
 
 bool pg_pool_is_up(const PgPool *pool);
 
+enum {
+        PG_TROUBLE_WHY = 256,
+        PG_REFUSED_MAX = 8, /* kinds of operations that are refused; the pool has fewer */
+};
+
+/* What is wrong, until it is no more. */
+typedef struct PgTrouble {
+        char sqlstate[6];         /* "": none was given */
+        char why[PG_TROUBLE_WHY]; /* the newest words of the server or of libpq, one line */
+        const char *operation;    /* PgOperationInterface.name; NULL: of a connection */
+        int64_t since_us;         /* loop_now(); 0: there is none */
+} PgTrouble;
+
+/* For people: a copy. */
+typedef struct PgPoolStatus {
+        size_t connections, connected, busy;
+        size_t queued;    /* operations that wait for a connection */
+        int64_t since_us; /* loop_now() of when the first connection came up, or the last one went
+                           */
+        PgTrouble down;   /* why a connection cannot be made, or was lost */
+        /* Operations that the server refuses, for no row's fault, since they went well last. */
+        PgTrouble refused[PG_REFUSED_MAX];
+        size_t n_refused;
+        bool standby;   /* the server said so when it was connected to last (PostgreSQL 14 on) */
+        bool read_only; /* default_transaction_read_only, likewise */
+} PgPoolStatus;
+
+/* @pool NULL: it was freed, all is 0. */
+void pg_pool_status(const PgPool *pool, PgPoolStatus *status);
+
 /* libpq's, as libpq numbers it: 150013 is 15.13. */
 int pg_library_version(void);

@@ -89,6 +89,25 @@ static void watch_ended(HoldsWatch *watch, const char *pattern) {
         }
 }
 
+static void hold_deinit(WatchedHold *hold) {
+        free(hold->pattern);
+        free(hold->who);
+        free(hold->why);
+        *hold = (WatchedHold){0};
+}
+
+/* Without memory the texts are NULL: they are for people alone. */
+static void hold_read(WatchedHold *hold, int64_t id, const PGresult *result, int row) {
+        *hold = (WatchedHold){.id = id,
+                              .seen = true,
+                              .fuse = PQgetvalue(result, row, 10)[0] == 't',
+                              .pattern = strdup(PQgetvalue(result, row, 5)),
+                              .who = strdup(PQgetvalue(result, row, 6)),
+                              .why = strdup(PQgetvalue(result, row, 9))};
+        snprintf(hold->since, sizeof(hold->since), "%s", PQgetvalue(result, row, 7));
+        snprintf(hold->until, sizeof(hold->until), "%s", PQgetvalue(result, row, 8));
+}
+
 static void watch_row(HoldsWatch *watch, const PGresult *result, int row) {
         int64_t id = strtoll(PQgetvalue(result, row, 3), NULL, 10);
         bool in_force = PQgetvalue(result, row, 4)[0] == 't';
@@ -102,7 +121,7 @@ static void watch_row(HoldsWatch *watch, const PGresult *result, int row) {
                 tell_ended(watch, result, row);
                 watch_ended(watch, PQgetvalue(result, row, 5));
         } else if (watch->n_known < HOLDS_WATCHED_MAX) {
-                watch->known[watch->n_known++] = (WatchedHold){.id = id, .seen = true};
+                hold_read(&watch->known[watch->n_known++], id, result, row);
                 tell_new(watch, result, row);
         }
 }
@@ -112,14 +131,19 @@ static void watch_forget(HoldsWatch *watch) {
         for (size_t i = 0; i < watch->n_known; i++) {
                 WatchedHold *hold = &watch->known[i];
                 if (hold->seen) {
-                        watch->known[kept++] = *hold;
-                } else if (hold->id != 0) {
+                        WatchedHold moved = *hold;
+                        *hold = (WatchedHold){0};
+                        watch->known[kept++] = moved;
+                        continue;
+                }
+                if (hold->id != 0) {
                         log_info(watch->log, "holds.changed", FIELDS(),
                                  "the row of a hold (holds.id %" PRId64 ") was deleted; restarts "
                                  "that waited for it are asked for now",
                                  hold->id);
                         watch->n_ended = ENDED_MAX + 1;
                 }
+                hold_deinit(hold);
         }
         watch->n_known = kept;
 }
@@ -252,6 +276,10 @@ void holds_watch_stop(HoldsWatch *watch) {
                 return;
         }
         watch->began = false;
+        for (size_t i = 0; i < watch->n_known; i++) {
+                hold_deinit(&watch->known[i]);
+        }
+        watch->n_known = 0;
         loop_soon_stop(&watch->soon);
         loop_timer_stop(&watch->timer);
         loop_timer_stop(&watch->reminder);

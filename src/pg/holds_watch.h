@@ -32,6 +32,8 @@ typedef struct WatchedHold {
         int64_t id;
         bool seen; /* in the answer that is read now */
         bool fuse;
+        char *pattern, *who, *why; /* owned */
+        char since[32], until[32]; /* RFC 3339; until "": no end */
 } WatchedHold;
 
 typedef struct HoldsWatch {

@@ -168,6 +168,8 @@ static void session_finished(Session *session) {
         } else {
                 session_became_idle(session);
         }
+        session->shared->answered(session, operation->interface->name, failed ? sqlstate : NULL,
+                                  message);
         session_end_operation(operation, failed ? PG_REFUSED : PG_OK, failed ? sqlstate : "",
                               failed ? message : "");
 }

@@ -53,6 +53,9 @@ typedef struct SessionShared {
         void (*idle)(Session *session, bool first);
         /* It is down and will try again; @sqlstate "": none. Not while closing. */
         void (*down)(Session *session, bool was_up, const char *sqlstate, const char *why);
+        /* An operation was answered; @sqlstate NULL: it went well. */
+        void (*answered)(Session *session, const char *operation, const char *sqlstate,
+                         const char *why);
         /* A notification came; it may come on every session. NULL: nobody listens. */
         void (*notified)(Session *session, const char *payload);
 } SessionShared;

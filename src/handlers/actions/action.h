@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "core/outcome.h"
 #include "telemetry/log.h"
@@ -72,6 +73,8 @@ typedef struct ActionInterface {
         void (*kill)(Action *action);
         /* Ends everything that runs and reports none of it; NULL is allowed. */
         void (*free)(Action *action);
+        /* The process of what was started with this @user; 0: none. NULL: there never is one. */
+        pid_t (*pid)(const Action *action, const void *user);
 } ActionInterface;
 
 /* Embedded first in each action. */

@@ -609,12 +609,24 @@ static void exec_free(Action *action) {
         free(exec);
 }
 
+static pid_t exec_pid(const Action *action, const void *user) {
+        const Exec *exec = container_of(action, Exec, action);
+        list_for_each(link, &exec->runs) {
+                const ExecRun *run = container_of(link, ExecRun, link);
+                if (run->user == user && run->pid > 0) {
+                        return run->pid;
+                }
+        }
+        return 0;
+}
+
 static const ActionInterface exec_interface = {
         .name = "exec",
         .start = exec_start,
         .terminate = exec_terminate,
         .kill = exec_kill,
         .free = exec_free,
+        .pid = exec_pid,
 };
 
 static void exec_map(Exec *exec, const ExecStatus *status, Outcome outcome) {
