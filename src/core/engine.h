@@ -123,7 +123,7 @@ typedef enum HandlerState {
 } HandlerState;
 
 enum {
-        HANDLER_STATES = HANDLER_ASKING + 1,
+        HANDLER_STATES = HANDLER_UNDECIDED + 1,
 };
 
 typedef struct HandlerTask {

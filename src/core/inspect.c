@@ -35,6 +35,8 @@ const char *handler_state_name(HandlerState state) {
                 return "ended";
         case HANDLER_ASKING:
                 return "asking";
+        case HANDLER_UNDECIDED:
+                return "undecided";
         }
         return "?";
 }
