@@ -367,6 +367,29 @@ static void test_a_good_tape_breaks_no_rule(void **state) {
         assert_false(broken.any);
 }
 
+/* The second message is a replay, whose row answers: ReplayVerdict, handlers that are done. */
+#define FETCHED       "fetched 2000 p0 e1 o1 a50 tt\n"
+#define REPLAY        "fetched 2000 p0 e1 o1 a50 b1 c9 d7 tt\n"
+#define ASKS          ">ask-replays 2000 [-1,0,1,1,9,7]\n"
+#define ANSWERS(what) "replays-read 2000 + [-1,0,1,1," what "]\n"
+
+static char *changed(const char *tape, const char *from, const char *to);
+
+/* A replay of what is not done, and what only looks like one. */
+static void test_a_replay_breaks_no_rule(void **state) {
+        static const char *const answers[] = {ANSWERS("0,0"), ANSWERS("3")};
+        (void)state;
+        for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+                char replay[256];
+                Broken broken;
+                snprintf(replay, sizeof(replay), REPLAY ASKS "%s", answers[i]);
+                char *text = changed(good, FETCHED, replay);
+                judge_text(text, strlen(text), &broken);
+                assert_false(broken.any);
+                free(text);
+        }
+}
+
 /* Wherever kill -9 ends it. */
 static void test_the_end_of_a_tape_may_be_missing(void **state) {
         (void)state;
@@ -436,6 +459,14 @@ static const Change changes[] = {
         {18, ">finished 3001 p0 e1 n4,1,4,1 tt\n", ""},
         {18, ">finished 3001 p0 e1 n", ">finished 3001 p0 e1 o7 n"},
         {19, "n0,0,1,0,0,1,503002,2,1", "n0,0,1,0,0,1,603002,2,1"},
+        {20, FETCHED, REPLAY},
+        {20, FETCHED, REPLAY ASKS ASKS ANSWERS("0,0")},
+        {20, FETCHED, REPLAY ASKS ANSWERS("0,1")}, /* saved, */
+        {20, FETCHED, REPLAY ASKS ANSWERS("0,2")}, /* restarted before */
+        {20, FETCHED, REPLAY ASKS ANSWERS("1")},   /* taken by another message */
+        {20, FETCHED, REPLAY ASKS ANSWERS("2")},   /* dropped */
+        {20, FETCHED, REPLAY ASKS "replays-read 2000 [-1,0,1,1,-1]\n"},
+        {20, ">finished 504000 p0 e1 o1", ">finished 504000 p0 e1 o1 a3"},
 };
 
 /* malloc'd */
@@ -619,6 +650,7 @@ int main(void) {
                 cmocka_unit_test(test_a_file_of_somebody_else_is_left_alone),
                 cmocka_unit_test(test_what_is_lost_is_said),
                 cmocka_unit_test(test_a_good_tape_breaks_no_rule),
+                cmocka_unit_test(test_a_replay_breaks_no_rule),
                 cmocka_unit_test(test_the_end_of_a_tape_may_be_missing),
                 cmocka_unit_test(test_what_is_broken_is_seen),
                 cmocka_unit_test(test_what_is_broken_of_the_ledger_is_seen),
