@@ -26,6 +26,7 @@ typedef struct Key {
 struct DeadLetterDesk {
         PGconn *connection;
         char *schema, *group;
+        RightsPart part;        /* what the next statement takes */
         bool selected;          /* the cursor is open */
         Key keys[KEYS_AT_ONCE]; /* fetched, and in no page yet: */
         size_t next_key, n_keys;
@@ -83,7 +84,10 @@ static int ask(DeadLetterDesk *desk, const char *sql, int n, const char *const *
         if (result == NULL) {
                 return lost(desk, errorp);
         }
-        int r = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : blocking_check(result, errorp);
+        int r = PQresultStatus(result) == PGRES_COMMAND_OK
+                        ? 0
+                        : blocking_check_rights(desk->connection, desk->schema, desk->part, result,
+                                                errorp);
         if (r != 0) {
                 PQclear(result);
                 return r;
@@ -290,6 +294,7 @@ int dead_letters_open(DeadLetterDesk **deskp, const char *program, const char *d
         if (desk == NULL) {
                 return error_origin(-ENOMEM);
         }
+        desk->part = RIGHTS_READ;
         desk->schema = strdup(schema);
         desk->group = strdup(group);
         int r = desk->schema == NULL || desk->group == NULL
@@ -336,6 +341,18 @@ static int busy(DeadLetterDesk *desk, const char *const *values, char **errorp) 
         return n < 0 ? error_origin(-ENOMEM) : DEAD_LETTERS_E_BUSY;
 }
 
+/* Whether we may mark: of no row, so that it is refused before anything is produced. */
+static int ask_right(DeadLetterDesk *desk, char **errorp) {
+        desk->part = RIGHTS_OPERATE;
+        int r = run(
+                desk,
+                "UPDATE rejected SET replayed_at = NULL, replayed_by = NULL, replayed_why = NULL,"
+                " dropped_at = NULL, dropped_by = NULL, dropped_why = NULL WHERE false",
+                0, NULL, NULL, errorp);
+        desk->part = RIGHTS_READ;
+        return r;
+}
+
 int dead_letters_lock(DeadLetterDesk *desk, const char *who, char **errorp) {
         const char *values[] = {desk->schema, desk->group, who};
         PGresult *result = NULL;
@@ -346,10 +363,11 @@ int dead_letters_lock(DeadLetterDesk *desk, const char *who, char **errorp) {
         if (r != 0 || !have) {
                 return r != 0 ? r : busy(desk, values, errorp);
         }
-        return run(desk,
-                   "SELECT set_config('application_name',"
-                   " left('ackd dead-letter by ' || $1, 63), false)",
-                   1, &who, NULL, errorp);
+        r = run(desk,
+                "SELECT set_config('application_name',"
+                " left('ackd dead-letter by ' || $1, 63), false)",
+                1, &who, NULL, errorp);
+        return r != 0 ? r : ask_right(desk, errorp);
 }
 
 /* --- the selection ------------------------------------------------------------------------ */
@@ -597,7 +615,10 @@ static int update(DeadLetterDesk *desk, const char *set, const char *when,
         }
         arrays.values[2] = more != NULL ? more[0] : NULL;
         arrays.values[3] = more != NULL ? more[1] : NULL;
-        return run(desk, (const char *)sql.data, more != NULL ? 4 : 2, arrays.values, np, errorp);
+        desk->part = RIGHTS_OPERATE;
+        r = run(desk, (const char *)sql.data, more != NULL ? 4 : 2, arrays.values, np, errorp);
+        desk->part = RIGHTS_READ;
+        return r;
 }
 
 int dead_letters_mark(DeadLetterDesk *desk, const DeadLetterKey *keys, size_t n, const char *who,

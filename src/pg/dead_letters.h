@@ -125,7 +125,7 @@ MUST_CHECK int dead_letters_open(DeadLetterDesk **deskp, const char *program, co
                                  char **errorp);
 void dead_letters_close(DeadLetterDesk *desk); /* NULL is allowed */
 
-/* @who is shown to whoever comes second. DEAD_LETTERS_E_BUSY. */
+/* Also asks whether we may mark. @who is shown to whoever comes second. DEAD_LETTERS_E_BUSY. */
 MUST_CHECK int dead_letters_lock(DeadLetterDesk *desk, const char *who, char **errorp);
 
 /* Makes a selection in place of the one before; *@np: how many rows. */

@@ -30,6 +30,9 @@ char *rights_lacking(PGconn *connection, const char *schema, RightsPart part) {
         if (rights_append_query(&sql, schema, part) != 0 || buffer_string(&sql) == NULL) {
                 return NULL;
         }
+        if (PQtransactionStatus(connection) == PQTRANS_INERROR) {
+                PQclear(PQexec(connection, "ROLLBACK")); /* before that nothing is answered */
+        }
         PGresult *result = PQexec(connection, (const char *)sql.data);
         bool lacks = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
         char *sentence = lacks ? strdup(PQgetvalue(result, 0, 0)) : NULL;

@@ -22,5 +22,5 @@ typedef enum RightsPart {
 MUST_CHECK int rights_append_query(Buffer *sql, const char *schema, RightsPart part);
 
 /* Asks that; blocks. The sentence is the caller's to free; NULL: nothing lacks, or it could not be
- * asked. */
+ * asked. A transaction that failed is rolled back for it. */
 char *rights_lacking(PGconn *connection, const char *schema, RightsPart part);

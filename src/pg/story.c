@@ -49,6 +49,7 @@ static const char sources_of[] =
 
 typedef struct Reading {
         PGconn *connection;
+        const char *schema;
         const StoryOf *of;
         const char *values[6]; /* $1 to $6 of story.sql */
         char offset[NUMBER_MAX], cooldown[NUMBER_MAX], rows[NUMBER_MAX];
@@ -61,9 +62,15 @@ static PGresult *ask(Reading *reading, const char *sql, int n) {
         return PQexecParams(reading->connection, sql, n, NULL, reading->values, NULL, NULL, 0);
 }
 
+static int check(const Reading *reading, const PGresult *result, char **errorp) {
+        return blocking_check_rights(reading->connection, reading->schema, RIGHTS_READ, result,
+                                     errorp);
+}
+
 /* The one value of a result, which it takes over: the caller's. */
-static int take(PGresult *result, int column, char **valuep, char **errorp) {
-        int r = blocking_check(result, errorp);
+static int take(const Reading *reading, PGresult *result, int column, char **valuep,
+                char **errorp) {
+        int r = check(reading, result, errorp);
         char *value = r == 0 ? strdup(PQgetvalue(result, 0, column)) : NULL;
         r = r == 0 && value == NULL ? error_origin(-ENOMEM) : r;
         if (r == 0) {
@@ -76,7 +83,7 @@ static int take(PGresult *result, int column, char **valuep, char **errorp) {
 
 static int command(Reading *reading, const char *sql, char **errorp) {
         PGresult *result = PQexec(reading->connection, sql);
-        int r = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : blocking_check(result, errorp);
+        int r = PQresultStatus(result) == PGRES_COMMAND_OK ? 0 : check(reading, result, errorp);
         PQclear(result);
         return r;
 }
@@ -89,6 +96,7 @@ static int set_limit(Reading *reading, int ms, char **errorp) {
 
 static int set_up(Reading *reading, const char *schema, char **errorp) {
         CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
+        reading->schema = schema;
         int r = buffer_append_string(&sql, "SELECT set_config('search_path', '");
         r = r != 0 ? r : schema_append_name(&sql, schema);
         r = r != 0 ? r : buffer_append_string(&sql, ", pg_temp', false)");
@@ -96,7 +104,7 @@ static int set_up(Reading *reading, const char *schema, char **errorp) {
                 return error_origin(-ENOMEM);
         }
         PGresult *result = PQexec(reading->connection, (const char *)sql.data);
-        r = blocking_check(result, errorp);
+        r = check(reading, result, errorp);
         PQclear(result);
         return r != 0 ? r : set_limit(reading, STORY_LIMIT_MS, errorp);
 }
@@ -107,7 +115,7 @@ static int read_sources(Reading *reading, char **errorp) {
         const char *values[] = {reading->of->topic, partition, reading->of->group};
         PGresult *result =
                 PQexecParams(reading->connection, sources_of, 3, NULL, values, NULL, NULL, 0);
-        int r = blocking_check(result, errorp);
+        int r = check(reading, result, errorp);
         if (r == 0) {
                 reading->source_ids = strdup(PQgetvalue(result, 0, 1));
                 r = reading->source_ids == NULL ? error_origin(-ENOMEM) : 0;
@@ -116,7 +124,7 @@ static int read_sources(Reading *reading, char **errorp) {
                 PQclear(result);
                 return r;
         }
-        return take(result, 0, &reading->sources, errorp);
+        return take(reading, result, 0, &reading->sources, errorp);
 }
 
 /* Adds to what was found. Too long is no error: then it is not known. */
@@ -129,7 +137,7 @@ static int search(Reading *reading, const char *sql, char **errorp) {
                 return 0;
         }
         char *found = NULL;
-        int r = take(result, 0, &found, errorp);
+        int r = take(reading, result, 0, &found, errorp);
         if (r == 0 && strcmp(found, "[]") != 0) {
                 /* Two lists become one: the last bracket of the first, the first of the second. */
                 char *both = NULL;
@@ -175,7 +183,7 @@ static int read_story(Reading *reading, Buffer *out, char **errorp) {
             buffer_string(&sql) == NULL) {
                 return error_origin(-ENOMEM);
         }
-        int r = take(ask(reading, (const char *)sql.data, 6), 0, &story, errorp);
+        int r = take(reading, ask(reading, (const char *)sql.data, 6), 0, &story, errorp);
         if (r == 0) {
                 /* Into the same object. */
                 r = buffer_printf(out, "{\"sources\": %s, \"messages_searched\": %s, %s",

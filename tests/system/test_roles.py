@@ -398,6 +398,43 @@ def test_each_command_with_each_role(site, roles, part, arguments, lacks):
     assert site.database.value("SELECT count(*) FROM holds WHERE lifted_at IS NULL") == 1
 
 
+def test_dead_letters_and_stories_with_each_role(site, roles):
+    """A reader sees them, an operator drops and replays, the daemon takes a replay; nobody else."""
+    site.create_topic()
+    daemon = roles.run(retry={"attempts": 1})
+    [bad, fails] = site.produce(b"no json", request("exit3-a.example.com"))
+    site.wait_drained()
+    bad, fails = (f"{site.topic}/{p}/{o}" for p, o in (bad, fails))
+    shows = [
+        ["dead-letter", "list"],
+        ["dead-letter", "show", bad],
+        ["status", "exit3-a.example.com"],
+        ["status", fails],
+    ]
+    for arguments in shows:
+        result = roles.command("nobody", *arguments)
+        assert result.returncode == 69, arguments
+        assert f"GRANT {roles.prefix}_read TO {roles.login('nobody')}" in result.stderr, result.stderr
+        for part in ("read", "operate"):
+            result = roles.command(part, *arguments)
+            assert result.returncode == 0, (part, arguments, result.stderr)
+    drop = ["dead-letter", "drop", "--why", "x", bad]
+    replay = ["dead-letter", "replay", "--why", "x", fails]
+    for arguments in (drop, replay):
+        for part in ("read", "run"):
+            result = roles.command(part, *arguments)
+            assert result.returncode == 69, (part, arguments, result.stdout)
+            assert "permission denied for table rejected: role " in result.stderr, result.stderr
+            assert f"GRANT {roles.prefix}_operate TO {roles.login(part)}" in result.stderr
+            assert site.kafka.ends(site.topic)[0] == (0, 2), "it was refused, and produced all the same"
+        result = roles.command("operate", *arguments)
+        assert result.returncode == 0, (arguments, result.stderr)
+    until(lambda: site.database.value("SELECT count(*) FROM rejected WHERE replay_source IS NOT NULL") == 1)
+    site.wait_drained()
+    assert daemon.stop() == 0
+    assert not any("permission denied" in str(line) for line in daemon.lines)
+
+
 def test_who_is_in_a_role_and_does_not_inherit_is_told(site, roles):
     execute(site, f"ALTER ROLE {roles.login('operate')} NOINHERIT")
     result = roles.command("operate", *HOLD)
