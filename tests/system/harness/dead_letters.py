@@ -36,9 +36,11 @@ def letter(number):
     return ("restart", "save", "both")[kind], Record(json.dumps(fields).encode(), key=host.encode())
 
 
-def start_replay(site):
+def start_replay(site, n):
+    """At a rate that lets it be killed in the middle."""
+    arguments = ["replay", "--all", "--why", "mended", "--rate", str(n / 8)]
     return subprocess.Popen(
-        [BINARY, "dead-letter", "replay", "--all", "--why", "mended", "-c", site.write_config()],
+        [BINARY, "dead-letter", *arguments, "-c", site.write_config()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
@@ -134,13 +136,14 @@ def dead_letters(world):
         daemon.wait_for(event="partition.started")
     watch = faults.Watch(site)
     try:
-        replay = start_replay(site)
+        replay = start_replay(site, n)
         until(lambda: site.database.value(OPEN) < n - n // 10, 60, interval=0.01)
         replay.kill()
         replay.communicate()
         until(lambda: site.database.value(SESSIONS) == 0)
         left = site.database.value(OPEN)
-        replay = start_replay(site)
+        assert 0 < left < n, f"{left} of {n} were left when the command was killed"
+        replay = start_replay(site, n)
         running = kill_at_work(watch, daemons["one"])
         daemons["three"] = start_daemon(world, "three")
         out, err = replay.communicate(timeout=300)
