@@ -24,9 +24,8 @@
 
 enum {
         KAFKA_LIMIT_US = 10 * 1000000,
-        WINDOW = 1000,              /* delivered by nobody knows when: so many may be unmarked */
-        MARK_ROWS = 500,            /* at once, */
-        MARK_EVERY_US = 500 * 1000, /* and at the latest */
+        WINDOW = 1000, /* on their way: so many, and MARK_ROWS, may be produced and not marked */
+        MARK_ROWS = 500,
         EXAMPLES = 3,
 };
 
@@ -94,7 +93,6 @@ typedef struct Replay {
         Sent slots[WINDOW + 1], *free_slots; /* one more waits for librdkafka's room */
         DeadLetterKey unmarked[MARK_ROWS];
         size_t n_unmarked;
-        int64_t marked_us;
         uint64_t marked;
         Refused refused[REFUSALS], undelivered;
         bool postgres_failed;
@@ -236,7 +234,6 @@ static void mark(Replay *replay) {
         }
         replay->marked += replay->n_unmarked;
         replay->n_unmarked = 0;
-        replay->marked_us = loop_now();
 }
 
 /* See SenderSource. */
@@ -250,9 +247,14 @@ static void on_answered(void *user, void *opaque, const char *error) {
         }
         sent->next = replay->free_slots;
         replay->free_slots = sent;
-        if (replay->n_unmarked == MARK_ROWS || loop_now() - replay->marked_us > MARK_EVERY_US) {
+        if (replay->n_unmarked == MARK_ROWS) {
                 mark(replay);
         }
+}
+
+/* See SenderSource. */
+static void on_turn(void *user) {
+        mark(user);
 }
 
 /* --- producing ---------------------------------------------------------------------------- */
@@ -389,7 +391,9 @@ static int report(Replay *replay) {
 }
 
 static int produce_all(Replay *replay) {
-        static const SenderSource source = {.next = next_message, .answered = on_answered};
+        static const SenderSource source = {.next = next_message,
+                                            .answered = on_answered,
+                                            .turn = on_turn};
         DeadLetterCommand *command = replay->command;
         char *error = NULL;
         for (size_t i = 0; i <= WINDOW; i++) {
@@ -402,7 +406,6 @@ static int produce_all(Replay *replay) {
         replay->sender.rate = command->rate;
         replay->sender.total = replay->selected;
         replay->sender.window = WINDOW;
-        replay->marked_us = loop_now();
         fprintf(stderr, "Replaying %llu message%s of %zu topic%s\n",
                 (unsigned long long)replay->selected, replay->selected == 1 ? "" : "s",
                 replay->n_topics, replay->n_topics == 1 ? "" : "s");

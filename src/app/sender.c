@@ -146,6 +146,9 @@ static void on_soon(LoopSoon *soon) {
         uint64_t limit = allowed(sender);
         bool more = true;
         int r = 0;
+        if (sender->source->turn != NULL) {
+                sender->source->turn(sender->user);
+        }
         if (sender->drained || sender->signal != 0) {
                 return;
         }
@@ -173,7 +176,7 @@ static void on_delivered(void *user, void *opaque, const char *error) {
         Sender *sender = user;
         sender->progress_us = loop_now();
         answer(sender, opaque, error);
-        if (sender->window != 0) {
+        if (sender->window != 0 || sender->source->turn != NULL) {
                 loop_soon_set(&sender->soon);
         }
 }

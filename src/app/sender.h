@@ -32,6 +32,9 @@ typedef struct SenderSource {
         /* What became of one; @error NULL: it is delivered. Also of one that librdkafka refused.
          * NULL is allowed. */
         void (*answered)(void *user, void *opaque, const char *error);
+        /* Soon after some were answered: what they ask for can be done for all of them at once. Not
+         * after the last ones. NULL is allowed. */
+        void (*turn)(void *user);
 } SenderSource;
 
 /* A zeroed one, with what stands first filled in, is ready for sender_run(). */
