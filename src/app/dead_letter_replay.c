@@ -86,6 +86,7 @@ typedef struct Replay {
         char *cluster_id;
         DeadLetterCounts counts;
         uint64_t selected, taken; /* rows of the selection, and how many were looked at */
+        uint64_t settled;         /* of them, by somebody else meanwhile */
         DeadLetterPage page;
         size_t at; /* the next of it */
         Headers headers;
@@ -134,6 +135,13 @@ static Refusal judge_topic(const Replay *replay, const DeadLetter *letter) {
         return topic->partitions == 0                   ? REFUSAL_TOPIC
                : letter->partition >= topic->partitions ? REFUSAL_PARTITION
                                                         : REFUSAL_NONE;
+}
+
+/* Nobody asked for this very row, and it was open when the selection was made. */
+static bool is_settled(const DeadLetterCommand *command, Refusal refusal) {
+        return command->filter.n_places == 0 &&
+               (refusal == REFUSAL_DROPPED || refusal == REFUSAL_TAKEN ||
+                refusal == REFUSAL_REPLAYED);
 }
 
 static Refusal judge(const Replay *replay, const DeadLetter *letter) {
@@ -327,8 +335,12 @@ static int next_message(void *user, ProducerMessage *message, void **opaque, boo
                 if (r < 0) {
                         return r;
                 }
-                refuse(&replay->refused[r > 0 ? REFUSAL_HEADERS : refusal], letter->topic,
-                       letter->partition, letter->key.offset);
+                if (is_settled(replay->command, refusal)) {
+                        replay->settled++;
+                } else {
+                        refuse(&replay->refused[r > 0 ? REFUSAL_HEADERS : refusal], letter->topic,
+                               letter->partition, letter->key.offset);
+                }
                 replay->sender.total--;
         }
 }
@@ -381,7 +393,7 @@ static int report(Replay *replay) {
                 return EXIT_UNREACHABLE;
         }
         if (!sender->done || sender->failed > 0) {
-                uint64_t left = replay->selected - refused - sender->delivered;
+                uint64_t left = replay->selected - replay->settled - refused - sender->delivered;
                 fprintf(stderr, "ackd %s: %llu of %llu %s left: %s\n", command->name,
                         (unsigned long long)left, (unsigned long long)replay->selected,
                         left == 1 ? "is" : "are", sender->error);
@@ -450,7 +462,7 @@ static int dry_run(Replay *replay) {
                         if (refusal == REFUSAL_NONE) {
                                 print_would(command, letter, true);
                                 would++;
-                        } else {
+                        } else if (!is_settled(command, refusal)) {
                                 refuse(&replay->refused[refusal], letter->topic, letter->partition,
                                        letter->key.offset);
                         }
