@@ -20,6 +20,7 @@ int command_holds(int argc, char **argv);
 int command_partition(int argc, char **argv);
 int command_dead_letter(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_set(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /*

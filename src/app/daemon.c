@@ -6,10 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "app/control_service.h"
 #include "app/pipeline.h"
 #include "app/report.h"
 #include "app/shutdown.h"
 #include "app/signals.h"
+#include "app/status.h"
+#include "core/inspect.h"
 #include "pg/connection.h"
 #include "pg/schema.h"
 #include "util/list.h"
@@ -21,6 +24,7 @@ enum {
         LOG_RING_BYTES = 4 * 1024 * 1024,
         LOG_FLUSH_US = 500000,
         LINE_MAX_BYTES = 512,
+        CHECKED_MAX = 10, /* messages that debug.checks names at the end */
 };
 
 #define PARTITIONS_EVERY_US (INT64_C(24) * 3600 * 1000000)
@@ -34,6 +38,8 @@ typedef struct Daemon {
         Report report;
         Pipeline pipeline;
         Shutdown shutdown;
+        Status status;
+        ControlService control;
         LoopTimer schema_timer;
         LoopTimer partitions_timer;
         bool joined;          /* the schema was right and the group was asked to let us in */
@@ -167,12 +173,13 @@ static void on_schema(void *user, SchemaEnd end, const char *why) {
         if (shutdown_has_begun(&daemon->shutdown)) {
                 return;
         }
+        status_schema(&daemon->status, end, why);
         if (end == SCHEMA_OK) {
                 join(daemon);
                 return;
         }
         if (reminder_is_due(&daemon->schema_said, why, loop_time(&daemon->loop))) {
-                log_write(daemon->log, end == SCHEMA_WRONG ? LOG_ERROR : LOG_WARNING,
+                log_write(daemon->log, end == SCHEMA_OUTAGE ? LOG_WARNING : LOG_ERROR,
                           "schema.not_ready", FIELDS(),
                           "%s; looking again every 5 s, nothing is consumed until then", why);
         }
@@ -270,10 +277,71 @@ static int daemon_init(Daemon *daemon, const Config *config, char **errorp) {
                 return r;
         }
         shutdown_init(&daemon->shutdown, &daemon->pipeline, &daemon->report, &daemon->pool);
-        return 0;
+        daemon->status = (Status){.loop = &daemon->loop,
+                                  .log = daemon->log,
+                                  .config = config,
+                                  .pipeline = &daemon->pipeline,
+                                  .report = &daemon->report,
+                                  .poolp = &daemon->pool,
+                                  .shutdown = &daemon->shutdown};
+        return status_init(&daemon->status);
+}
+
+/* --- debug.checks ------------------------------------------------------------------------- */
+
+static void on_misused(void *user, const char *function) {
+        Daemon *daemon = user;
+        log_error(daemon->log, "debug.thread", FIELDS(),
+                  "%s was called by a thread that is not the loop's: a bug of ackd (debug.checks); "
+                  "it is said once for each function",
+                  function);
+}
+
+static void on_checks(void *user, bool on) {
+        Daemon *daemon = user;
+        daemon->status.checks = on;
+        daemon->report.checks = on;
+        loop_check(&daemon->loop, on);
+}
+
+/* What is still there when everything should have ended. */
+static void check_end(Daemon *daemon) {
+        Inspection inspection = {0};
+        if (!daemon->status.checks || daemon->pipeline.engine == NULL ||
+            inspect_messages(&inspection, daemon->pipeline.engine, CHECKED_MAX) != 0) {
+                inspection_deinit(&inspection);
+                return;
+        }
+        for (size_t i = 0; i < inspection.n; i++) {
+                const InspectedMessage *message = &inspection.messages[i];
+                log_error(
+                        daemon->log, "debug.message",
+                        FIELDS(.topic = inspection_text(&inspection, message->topic),
+                               .partition = message->partition, .offset = message->offset,
+                               .host = inspection_text(&inspection, message->host)),
+                        "%zu messages never ended, this is one of them: save %s, restart-host %s: "
+                        "a bug of ackd (debug.checks)",
+                        inspection.total,
+                        handler_state_name(message->handlers[HANDLER_SAVE].is.state),
+                        handler_state_name(message->handlers[HANDLER_RESTART].is.state));
+        }
+        inspection_deinit(&inspection);
+}
+
+/* After everything was freed; only their names are read. */
+static void check_watchers(Daemon *daemon) {
+        for (size_t i = 0; daemon->status.checks && i < daemon->loop.n_started; i++) {
+                log_error(
+                        daemon->log, "debug.watcher", FIELDS(),
+                        "the watcher %s is still started at the end: a bug of ackd (debug.checks)",
+                        daemon->loop.started[i].name);
+        }
 }
 
 static void daemon_deinit(Daemon *daemon) {
+        check_end(daemon);
+        control_service_stop(&daemon->control);
+        status_deinit(&daemon->status);
         /* What is freed after the pool answers to it no more; see pg_pool_free(). */
         pg_pool_free(daemon->pool);
         pipeline_deinit(&daemon->pipeline);
@@ -284,6 +352,7 @@ static void daemon_deinit(Daemon *daemon) {
                 loop_timer_stop(&daemon->partitions_timer);
         }
         signals_deinit(&daemon->signals);
+        check_watchers(daemon);
         loop_deinit(&daemon->loop);
         log_free(daemon->log, LOG_FLUSH_US);
 }
@@ -310,6 +379,15 @@ int daemon_run(const Config *config, const ConfigProblems *warnings) {
         Daemon daemon;
         char *error = NULL;
         int r = daemon_init(&daemon, config, &error);
+        if (r == 0) {
+                const char *debug = getenv("ACKD_DEBUG");
+                daemon.loop.misused = on_misused;
+                daemon.loop.misused_user = &daemon;
+                on_checks(&daemon, config->debug.checks == CONFIG_TRUE ||
+                                           (debug != NULL && strcmp(debug, "1") == 0));
+                r = control_service_start(&daemon.control, &daemon.status, on_checks, &daemon,
+                                          &error);
+        }
         if (r != 0) {
                 if (error != NULL) {
                         fprintf(stderr, "ackd: %s\n", error);

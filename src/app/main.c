@@ -27,6 +27,7 @@ static const CommandEntry commands[] = {
         {"holds", "list the holds in force", command_holds},
         {"partition", "say where a partition goes on that stopped", command_partition},
         {"dead-letter", "list, show, replay or drop what was rejected", command_dead_letter},
+        {"set", "change log.level or debug.checks of a running daemon", command_set},
         {"version", "print the version and those of the libraries", command_version},
 };
 

@@ -52,7 +52,7 @@ static void page_messages(Report *report, MetricsPage *page) {
  * False: nobody knows, which is not 0: Kafka is away, the topic is gone, or it was not looked at
  * yet.
  */
-static bool partition_lag(const Report *report, const Partition *partition, double *lag) {
+bool report_lag(const Report *report, const Partition *partition, double *lag) {
         const PartitionFacts *facts = &partition->facts;
         bool stopped = partition->state == PARTITION_STOPPED || partition->told_stopped != NULL;
         int64_t high, from;
@@ -104,7 +104,7 @@ static void page_partitions(Report *report, MetricsPage *page) {
         list_for_each(link, partitions) {
                 const Partition *partition = container_of(link, Partition, link);
                 double lag;
-                if (partition_lag(report, partition, &lag)) {
+                if (report_lag(report, partition, &lag)) {
                         metrics_sample_partition(page, METRICS_PARTITION_LAG, partition->topic,
                                                  partition->partition, lag);
                 }

@@ -77,11 +77,30 @@ static const char *instant_text(int64_t wall_us, char out[32]) {
         return out;
 }
 
+/* A message ends when each of its handlers has: anything else is a bug. */
+static void check_outcomes(const Report *report, const Message *message) {
+        for (int i = 0; i < HANDLER_COUNT; i++) {
+                HandlerState state = message->handlers[i].state;
+                if (state != HANDLER_OFF && state != HANDLER_ENDED) {
+                        log_error(report->log, "debug.outcome",
+                                  FIELDS(.topic = message->partition->topic,
+                                         .partition = message->partition->partition,
+                                         .offset = message->offset, .host = message->host,
+                                         .handler = handler_name((HandlerId)i)),
+                                  "the message ended, and its handler gave no outcome: a bug of "
+                                  "ackd (debug.checks)");
+                }
+        }
+}
+
 void report_finished(Report *report, const Message *message, Finish finish) {
         const Partition *partition = message->partition;
         int64_t now = loop_time(report->loop);
 
         report->progress_wall_us = loop_time_wall(report->loop);
+        if (report->checks) {
+                check_outcomes(report, message);
+        }
         if (finish == FINISH_RELEASED && message->host != NULL &&
             report->n_released_hosts < REPORT_HOSTS_MAX &&
             buffer_printf(&report->released_hosts, "%s %s", report->n_released_hosts > 0 ? "," : "",
@@ -690,6 +709,10 @@ void report_slow(Report *report, const char *name, int64_t duration_us) {
                 if (callback->name == NULL || strcmp(callback->name, name) == 0) {
                         callback->name = name;
                         callback->count++;
+                        callback->last_us = loop_now();
+                        if (duration_us > callback->longest_us) {
+                                callback->longest_us = duration_us;
+                        }
                         return;
                 }
         }

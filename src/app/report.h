@@ -32,6 +32,7 @@ enum {
 typedef struct ReportCallback {
         const char *name; /* NULL: unused */
         uint64_t count;
+        int64_t longest_us, last_us; /* last: loop_now() */
 } ReportCallback;
 
 typedef struct Report {
@@ -61,6 +62,7 @@ typedef struct Report {
         ReportCallback slow[REPORT_CALLBACKS_MAX];
         Buffer released_hosts; /* " a, b": of the first that were released */
         size_t n_released_hosts;
+        bool checks;        /* debug.checks */
         bool closed;        /* Kafka and PostgreSQL are left: whether they are up is moot */
         Textfile *textfile; /* NULL: not configured */
         LoopTimer timer;
@@ -85,6 +87,8 @@ void report_note(Report *report, const EngineAction *action);
 /* The group takes these away, before the engine is told; @leaving: at the end, by our own wish. */
 void report_revoked(const Report *report, Partition *const *partitions, size_t n, bool lost,
                     bool leaving);
+/* How many messages are behind the watermark. False: nobody knows. */
+bool report_lag(const Report *report, const Partition *partition, double *lag);
 /* The state of everything, to the log. */
 void report_state(const Report *report);
 /* A callback of the loop took long. @name is kept. */

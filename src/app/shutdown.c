@@ -436,6 +436,12 @@ void shutdown_deinit(Shutdown *shutdown) {
         buffer_deinit(&shutdown->what);
 }
 
+const char *shutdown_step_name(const Shutdown *shutdown) {
+        return shutdown->step < 0       ? NULL
+               : shutdown->step < STEPS ? steps[shutdown->step].name
+                                        : "complete";
+}
+
 bool shutdown_has_begun(const Shutdown *shutdown) {
         return shutdown->step >= 0;
 }

@@ -47,6 +47,8 @@ void shutdown_init(Shutdown *shutdown, Pipeline *pipeline, Report *report, PgPoo
 void shutdown_deinit(Shutdown *shutdown);
 
 bool shutdown_has_begun(const Shutdown *shutdown);
+/* The step that it is at, static; NULL: it has not begun. Since when: Shutdown.step_us. */
+const char *shutdown_step_name(const Shutdown *shutdown);
 
 /* Begins it. @status: EXIT_OK for a signal; the worse of it and what the steps find becomes
  * the exit status. @why: the line of the first step. Once begun, only @status counts. */

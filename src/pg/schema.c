@@ -139,7 +139,7 @@ typedef struct SchemaQuestion {
         SchemaAnswer answer;
         void *user;
         bool checks;
-        bool wrong; /* why says it */
+        SchemaEnd end; /* of an answer; `why` says it */
         char schema[SCHEMA_NAME_MAX + 1];
         char lacks[512]; /* which rights, and what gives them; "": none */
         char why[512];
@@ -151,7 +151,7 @@ static int schema_begin(PgOperation *operation, PGconn *connection, const Buffer
         int r;
         (void)copy;
         question->lacks[0] = '\0';
-        question->wrong = false;
+        question->end = SCHEMA_OK;
         if (question->checks) {
                 /* The rights first, in a statement of its own: the second one is refused without
                  * them. */
@@ -185,24 +185,25 @@ static void schema_result(PgOperation *operation, const PGresult *result) {
         }
         int version = PQntuples(result) == 1 ? atoi(PQgetvalue(result, 0, 0)) : 0;
         if (version < SCHEMA_VERSION) {
+                question->end = SCHEMA_OLD;
                 snprintf(question->why, sizeof(question->why),
                          "schema \"%s\" has version %d, and this ackd needs %d; run: ackd init-db",
                          question->schema, version, SCHEMA_VERSION);
         } else if (version > SCHEMA_VERSION) {
+                question->end = SCHEMA_NEWER;
                 snprintf(question->why, sizeof(question->why),
                          "schema \"%s\" has version %d, made by a newer ackd; this one knows %d: "
                          "update it",
                          question->schema, version, SCHEMA_VERSION);
         } else if (strcmp(PQgetvalue(result, 0, 1), "t") != 0) {
+                question->end = SCHEMA_ENCODING;
                 snprintf(question->why, sizeof(question->why),
                          "the database's encoding is not UTF8; make another: createdb "
                          "--encoding=UTF8 --template=template0 NAME");
         } else if (question->lacks[0] != '\0') {
+                question->end = SCHEMA_FORBIDDEN;
                 snprintf(question->why, sizeof(question->why), "%s", question->lacks);
-        } else {
-                return;
         }
-        question->wrong = true;
 }
 
 static void schema_end(PgOperation *operation, PgEnd end, const PgFailure *failure) {
@@ -210,10 +211,12 @@ static void schema_end(PgOperation *operation, PgEnd end, const PgFailure *failu
         SchemaEnd answer = SCHEMA_OUTAGE;
         switch (end) {
         case PG_OK:
-                answer = question->wrong ? SCHEMA_WRONG : SCHEMA_OK;
+                answer = question->end;
                 break;
         case PG_REFUSED:
-                answer = sqlstate_is_alarm(failure->sqlstate) ? SCHEMA_WRONG : SCHEMA_OUTAGE;
+                answer = strcmp(failure->sqlstate, SQLSTATE_NO_RIGHT) == 0 ? SCHEMA_FORBIDDEN
+                         : sqlstate_is_alarm(failure->sqlstate)            ? SCHEMA_WRONG
+                                                                           : SCHEMA_OUTAGE;
                 break;
         case PG_LOST:
         case PG_DROPPED:

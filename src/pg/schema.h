@@ -52,8 +52,12 @@ MUST_CHECK int schema_init(const char *dsn, const char *password, const char *sc
 
 typedef enum SchemaEnd {
         SCHEMA_OK,
-        SCHEMA_WRONG,  /* missing, of another version, or a right lacks: a person must act */
-        SCHEMA_OUTAGE, /* could not be asked */
+        SCHEMA_WRONG,     /* missing, or not for us: a person must act, as with the next four */
+        SCHEMA_OLD,       /* of an older version */
+        SCHEMA_NEWER,     /* of a newer one */
+        SCHEMA_ENCODING,  /* the database is not UTF8 */
+        SCHEMA_FORBIDDEN, /* a right lacks */
+        SCHEMA_OUTAGE,    /* could not be asked */
 } SchemaEnd;
 
 /* @why: a sentence with the remedy, valid during the call; NULL with SCHEMA_OK. */

@@ -10,7 +10,10 @@
  */
 
 #include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "util/error.h"
@@ -26,8 +29,38 @@ enum {
 /* Called after a callback that took @duration_us, when that is at least Loop.slow_us. */
 typedef void (*LoopSlow)(void *user, const char *name, int64_t duration_us);
 
+/* The functions that only the loop's thread may call, for loop_check(). */
+typedef enum LoopSite {
+        LOOP_SITE_RUN,
+        LOOP_SITE_STOP,
+        LOOP_SITE_IO_START,
+        LOOP_SITE_IO_WANT,
+        LOOP_SITE_IO_STOP,
+        LOOP_SITE_TIMER_SET,
+        LOOP_SITE_TIMER_STOP,
+        LOOP_SITE_SOON_SET,
+        LOOP_SITE_SOON_STOP,
+        LOOP_SITE_WAKE_START,
+        LOOP_SITE_WAKE_STOP,
+        LOOP_SITES,
+} LoopSite;
+
+/* A watcher that is started, as loop_check() keeps it. */
+typedef struct LoopStarted {
+        const void *watcher; /* only to be compared: it may be freed */
+        const char *name;
+} LoopStarted;
+
 struct Loop {
         struct ev_loop *ev;
+        /* Of loop_check(): */
+        atomic_bool checks;
+        pthread_t thread; /* that made it */
+        void (*misused)(void *user, const char *function);
+        void *misused_user;
+        atomic_bool said[LOOP_SITES];
+        LoopStarted *started;
+        size_t n_started, started_capacity;
         LoopSlow slow;
         void *slow_user;
         int64_t slow_us; /* 0: never reported */
@@ -72,6 +105,14 @@ typedef struct LoopSoon {
 
 MUST_CHECK int loop_init(Loop *loop);
 void loop_deinit(Loop *loop);
+
+/*
+ * Debugging aids, from now on or no longer: the first call of each function from a thread that is
+ * not the one that made the loop is told to Loop.misused (from that thread; set it before), and the
+ * watchers that are started are kept in Loop.started, for whoever looks what was left at the end.
+ * Costs a comparison a call while it is off.
+ */
+void loop_check(Loop *loop, bool on);
 
 /* Turns until loop_stop(). */
 void loop_run(Loop *loop);

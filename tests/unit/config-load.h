@@ -111,7 +111,8 @@ static inline void check_all(const Wrong *wrong, size_t n) {
 #define CHECK(table) check_all((table), sizeof(table) / sizeof((table)[0]))
 #define R            "handlers.restart-host"
 #define TOP                                                                                        \
-        "known here: consume debug handlers instance kafka limits log message metrics postgres "   \
+        "known here: consume control debug handlers instance kafka limits log message metrics "    \
+        "postgres "                                                                                \
         "retry shutdown\n"
 
 #define ARGV                                                                                       \

@@ -92,11 +92,12 @@ static void test_wrong_values(void **state) {
                  "\": \" or begins with {{ needs quotes\n"},
                 {SAVE "retry: 3\n", "t.yaml:2:8: retry: text where a section is expected; known in "
                                     "it: attempts backoff backoff_max\n"},
-                {"[a]\n", "t.yaml: no handlers: nothing would be done with a message; allowed: at "
-                          "least one, such as handlers: {save: {}}\n"
-                          "t.yaml:1:1: the configuration: a list where a section is expected; "
-                          "known in it: consume debug handlers instance kafka limits log message "
-                          "metrics postgres retry shutdown\n"},
+                {"[a]\n",
+                 "t.yaml: no handlers: nothing would be done with a message; allowed: at "
+                 "least one, such as handlers: {save: {}}\n"
+                 "t.yaml:1:1: the configuration: a list where a section is expected; "
+                 "known in it: consume control debug handlers instance kafka limits log message "
+                 "metrics postgres retry shutdown\n"},
         };
         CHECK(table);
 }

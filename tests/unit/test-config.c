@@ -97,8 +97,12 @@ static void test_unknown_keys(void **state) {
                 {"handlers: {save: {fast: true}}\n",
                  "t.yaml:1:19: unknown key \"handlers.save.fast\"; allowed: no key\n"},
                 /* Keys of later versions are unknown until they work. */
-                {SAVE "control: {socket: x}\n",
-                 "t.yaml:2:1: unknown key \"control\"; known here: consume debug handlers instance "
+                {SAVE "control: {socket: x}\n", "t.yaml:2:19: control.socket: \"x\" is not an "
+                                                "absolute path; allowed: an absolute path "
+                                                "of at most 107 bytes, or \"\"\n"},
+                {SAVE "http: {listen: x}\n",
+                 "t.yaml:2:1: unknown key \"http\"; known here: consume control debug handlers "
+                 "instance "
                  "kafka limits log message metrics postgres retry shutdown\n"},
                 {SAVE "limits: {rate: 3}\n",
                  "t.yaml:2:10: unknown key \"limits.rate\"; known in limits: ack_gap in_flight "

@@ -68,7 +68,7 @@ static void test_sections(void **state) {
         buffer_clear(&names);
         assert_int_equal(key_names("", &names), 0);
         assert_string_equal(buffer_string(&names),
-                            "consume debug handlers instance kafka limits log message metrics "
+                            "consume control debug handlers instance kafka limits log message metrics "
                             "postgres retry shutdown");
         buffer_deinit(&names);
 }

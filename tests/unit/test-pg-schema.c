@@ -420,11 +420,11 @@ static void test_check(void **state) {
         assert_non_null(strstr(answer.why, "run: ackd init-db"));
         pg_test_exec(test.sql, "UPDATE schema_version SET version = 0");
         check("ackd", &answer);
-        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_int_equal(answer.end, SCHEMA_OLD);
         assert_non_null(strstr(answer.why, "run: ackd init-db"));
         pg_test_exec(test.sql, "UPDATE schema_version SET version = 7");
         check("ackd", &answer);
-        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_int_equal(answer.end, SCHEMA_NEWER);
         assert_non_null(strstr(answer.why, "newer"));
         pg_test_exec(test.sql, "UPDATE schema_version SET version = " VERSION);
         assert_int_equal(schema_check(test.pool, "a-b", on_answer, &answer), SCHEMA_E_NAME);
