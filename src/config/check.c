@@ -317,6 +317,20 @@ void check_exec_machine(const Config *config, ConfigErrors *errors, const char *
         }
 }
 
+/* That of a file which is to be made; @path "": none is. */
+static void warn_folder(const Config *config, ConfigErrors *errors, const char *key,
+                        const char *path, const char *follows) {
+        const char *slash = strrchr(path, '/');
+        char *folder = slash == NULL   ? NULL
+                       : slash == path ? strdup("/")
+                                       : strndup(path, (size_t)(slash - path));
+        if (path[0] != '\0') {
+                checker_warn_access(config, errors, key, folder != NULL ? folder : ".", W_OK | X_OK,
+                                    follows);
+        }
+        free(folder);
+}
+
 void config_check_machine(const Config *config, ConfigErrors *errors) {
         const ConfigRestart *restart = &config->handlers.restart;
         const char *textfile = config->metrics.textfile;
@@ -337,16 +351,9 @@ void config_check_machine(const Config *config, ConfigErrors *errors) {
                                     config->postgres.password_file, R_OK,
                                     "PostgreSQL cannot be reached");
         }
-        const char *slash = strrchr(textfile, '/');
-        char *folder = slash == NULL       ? NULL
-                       : slash == textfile ? strdup("/")
-                                           : strndup(textfile, (size_t)(slash - textfile));
-        if (textfile[0] != '\0') {
-                checker_warn_access(config, errors, "metrics.textfile",
-                                    folder != NULL ? folder : ".", W_OK | X_OK,
-                                    "no metrics can be written");
-        }
-        free(folder);
+        warn_folder(config, errors, "metrics.textfile", textfile, "no metrics can be written");
+        warn_folder(config, errors, "control.socket", config->control.socket,
+                    "the daemon cannot start");
 }
 
 int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, const char *librdkafka,

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -48,8 +49,10 @@ def command(*arguments, stdin="", env=None, timeout=60):
 class Ackd:
     """`ackd run`. Its JSON log is read by a thread and kept in a file."""
 
-    def __init__(self, config_file, log_file, textfile, env, instance="test"):
+    def __init__(self, config_file, log_file, textfile, env, instance="test", socket_path=""):
         self.instance = instance
+        self.config_file = config_file
+        self.socket_path = socket_path
         self.lines = []  # parsed; what is not JSON: {"raw": line}
         self.killed_at = None  # by kill(); seconds since 1970
         self._textfile = textfile
@@ -146,6 +149,29 @@ class Ackd:
         """The steps of the shutdown, as they were logged."""
         events = [line.get("event", "").partition(".") for line in self.lines]
         return [step for first, _, step in events if first == "shutdown" and step in STEPS]
+
+    def ask(self, request, timeout=30):
+        """What is answered at the control socket, as bytes; request: bytes, or an object."""
+        if not isinstance(request, bytes):
+            request = json.dumps(request).encode() + b"\n"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(timeout)
+            client.connect(self.socket_path)
+            client.sendall(request)
+            answer = b""
+            while piece := client.recv(1 << 20):
+                answer += piece
+            return answer
+
+    def status(self, **fields):
+        return json.loads(self.ask({"request": "status", **fields}))
+
+    def troubles(self):
+        """word: the first trouble of that word"""
+        found = {}
+        for trouble in self.status(messages=0)["troubles"]:
+            found.setdefault(trouble["word"], trouble)
+        return found
 
     def metrics(self):
         """Name with labels: value, from the textfile as it is now; {} before the first one."""

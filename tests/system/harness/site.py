@@ -1,7 +1,9 @@
 """Everything that one test has to itself: topic, group, database, restarter, folder."""
 
 import json
+import shutil
 import subprocess
+import tempfile
 import uuid
 
 from . import until
@@ -45,6 +47,8 @@ class Site:
         self.database = Database(server_dsn, name)
         self.restarter = Restarter(folder / "restarter")
         self._daemons = []
+        # The path of a socket has 107 bytes, pytest's folders may have more.
+        self._sockets = tempfile.mkdtemp(prefix="ackd-")
 
     def cleanup(self):
         for daemon in self._daemons:
@@ -53,6 +57,7 @@ class Site:
             self.restarter.cleanup()
             self.database.drop()
         finally:
+            shutil.rmtree(self._sockets, ignore_errors=True)
             self.judge()
 
     def judge(self):
@@ -179,6 +184,8 @@ class Site:
         if init and not self.database.has_schema():
             self.init_db()
         number = len(self._daemons) + 1
+        # Its own, since several may have one name.
+        changes = merge({"control": {"socket": self.socket_path(number)}}, changes)
         config = self.config(**changes)
         daemon = Ackd(
             self.write_config(f"ackd-{number}.yaml", **changes),
@@ -186,9 +193,13 @@ class Site:
             self.folder / config["metrics"]["textfile"],
             taped(self.folder),
             config["instance"],
+            config.get("control", {}).get("socket", ""),
         )
         self._daemons.append(daemon)
         return daemon
+
+    def socket_path(self, number):
+        return f"{self._sockets}/{number}.sock"
 
     def start_file(self, path, changes):
         """A daemon with a configuration file as it is; {key: value as text} is told by variables, and
@@ -199,6 +210,7 @@ class Site:
         textfile = self.folder / "metrics.prom"
         keys = {
             "instance": "test",
+            "control.socket": self.socket_path(number),
             "kafka.bootstrap_servers": self.kafka.servers,
             "kafka.group_id": self.group,
             "consume.topics": json.dumps([self.topic]),
