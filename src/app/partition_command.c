@@ -242,7 +242,8 @@ static int decide_with(Decider *decider, const Config *config, const PartitionCo
                              .anew = command->anew,
                              .who = who_calls(who),
                              .why = command->why,
-                             .expires = config->handlers.restart.enabled};
+                             .expires = config->handlers.restart.enabled,
+                             .dead_letters = config->consume.dead_letter_topic[0] != '\0'};
         if (decider_write(decider, &name, &facts, &decision, &kept, &error) != 0) {
                 return fail(EXIT_UNREACHABLE, error);
         }

@@ -275,9 +275,15 @@ static void on_hold_ended(void *user, const char *pattern) {
                        "the end of a hold");
 }
 
+static void on_feeder_turned(void *user) {
+        Pipeline *pipeline = user;
+        pipeline->events.turned(pipeline->user);
+}
+
 void pipeline_database_up(Pipeline *pipeline) {
         holds_watch_up(&pipeline->holds);
         rejected_counter_wake(&pipeline->rejected);
+        dead_letter_feeder_wake(pipeline->feeder);
         pipeline_after(pipeline, engine_database_up(pipeline->engine, loop_time(pipeline->loop)),
                        "PostgreSQL is back");
 }
@@ -477,6 +483,7 @@ static int carry_out(Pipeline *pipeline, const EngineAction *action) {
                 }
                 if (action->finish == FINISH_REJECTED) {
                         rejected_counter_wake(&pipeline->rejected);
+                        dead_letter_feeder_wake(pipeline->feeder);
                 }
                 message_free(action->message);
                 return 0;
@@ -555,14 +562,31 @@ static int pipeline_consumer(Pipeline *pipeline, char **errorp) {
         if (settings == NULL) {
                 return error_origin(-ENOMEM);
         }
+        /* The configuration's check has refused it; librdkafka's patterns may see more in one. */
+        const char *exclude[] = {config->consume.dead_letter_topic, NULL};
         ConsumerOptions options = {.settings = settings,
                                    .n_settings = config->kafka.n,
                                    .topics = (const char *const *)config->consume.topics,
+                                   .exclude = exclude[0][0] != '\0' ? exclude : NULL,
                                    .queue_bytes = config->limits.in_flight_bytes};
         int r = consumer_new(&pipeline->consumer, pipeline->loop, pipeline->log, &options,
                              &consumer_events, pipeline, errorp);
         free(settings);
         return r > 0 ? PIPELINE_E_CONFIG : r;
+}
+
+static int pipeline_feeder(Pipeline *pipeline) {
+        DeadLetterFeederParts parts = {.loop = pipeline->loop,
+                                       .log = pipeline->log,
+                                       .config = pipeline->config,
+                                       .consumer = pipeline->consumer,
+                                       .counter = &pipeline->rejected,
+                                       .pool = pipeline->pool,
+                                       .turned = on_feeder_turned,
+                                       .user = pipeline};
+        return pipeline->config->consume.dead_letter_topic[0] != '\0'
+                       ? dead_letter_feeder_new(&pipeline->feeder, &parts)
+                       : 0;
 }
 
 int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const PipelineEvents *events,
@@ -606,10 +630,13 @@ int pipeline_init(Pipeline *pipeline, const PipelineParts *parts, const Pipeline
         }
         if (r == 0) {
                 r = save_new(&pipeline->save, parts->pool, parts->log, config->postgres.schema,
-                             &save_events, pipeline);
+                             config->consume.dead_letter_topic[0] != '\0', &save_events, pipeline);
         }
         if (r == 0) {
                 r = pipeline_consumer(pipeline, errorp);
+        }
+        if (r == 0) {
+                r = pipeline_feeder(pipeline);
         }
         if (r == 0) {
                 parts->report->engine = pipeline->engine;
@@ -629,6 +656,7 @@ void pipeline_deinit(Pipeline *pipeline) {
         loop_timer_stop(&pipeline->timer);
         holds_watch_stop(&pipeline->holds);
         rejected_counter_stop(&pipeline->rejected);
+        dead_letter_feeder_free(pipeline->feeder);
         consumer_free(pipeline->consumer);
         restarts_deinit(pipeline);
         save_free(pipeline->save);
@@ -648,6 +676,7 @@ void pipeline_deinit(Pipeline *pipeline) {
 int pipeline_start(Pipeline *pipeline, char **errorp) {
         holds_watch_start(&pipeline->holds, pipeline->pool);
         rejected_counter_start(&pipeline->rejected, pipeline->pool);
+        dead_letter_feeder_start(pipeline->feeder);
         int r = consumer_subscribe(pipeline->consumer, errorp);
         return r > 0 ? PIPELINE_E_CONFIG : r;
 }

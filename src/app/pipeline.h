@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+#include "app/dead_letter_feeder.h"
 #include "app/engine_settings.h"
 #include "app/ledger_settings.h"
 #include "app/report.h"
@@ -55,6 +56,7 @@ typedef struct Pipeline {
         Replays *replays;
         HoldsWatch holds;
         RejectedCounter rejected;
+        DeadLetterFeeder *feeder; /* NULL: no topic for them is configured */
         Save *save;
         Restart *restart;
         Checks *checks; /* NULL: neither precheck nor verify is configured */

@@ -47,6 +47,7 @@ static void intake_begin(Shutdown *shutdown) {
         if (shutdown->pipeline->consumer != NULL) {
                 consumer_read(shutdown->pipeline->consumer, false);
         }
+        dead_letter_feeder_stop(shutdown->pipeline->feeder);
 }
 
 static void intake_end(Shutdown *shutdown, bool in_time) {
@@ -277,7 +278,17 @@ static void leave_end(Shutdown *shutdown, bool in_time) {
         }
 }
 
+/* What is on its way to the dead-letter topic is worth a moment: or it would be sent again. */
 static void database_begin(Shutdown *shutdown) {
+        dead_letter_feeder_close(shutdown->pipeline->feeder);
+}
+
+static bool database_is_done(Shutdown *shutdown) {
+        return dead_letter_feeder_is_quiet(shutdown->pipeline->feeder) ||
+               !pg_pool_is_up(*shutdown->poolp);
+}
+
+static void close_database(Shutdown *shutdown) {
         shutdown->report->closed = true;
         shutdown->open_entries = engine_open_entries(shutdown->pipeline->engine);
         if (shutdown->pipeline->claims != NULL) {
@@ -290,8 +301,16 @@ static void database_begin(Shutdown *shutdown) {
 }
 
 static void database_end(Shutdown *shutdown, bool in_time) {
+        size_t letters = dead_letter_feeder_open(shutdown->pipeline->feeder);
         (void)in_time;
+        close_database(shutdown);
         say(shutdown, "connections closed");
+        if (letters > 0) {
+                say(shutdown,
+                    "; %zu on the way to the dead-letter topic are sent again in a minute, by any "
+                    "instance",
+                    letters);
+        }
         if (shutdown->open_entries > 0) {
                 say(shutdown,
                     "; %zu restart%s without a confirmed end in the ledger: unknown once "
@@ -338,7 +357,7 @@ static const ShutdownStep steps[] = {
         {"nack", "shutdown.nack", 200000, nack_begin, nack_is_done, nack_end},
         {"commit", "shutdown.commit", 1500000, commit_begin, commit_is_done, commit_end},
         {"leave", "shutdown.leave", 1500000, leave_begin, leave_is_done, leave_end},
-        {"database", "shutdown.database", 500000, database_begin, NULL, database_end},
+        {"database", "shutdown.database", 500000, database_begin, database_is_done, database_end},
         {"metrics", "shutdown.metrics", 500000, metrics_begin, NULL, metrics_end},
         {"complete", "shutdown.complete", 100000, NULL, NULL, complete_end},
 };

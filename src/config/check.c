@@ -371,6 +371,7 @@ int config_check(Config *config, const bool *bad, const ConfigOrigin *whole, con
                                       "copy, with every key");
         }
         int r = config->handlers.restart.enabled ? check_restart(&checker) : 0;
+        r = r == 0 ? check_consume(&checker) : r;
         if (r == 0) {
                 r = check_dsn(&checker);
         }

@@ -34,6 +34,9 @@ void checker_statuses(const Checker *checker, const CheckerStatuses *lists, size
 void checker_warn_access(const Config *config, ConfigErrors *errors, const char *key,
                          const char *path, int mode, const char *follows);
 
+/* The topics: none may be the one that dead letters go to. -ENOMEM. */
+MUST_CHECK int check_consume(const Checker *checker);
+
 /* The limits of restart-host that the ledger keeps: warnings only. */
 void check_ledger(const Checker *checker);
 

@@ -142,6 +142,7 @@ typedef struct ConfigConsume {
         char **topics; /* lists of strings end with NULL */
         ConfigStart start;
         int64_t commit_interval_us;
+        char *dead_letter_topic; /* "": none */
 } ConfigConsume;
 
 /* Dotted paths into the message. */

@@ -59,12 +59,8 @@ static int check_file(const char *text, size_t index, Buffer *why) {
         return *text == '\0' || *text == '/' ? 0 : unfit(why, "is not an absolute path");
 }
 
-/* Kafka's grammar; the rest of a pattern is librdkafka's to judge. */
-static int check_topic(const char *text, size_t index, Buffer *why) {
-        (void)index;
-        if (text[0] == '^') {
-                return text[1] != '\0' ? 0 : unfit(why, "is an empty pattern");
-        }
+/* Kafka's grammar. @bad_byte: what is said of another byte. */
+static int check_topic_name(const char *text, const char *bad_byte, Buffer *why) {
         if (*text == '\0') {
                 return unfit(why, "is empty");
         }
@@ -76,11 +72,32 @@ static int check_topic(const char *text, size_t index, Buffer *why) {
         }
         for (const char *p = text; *p != '\0'; p++) {
                 if (!isalnum((unsigned char)*p) && strchr("._-", *p) == NULL) {
-                        return unfit(why, "holds a byte that no name of a topic has; a pattern "
-                                          "begins with ^");
+                        return unfit(why, bad_byte);
                 }
         }
         return 0;
+}
+
+/* The rest of a pattern is librdkafka's to judge. */
+static int check_topic(const char *text, size_t index, Buffer *why) {
+        (void)index;
+        if (text[0] == '^') {
+                return text[1] != '\0' ? 0 : unfit(why, "is an empty pattern");
+        }
+        return check_topic_name(text,
+                                "holds a byte that no name of a topic has; a pattern begins with ^",
+                                why);
+}
+
+/* Never a pattern: something is written to it. */
+static int check_dead_letter_topic(const char *text, size_t index, Buffer *why) {
+        (void)index;
+        if (*text == '\0') {
+                return 0;
+        }
+        return text[0] == '^'
+                       ? unfit(why, "is a pattern")
+                       : check_topic_name(text, "holds a byte that no name of a topic has", why);
 }
 
 static int check_field(const char *text, size_t index, Buffer *why) {
@@ -304,6 +321,10 @@ static int check_schema(const char *text, size_t index, Buffer *why) {
 const Key keys[] = {
         DURATION("consume.commit_interval", consume.commit_interval_us, "1s", 10 * MS, HOUR,
                  "Time between two commits of a partition's watermark."),
+        TEXT("consume.dead_letter_topic", consume.dead_letter_topic, "\"\"",
+             check_dead_letter_topic, "the name of a topic, or \"\" for none",
+             "Topic to which rejected messages are sent too; it has to be there. Empty: they are "
+             "kept in PostgreSQL alone."),
         CHOICE("consume.start", consume.start, "earliest", "earliest latest",
                "Where a consumer group without a past begins."),
         LIST("consume.topics", consume.topics, "[host-restarts]", 1, check_topic,

@@ -13,20 +13,28 @@ ConfigOrigin source_origin(const Source *source, const YamlNode *node) {
         return origin;
 }
 
-static int print_origin(const ConfigOrigin *origin, Buffer *out) {
+int problem_append_place(const ConfigOrigin *origin, Buffer *out) {
         switch (origin->kind) {
         case CONFIG_FROM_DEFAULT:
-                return 0;
+                return buffer_append_string(out, "the default");
         case CONFIG_FROM_FILE:
-                return origin->line == 0 ? buffer_printf(out, "%s: ", origin->name)
-                                         : buffer_printf(out, "%s:%u:%u: ", origin->name,
+                return origin->line == 0 ? buffer_append_string(out, origin->name)
+                                         : buffer_printf(out, "%s:%u:%u", origin->name,
                                                          origin->line, origin->column);
         case CONFIG_FROM_ENVIRONMENT:
-                return buffer_printf(out, "%s: ", origin->name);
+                return buffer_append_string(out, origin->name);
         case CONFIG_FROM_OPTION:
-                return buffer_printf(out, "-o %s: ", origin->name);
+                return buffer_printf(out, "-o %s", origin->name);
         }
         return 0;
+}
+
+static int print_origin(const ConfigOrigin *origin, Buffer *out) {
+        if (origin->kind == CONFIG_FROM_DEFAULT) {
+                return 0;
+        }
+        int r = problem_append_place(origin, out);
+        return r != 0 ? r : buffer_append_string(out, ": ");
 }
 
 /* An option's name is the key's path, with which most texts begin: it is not said twice. */

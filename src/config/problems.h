@@ -33,6 +33,9 @@ void problem_add(ConfigProblems *problems, const ConfigOrigin *origin, const cha
                 problem_add(&(source)->errors->errors, &origin_, __VA_ARGS__);                     \
         } while (0)
 
+/* Adds "FILE:LINE:COLUMN", the variable, "-o KEY" or "the default"; -ENOMEM. */
+MUST_CHECK int problem_append_place(const ConfigOrigin *origin, Buffer *out);
+
 void problems_sort(ConfigProblems *problems);
 
 /* @text in quotes, shortened, control characters as `?`: a terminal is not to be steered by it. */

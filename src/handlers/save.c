@@ -141,8 +141,8 @@ static void on_end(void *user, Batch *batch, const SavesAnswer *answer) {
         }
 }
 
-int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, const SaveEvents *events,
-             void *user) {
+int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, bool dead_letters,
+             const SaveEvents *events, void *user) {
         Save *save = calloc(1, sizeof(*save));
         if (save == NULL) {
                 return error_origin(-ENOMEM);
@@ -152,7 +152,7 @@ int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, const Sav
         strcpy(save->rejected.sqlstate, "-");
         save->events = events;
         save->user = user;
-        int r = saves_new(&save->saves, pool, schema, on_end, save);
+        int r = saves_new(&save->saves, pool, schema, dead_letters, on_end, save);
         if (r != 0) {
                 free(save);
                 return r;

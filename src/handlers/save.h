@@ -33,8 +33,9 @@ typedef struct SaveEvents {
                             const RefusedRow *refused, size_t n_refused);
 } SaveEvents;
 
-/* @schema and @events are borrowed. SCHEMA_E_NAME of pg/schema.h, -ENOMEM. */
-MUST_CHECK int save_new(Save **savep, PgPool *pool, Log *log, const char *schema,
+/* @schema and @events are borrowed. @dead_letters: what is rejected is to go to the dead-letter
+ * topic. SCHEMA_E_NAME of pg/schema.h, -ENOMEM. */
+MUST_CHECK int save_new(Save **savep, PgPool *pool, Log *log, const char *schema, bool dead_letters,
                         const SaveEvents *events, void *user);
 /* After the pool: freeing that answers what is open. NULL is allowed. */
 void save_free(Save *save);

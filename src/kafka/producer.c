@@ -38,7 +38,42 @@ struct Producer {
         bool full;      /* it said so, and `room` is due */
         bool flushing;
         bool fatal; /* told */
+        ProducerFault fault;
 };
+
+static ProducerFault fault_of(rd_kafka_resp_err_t err) {
+        static const struct {
+                rd_kafka_resp_err_t err;
+                ProducerFault fault;
+        } known[] = {
+                {RD_KAFKA_RESP_ERR_NO_ERROR, PRODUCER_FAULT_NONE},
+                {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, PRODUCER_FAULT_TOO_LARGE},
+                {RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, PRODUCER_FAULT_TOO_LARGE},
+                {RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, PRODUCER_FAULT_NO_TOPIC},
+                {RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION, PRODUCER_FAULT_NO_TOPIC},
+                {RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, PRODUCER_FAULT_NO_TOPIC},
+                {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, PRODUCER_FAULT_FORBIDDEN},
+                {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, PRODUCER_FAULT_FORBIDDEN},
+                {RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR__TIMED_OUT, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR__TRANSPORT, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR__AUTHENTICATION, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND, PRODUCER_FAULT_AWAY},
+                {RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, PRODUCER_FAULT_AWAY},
+        };
+        for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+                if (known[i].err == err) {
+                        return known[i].fault;
+                }
+        }
+        return PRODUCER_FAULT_OTHER;
+}
 
 static int set_owned(rd_kafka_conf_t *conf, const ConsumerSetting *settings, size_t n_settings,
                      char **errorp) {
@@ -90,6 +125,7 @@ static void on_report(Producer *producer, rd_kafka_event_t *event) {
         const rd_kafka_message_t *message;
         while ((message = rd_kafka_event_message_next(event)) != NULL) {
                 producer->pending--;
+                producer->fault = fault_of(message->err);
                 producer->events->delivered(producer->user, message->_private,
                                             message->err == 0 ? NULL
                                                               : rd_kafka_err2str(message->err));
@@ -215,6 +251,10 @@ int producer_new(Producer **producerp, Loop *loop, Log *log, const ConsumerSetti
 }
 
 void producer_free(Producer *producer) {
+        producer_free_within(producer, PRODUCER_END_HANDLE);
+}
+
+void producer_free_within(Producer *producer, int64_t limit_us) {
         if (producer == NULL) {
                 return;
         }
@@ -229,20 +269,29 @@ void producer_free(Producer *producer) {
         queue_deinit(&producer->reports);
         queue_deinit(&producer->lines);
         if (producer->rk != NULL) {
-                helper_destroy_handle(producer->rk, PRODUCER_END_HANDLE);
+                helper_destroy_handle(producer->rk, limit_us);
         }
         free(producer);
 }
 
 /* --- sending ------------------------------------------------------------------------------ */
 
-enum {
-        PRODUCER_FIELDS = 6, /* of rd_kafka_produceva(), beside the headers */
-};
+/* As one object, and not as fields of the call: rd_kafka_produceva() frees those twice when the
+ * topic is known not to exist (librdkafka 4627). NULL: no memory. */
+static rd_kafka_headers_t *make_headers(const ProducerMessage *message) {
+        rd_kafka_headers_t *headers = rd_kafka_headers_new(message->n_headers);
+        for (size_t i = 0; headers != NULL && i < message->n_headers; i++) {
+                const ProducerHeader *header = &message->headers[i];
+                rd_kafka_header_add(headers, header->name, -1, header->value,
+                                    header->value != NULL ? (ssize_t)header->size : 0);
+        }
+        return headers;
+}
 
 int producer_send(Producer *producer, const ProducerMessage *message, void *opaque,
                   const char **errorp) {
-        rd_kafka_vu_t few[PRODUCER_FIELDS + 8] = {
+        rd_kafka_headers_t *headers = NULL;
+        rd_kafka_vu_t fields[] = {
                 {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = message->topic},
                 {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = message->partition},
                 {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
@@ -251,32 +300,25 @@ int producer_send(Producer *producer, const ProducerMessage *message, void *opaq
                 {.vtype = RD_KAFKA_VTYPE_VALUE,
                  .u.mem = {.ptr = (void *)message->value, .size = message->value_size}},
                 {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
+                {.vtype = RD_KAFKA_VTYPE_HEADERS},
         };
-        rd_kafka_vu_t *fields = few;
-        size_t n = PRODUCER_FIELDS;
+        size_t n = sizeof(fields) / sizeof(*fields);
 
-        if (message->n_headers > 8) {
-                fields = calloc(PRODUCER_FIELDS + message->n_headers, sizeof(*fields));
-                if (fields == NULL) {
+        if (message->n_headers > 0) {
+                headers = make_headers(message);
+                if (headers == NULL) {
                         return error_origin(-ENOMEM);
                 }
-                memcpy(fields, few, PRODUCER_FIELDS * sizeof(*fields));
         }
-        for (size_t i = 0; i < message->n_headers; i++) {
-                const ProducerHeader *header = &message->headers[i];
-                fields[n].vtype = RD_KAFKA_VTYPE_HEADER;
-                fields[n].u.header.name = header->name;
-                fields[n].u.header.val = header->value;
-                fields[n].u.header.size = header->value != NULL ? (ssize_t)header->size : 0;
-                n++;
-        }
-        rd_kafka_error_t *error = rd_kafka_produceva(producer->rk, fields, n);
-        if (fields != few) {
-                free(fields);
-        }
+        fields[n - 1].u.headers = headers;
+        rd_kafka_error_t *error =
+                rd_kafka_produceva(producer->rk, fields, headers != NULL ? n : n - 1);
         if (error == NULL) {
                 producer->pending++;
                 return 0;
+        }
+        if (headers != NULL) {
+                rd_kafka_headers_destroy(headers);
         }
         rd_kafka_resp_err_t err = rd_kafka_error_code(error);
         rd_kafka_error_destroy(error);
@@ -285,6 +327,7 @@ int producer_send(Producer *producer, const ProducerMessage *message, void *opaq
                 producer->room_at = producer->pending / 2;
                 return PRODUCER_E_FULL;
         }
+        producer->fault = fault_of(err);
         *errorp = rd_kafka_err2str(err);
         return PRODUCER_E_REFUSED;
 }
@@ -295,6 +338,10 @@ void producer_flush(Producer *producer, int64_t limit_us) {
         if (producer->pending == 0) {
                 loop_soon_set(&producer->flush_soon);
         }
+}
+
+ProducerFault producer_fault(const Producer *producer) {
+        return producer->fault;
 }
 
 size_t producer_pending(const Producer *producer) {

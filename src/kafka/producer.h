@@ -53,6 +53,16 @@ typedef struct ProducerEvents {
         void (*fatal)(void *user, const char *error);
 } ProducerEvents;
 
+/* What an error says, for whoever decides by it. */
+typedef enum ProducerFault {
+        PRODUCER_FAULT_NONE,
+        PRODUCER_FAULT_TOO_LARGE, /* the record, for the topic or for librdkafka */
+        PRODUCER_FAULT_NO_TOPIC,
+        PRODUCER_FAULT_FORBIDDEN,
+        PRODUCER_FAULT_AWAY,  /* no broker took it in time */
+        PRODUCER_FAULT_OTHER, /* the record or the topic is not as the brokers want it */
+} ProducerFault;
+
 enum {
         PRODUCER_E_CONFIG = 1, /* librdkafka refuses a setting; *@errorp says which and why */
         PRODUCER_E_FULL = 2,   /* not taken: wait for `room` */
@@ -69,10 +79,15 @@ MUST_CHECK int producer_new(Producer **producerp, Loop *loop, Log *log,
 /* Drops what was not delivered, without `delivered`, and frees; waits 2 s at most for librdkafka's
  * threads, which are left to the end of the process then. NULL is allowed. */
 void producer_free(Producer *producer);
+/* The same, waits @limit_us at most. */
+void producer_free_within(Producer *producer, int64_t limit_us);
 
 /* Hands one over. The reason of PRODUCER_E_REFUSED is static. */
 MUST_CHECK int producer_send(Producer *producer, const ProducerMessage *message, void *opaque,
                              const char **errorp);
+
+/* Of the error that `delivered` tells just now, or producer_send() with PRODUCER_E_REFUSED told. */
+ProducerFault producer_fault(const Producer *producer);
 
 /* Calls `flushed` when everything is answered, or after @limit_us. It does not keep more from being
  * sent. A second call moves the limit. */

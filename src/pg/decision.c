@@ -64,7 +64,7 @@ int decider_write(Decider *decider, const SourceName *name, const PartitionFacts
                 committed[NUMBER_MAX];
         snprintf(sql, sizeof(sql),
                  "SELECT \"%s\".decide($1, $2, $3, $4::int, $5::bigint, $6::bool, $7, $8, $9::int, "
-                 "$10::bigint, $11::bool)",
+                 "$10::bigint, $11::bool, $12)",
                  decider->schema);
         snprintf(partition, sizeof(partition), "%" PRId32, name->partition);
         snprintf(from, sizeof(from), "%" PRId64, decision->from);
@@ -80,8 +80,9 @@ int decider_write(Decider *decider, const SourceName *name, const PartitionFacts
                                 decision->why,
                                 facts->has_source ? source : NULL,
                                 facts->committed >= 0 ? committed : NULL,
-                                decision->expires ? "t" : "f"};
-        PGresult *result = PQexecParams(decider->connection, sql, 11, NULL, values, NULL, NULL, 0);
+                                decision->expires ? "t" : "f",
+                                decision->dead_letters ? "pending" : "none"};
+        PGresult *result = PQexecParams(decider->connection, sql, 12, NULL, values, NULL, NULL, 0);
         int r = check(decider, result, errorp);
         if (r == 0) {
                 *keptp = strtoll(PQgetvalue(result, 0, 0), NULL, 10);

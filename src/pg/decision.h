@@ -24,6 +24,7 @@ typedef struct Decision {
         const char *who; /* user@host */
         const char *why;
         bool expires; /* what was saved and never acked, and is read no more, goes to `rejected` */
+        bool dead_letters; /* ... and from there to the dead-letter topic */
 } Decision;
 
 enum {

@@ -10,7 +10,7 @@ int rejected_append_head(Buffer *sql, const char *schema) {
         return buffer_printf(sql,
                              "INSERT INTO %s.rejected (source, \"offset\", key, value, headers, "
                              "host, handler, reason, detail, attempts, handlers_done, "
-                             "produced_at, received_at) VALUES ",
+                             "produced_at, received_at, outbox) VALUES ",
                              schema);
 }
 
@@ -51,9 +51,9 @@ int64_t rejected_received_us(const Message *message) {
         return replay_is_ours(message) ? message->replay->first_us : message->received_wall_us;
 }
 
-/* host, handler, reason, detail, attempts, handlers_done, produced_at, received_at; each with its
- * type, since the rows of VALUES decide it. */
-static int append_rest(Buffer *sql, const Message *message) {
+/* host, handler, reason, detail, attempts, handlers_done, produced_at, received_at, outbox; each
+ * with its type, since the rows of VALUES decide it. */
+static int append_rest(Buffer *sql, const Message *message, bool pending) {
         bool of_handler = message->fault_handler < HANDLER_COUNT;
         const HandlerTask *task = of_handler ? &message->handlers[message->fault_handler] : NULL;
         int r = literal_append_string(sql, message->host);
@@ -76,10 +76,13 @@ static int append_rest(Buffer *sql, const Message *message) {
         r = r != 0 ? r : literal_append_time(sql, message->produced_us);
         r = r != 0 ? r : buffer_append_string(sql, "::timestamptz, ");
         r = r != 0 ? r : literal_append_time(sql, rejected_received_us(message));
-        return r != 0 ? r : buffer_append_string(sql, "::timestamptz");
+        return r != 0 ? r
+                      : buffer_append_string(sql, pending ? "::timestamptz, 'pending'"
+                                                          : "::timestamptz, 'none'");
 }
 
-int rejected_append_row(Buffer *sql, const char *schema, const Message *message, bool first) {
+int rejected_append_row(Buffer *sql, const char *schema, const Message *message, bool pending,
+                        bool first) {
         const MessageBody *body = message->body;
         int r = buffer_printf(sql, "%s(%" PRId32 ", %" PRId64 ", ", first ? "" : ", ",
                               message->partition->source, message->offset);
@@ -94,30 +97,31 @@ int rejected_append_row(Buffer *sql, const char *schema, const Message *message,
                 r = r != 0 ? r : literal_append_bytes(sql, body->headers, body->headers_size);
                 r = r != 0 ? r : buffer_append_string(sql, "), ");
         }
-        r = r != 0 ? r : append_rest(sql, message);
+        r = r != 0 ? r : append_rest(sql, message, pending);
         return r != 0 ? r : buffer_append_char(sql, ')');
 }
 
 /* The setting is this transaction's alone: a table that was not analyzed yet would be read as a
  * whole. */
 int rejected_append_saved_head(Buffer *sql, const char *schema) {
-        return buffer_printf(sql,
-                             "SELECT set_config('enable_seqscan', 'off', true); INSERT INTO "
-                             "%s.rejected (source, \"offset\", key, value, headers, "
-                             "host, handler, reason, detail, attempts, handlers_done, "
-                             "produced_at, received_at) SELECT v.source, v.\"offset\", m.key, "
-                             "convert_to(m.payload::text, 'UTF8'), m.headers, v.host, v.handler, "
-                             "v.reason, v.detail, v.attempts, v.done, v.produced_at, v.first_at "
-                             "FROM (VALUES ",
-                             schema);
+        return buffer_printf(
+                sql,
+                "SELECT set_config('enable_seqscan', 'off', true); INSERT INTO "
+                "%s.rejected (source, \"offset\", key, value, headers, "
+                "host, handler, reason, detail, attempts, handlers_done, "
+                "produced_at, received_at, outbox) SELECT v.source, v.\"offset\", m.key, "
+                "convert_to(m.payload::text, 'UTF8'), m.headers, v.host, v.handler, "
+                "v.reason, v.detail, v.attempts, v.done, v.produced_at, v.first_at, "
+                "v.outbox FROM (VALUES ",
+                schema);
 }
 
-int rejected_append_saved_row(Buffer *sql, const Message *message, bool first) {
+int rejected_append_saved_row(Buffer *sql, const Message *message, bool pending, bool first) {
         int r = buffer_printf(sql, "%s(%" PRId32 ", %" PRId64 "::bigint, ", first ? "" : ", ",
                               message->partition->source, message->offset);
         r = r != 0 ? r : literal_append_time(sql, message->received_wall_us);
         r = r != 0 ? r : buffer_append_string(sql, "::timestamptz, ");
-        r = r != 0 ? r : append_rest(sql, message);
+        r = r != 0 ? r : append_rest(sql, message, pending);
         return r != 0 ? r : buffer_append_char(sql, ')');
 }
 
@@ -125,7 +129,7 @@ int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us,
         int r = buffer_printf(
                 sql,
                 ") v(source, \"offset\", received_at, host, handler, reason, "
-                "detail, attempts, done, produced_at, first_at) LEFT JOIN %s.messages m ON "
+                "detail, attempts, done, produced_at, first_at, outbox) LEFT JOIN %s.messages m ON "
                 "m.source = v.source AND m.\"offset\" = v.\"offset\" AND "
                 "m.received_at = v.received_at AND m.received_at BETWEEN ",
                 schema);

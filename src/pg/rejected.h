@@ -7,7 +7,8 @@
  * Nothing in a row may make it fail: text that is no UTF-8 is repaired, headers that are no JSON
  * become null.
  *
- * @schema is quoted. All add to the end of @sql; -ENOMEM.
+ * @schema is quoted. @pending: the row is to go to the dead-letter topic. All add to the end of
+ * @sql; -ENOMEM.
  */
 
 #include <stdbool.h>
@@ -21,14 +22,15 @@
  * message's body. */
 MUST_CHECK int rejected_append_head(Buffer *sql, const char *schema);
 MUST_CHECK int rejected_append_row(Buffer *sql, const char *schema, const Message *message,
-                                   bool first);
+                                   bool pending, bool first);
 MUST_CHECK int rejected_append_tail(Buffer *sql);
 
 /* The same for messages that let go of their bodies: key, value and headers come from `messages`.
  * The rows were received between @from_us and @to_us (µs since 1970): that finds them without an
  * index on their offsets, and in one pass for all of them. */
 MUST_CHECK int rejected_append_saved_head(Buffer *sql, const char *schema);
-MUST_CHECK int rejected_append_saved_row(Buffer *sql, const Message *message, bool first);
+MUST_CHECK int rejected_append_saved_row(Buffer *sql, const Message *message, bool pending,
+                                         bool first);
 MUST_CHECK int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us,
                                           int64_t to_us);
 

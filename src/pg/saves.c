@@ -41,6 +41,7 @@ typedef struct Job {
 
 struct Saves {
         PgPool *pool;
+        bool dead_letters; /* what is rejected is to go to the topic */
         SavesEnd end;
         void *user;
         List idle;                        /* Job.link */
@@ -143,7 +144,7 @@ static int job_append_messages(Job *job, bool copying, size_t *rows) {
                         r = faulty > 0 ? 0 : rejected_append_head(&job->sql, job->saves->schema);
                         r = r != 0 ? r
                                    : rejected_append_row(&job->sql, job->saves->schema, message,
-                                                         faulty == 0);
+                                                         job->saves->dead_letters, faulty == 0);
                         faulty++;
                         break;
                 case MESSAGE_NO_ROW:
@@ -196,8 +197,7 @@ static int job_append_fences(Job *job) {
         r = r != 0 ? r : buffer_append_char(&job->sql, ',');
         r = r != 0 ? r : job_append_parts(job, PART_EXPECTED);
         r = r != 0 ? r : buffer_append_char(&job->sql, ',');
-        r = r != 0 ? r : job_append_parts(job, PART_NEXT);
-        return r != 0 ? r : buffer_append_char(&job->sql, ')');
+        return r != 0 ? r : job_append_parts(job, PART_NEXT);
 }
 
 /* The COPY's statement stands before what job_append_messages() added to `sql`. */
@@ -223,7 +223,8 @@ static int job_build_batch(Job *job, const Buffer **copy) {
                 *copy = &job->copy;
         }
         r = buffer_printf(&job->sql, "SELECT %s.move_fence(", job->saves->schema);
-        return r != 0 ? r : job_append_fences(job);
+        r = r != 0 ? r : job_append_fences(job);
+        return r != 0 ? r : buffer_append_char(&job->sql, ')');
 }
 
 /* The arrays of save_each, in the order of its parameters. */
@@ -323,7 +324,10 @@ static int job_build_each(Job *job) {
         for (int column = 0; column < EACH_COUNT && r == 0; column++) {
                 r = job_append_each_column(job, (EachColumn)column);
         }
-        return r != 0 ? r : job_append_fences(job);
+        r = r != 0 ? r : job_append_fences(job);
+        return r != 0 ? r
+                      : buffer_append_string(&job->sql,
+                                             job->saves->dead_letters ? ",'pending')" : ",'none')");
 }
 
 /* What was refused row by row before the reply was lost, ours or a predecessor's. The detail begins
@@ -371,7 +375,9 @@ static int job_append_rejected(Job *job) {
                         continue;
                 }
                 r = r == 0 && first ? rejected_append_head(&job->sql, schema) : r;
-                r = r != 0 ? r : rejected_append_row(&job->sql, schema, message, first);
+                r = r != 0 ? r
+                           : rejected_append_row(&job->sql, schema, message,
+                                                 job->saves->dead_letters, first);
                 first = false;
                 job->rows++;
         }
@@ -390,7 +396,9 @@ static int job_append_rejected_saved(Job *job) {
                         continue;
                 }
                 r = r == 0 && first ? rejected_append_saved_head(&job->sql, schema) : r;
-                r = r != 0 ? r : rejected_append_saved_row(&job->sql, message, first);
+                r = r != 0 ? r
+                           : rejected_append_saved_row(&job->sql, message, job->saves->dead_letters,
+                                                       first);
                 from = message->received_wall_us < from ? message->received_wall_us : from;
                 to = message->received_wall_us > to ? message->received_wall_us : to;
                 first = false;
@@ -539,7 +547,8 @@ static const PgOperationInterface job_interfaces[] = {
 
 /* --- public ------------------------------------------------------------------------------- */
 
-int saves_new(Saves **savesp, PgPool *pool, const char *schema, SavesEnd end, void *user) {
+int saves_new(Saves **savesp, PgPool *pool, const char *schema, bool dead_letters, SavesEnd end,
+              void *user) {
         if (!schema_name_is_valid(schema)) {
                 return SCHEMA_E_NAME;
         }
@@ -548,6 +557,7 @@ int saves_new(Saves **savesp, PgPool *pool, const char *schema, SavesEnd end, vo
                 return error_origin(-ENOMEM);
         }
         saves->pool = pool;
+        saves->dead_letters = dead_letters;
         saves->end = end;
         saves->user = user;
         list_init(&saves->idle);

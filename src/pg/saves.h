@@ -47,9 +47,9 @@ typedef struct SavesAnswer {
 
 typedef void (*SavesEnd)(void *user, Batch *batch, const SavesAnswer *answer);
 
-/* SCHEMA_E_NAME, -ENOMEM. */
-MUST_CHECK int saves_new(Saves **savesp, PgPool *pool, const char *schema, SavesEnd end,
-                         void *user);
+/* @dead_letters: what is rejected is to go to the dead-letter topic. SCHEMA_E_NAME, -ENOMEM. */
+MUST_CHECK int saves_new(Saves **savesp, PgPool *pool, const char *schema, bool dead_letters,
+                         SavesEnd end, void *user);
 /* After the pool. NULL is allowed. */
 void saves_free(Saves *saves);
 

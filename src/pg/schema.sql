@@ -247,12 +247,14 @@ END $$;
 -- it from `committed` on and is read no more has no ack that counts: with `expires` it is kept in
 -- `rejected`. That is done here and not by the daemon, since it reads the whole of `messages` and
 -- nothing may wait for it; a message whose restart ends at this moment gets a row too many.
--- Returns how many rows were kept. It runs with its owner's rights, so that an operator needs none to
--- move fences.
+-- `outbox_`: that column of theirs, "pending" with a dead-letter topic. Returns how many were kept. It
+-- runs with its owner's rights, so that an operator needs none to move fences.
 DROP FUNCTION IF EXISTS decide(text, text, text, integer, bigint, boolean, text, text);
+DROP FUNCTION IF EXISTS decide(text, text, text, integer, bigint, boolean, text, text, integer,
+        bigint, boolean);
 CREATE OR REPLACE FUNCTION decide(cluster text, "group" text, topic_ text, partition_ integer,
         from_ bigint, anew boolean, who text, why text, expected integer, committed bigint,
-        expires boolean) RETURNS bigint
+        expires boolean, outbox_ text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp AS $$
 DECLARE
         live integer;
@@ -268,13 +270,13 @@ BEGIN
         END IF;
         IF expires THEN
                 INSERT INTO rejected (source, "offset", key, value, headers, host, handler, reason,
-                        detail, handlers_done, produced_at, received_at)
+                        detail, handlers_done, produced_at, received_at, outbox)
                 SELECT m.source, m."offset", m.key, convert_to(m.payload::text, 'UTF8'), m.headers,
                         m.host, 'restart-host', 'expired',
                         format('saved, but its ack is not confirmed, and %s (%s) decided to go on '
                                 'at offset %s%s: whether it was restarted is not known', who, why,
                                 from_, CASE WHEN anew THEN ' of a new topic' ELSE '' END),
-                        '{save}', m.produced_at, m.received_at
+                        '{save}', m.produced_at, m.received_at, outbox_
                 FROM messages m
                 WHERE m.source = expected AND m."offset" >= committed
                         AND (anew OR m."offset" < from_)
@@ -330,11 +332,13 @@ END $$;
 -- the table takes that, they are at fault themselves. Otherwise nothing is committed. (How many there
 -- are says nothing: at low traffic batches have one row and a broken table would reject them one by
 -- one, and a few bad rows at the front of a partition would never meet a good one.)
--- Returns the refused rows.
+-- Returns the refused rows. `outbox_`: that column of theirs, "pending" with a dead-letter topic.
+DROP FUNCTION IF EXISTS save_each(integer[], bigint[], bytea[], bytea[], bytea[], bytea[], bytea[],
+        timestamptz[], timestamptz[], text[], integer[], bigint[], bigint[]);
 CREATE OR REPLACE FUNCTION save_each(sources integer[], offsets bigint[], keys bytea[],
         hosts bytea[], request_ids bytea[], payloads bytea[], header_texts bytea[],
         produced timestamptz[], received timestamptz[], done text[], firsts timestamptz[],
-        fence_sources integer[], fence_expected bigint[], fence_next bigint[])
+        fence_sources integer[], fence_expected bigint[], fence_next bigint[], outbox_ text)
 RETURNS TABLE (source integer, "offset" bigint, code text, message text)
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
 #variable_conflict use_column
@@ -379,11 +383,12 @@ BEGIN
                         END IF;
                         refused := refused + 1;
                         INSERT INTO rejected (source, "offset", key, value, headers, host, handler,
-                                reason, detail, attempts, handlers_done, produced_at, received_at)
+                                reason, detail, attempts, handlers_done, produced_at, received_at,
+                                outbox)
                         VALUES (sources[i], offsets[i], keys[i], payloads[i],
                                 json_or_null(header_texts[i]), text_or_null(hosts[i]), 'save',
                                 'refused', state || ': ' || why, 1,
-                                string_to_array(done[i], ','), produced[i], firsts[i])
+                                string_to_array(done[i], ','), produced[i], firsts[i], outbox_)
                         ON CONFLICT (source, "offset") DO NOTHING;
                         source := sources[i];
                         "offset" := offsets[i];

@@ -13,11 +13,15 @@ static uint64_t hash_text(const char *text) {
 }
 
 bool reminder_is_due(Reminder *reminder, const char *what, int64_t now) {
+        return reminder_is_due_every(reminder, what, now, REMINDER_AGAIN_US);
+}
+
+bool reminder_is_due_every(Reminder *reminder, const char *what, int64_t now, int64_t again_us) {
         uint64_t hash = hash_text(what);
         size_t at = 0;
         for (size_t i = 0; i < REMINDER_SEEN; i++) {
                 if (reminder->seen[i].hash == hash) {
-                        if (now - reminder->seen[i].said_us < REMINDER_AGAIN_US) {
+                        if (now - reminder->seen[i].said_us < again_us) {
                                 return false;
                         }
                         at = i;

@@ -26,5 +26,8 @@ typedef struct Reminder {
 /* Whether @what is to be said now: not in the last minute. Then it counts as said. */
 bool reminder_is_due(Reminder *reminder, const char *what, int64_t now);
 
+/* The same for what needs no haste: not in the last @again_us. A Reminder has one of the two. */
+bool reminder_is_due_every(Reminder *reminder, const char *what, int64_t now, int64_t again_us);
+
 /* The state changed: everything is news again. */
 void reminder_forget(Reminder *reminder);

@@ -678,7 +678,7 @@ static void begin(void) {
         pg_test_open_default(&own.test, 1, 30 * 1000 * 1000);
         captured.level = LOG_ERROR;
         if (sources_new(&own.sources, own.test.pool, NULL, "ackd", GROUP, "me") != 0 ||
-            save_new(&own.save, own.test.pool, NULL, "ackd", &events, NULL) != 0 ||
+            save_new(&own.save, own.test.pool, NULL, "ackd", false, &events, NULL) != 0 ||
             decider_open(&own.decider, own.test.operate_dsn, NULL, "ackd", GROUP, &error) != 0) {
                 pg_test_die("cannot begin", error != NULL ? error : "no memory");
         }

@@ -488,11 +488,55 @@ static void transact(rd_kafka_t *rk, int argc, char **argv) {
         print_places(rk);
 }
 
-/* {"0": [offset, …], …}: what is there to read, without what compaction and aborts took out. */
-static void offsets(rd_kafka_t *rk, int argc, char **argv) {
+static void print_offset(const rd_kafka_message_t *message) {
+        printf("%" PRId64, message->offset);
+}
+
+/* In hexadecimal; null. */
+static void print_bytes(const void *data, size_t size) {
+        const unsigned char *bytes = data;
+
+        if (!data) {
+                fputs("null", stdout);
+                return;
+        }
+        putchar('"');
+        for (size_t i = 0; i < size; i++) {
+                printf("%02x", bytes[i]);
+        }
+        putchar('"');
+}
+
+/* {"offset": 0, "key": …, "value": …, "headers": [[name, value], …]} */
+static void print_record(const rd_kafka_message_t *message) {
+        rd_kafka_headers_t *headers;
+        const char *name;
+        const void *value;
+        size_t size;
+
+        printf("{\"offset\":%" PRId64 ",\"key\":", message->offset);
+        print_bytes(message->key, message->key_len);
+        fputs(",\"value\":", stdout);
+        print_bytes(message->payload, message->len);
+        fputs(",\"headers\":[", stdout);
+        if (rd_kafka_message_headers(message, &headers) == 0) {
+                for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0;
+                     i++) {
+                        fputs(i ? ",[" : "[", stdout);
+                        print_bytes(name, strlen(name));
+                        putchar(',');
+                        print_bytes(value, size);
+                        putchar(']');
+                }
+        }
+        fputs("]}", stdout);
+}
+
+/* {"0": [what @print makes of each, …], …}: what is there to read, without what compaction and
+ * aborts took out. */
+static void read_all(rd_kafka_t *rk, char **argv, void (*print)(const rd_kafka_message_t *)) {
         rd_kafka_topic_partition_list_t *list = partitions_of(rk, argv[0]);
 
-        (void)argc;
         putchar('{');
         for (int i = 0; i < list->cnt; i++) {
                 rd_kafka_topic_partition_list_t *one = rd_kafka_topic_partition_list_new(1);
@@ -506,21 +550,71 @@ static void offsets(rd_kafka_t *rk, int argc, char **argv) {
                 printf("%s\"%d\":[", i ? "," : "", i);
                 while ((message = rd_kafka_consumer_poll(rk, TIMEOUT_MS)) != NULL &&
                        !message->err) {
-                        printf("%s%" PRId64, separator, message->offset);
+                        fputs(separator, stdout);
+                        print(message);
                         separator = ",";
                         rd_kafka_message_destroy(message);
                 }
                 if (!message) {
-                        die("offsets: no answer");
+                        die("reading: no answer");
                 }
                 if (message->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-                        check(message->err, "offsets");
+                        check(message->err, "reading");
                 }
                 rd_kafka_message_destroy(message);
                 putchar(']');
         }
         puts("}");
         rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void offsets(rd_kafka_t *rk, int argc, char **argv) {
+        (void)argc;
+        read_all(rk, argv, print_offset);
+}
+
+static void records(rd_kafka_t *rk, int argc, char **argv) {
+        (void)argc;
+        read_all(rk, argv, print_record);
+}
+
+/* Nobody may write to a topic, or everybody again: with a broker that has an authorizer. */
+static void forbid(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+        rd_kafka_AclBinding_t *acl =
+                rd_kafka_AclBinding_new(RD_KAFKA_RESOURCE_TOPIC, argv[0],
+                                        RD_KAFKA_RESOURCE_PATTERN_LITERAL, "User:*", "*",
+                                        RD_KAFKA_ACL_OPERATION_WRITE,
+                                        RD_KAFKA_ACL_PERMISSION_TYPE_DENY, NULL, 0);
+        const rd_kafka_acl_result_t **results;
+        rd_kafka_event_t *event;
+        size_t n;
+
+        (void)argc;
+        rd_kafka_CreateAcls(rk, &acl, 1, NULL, queue);
+        event = admin_reply(queue, "forbid");
+        results = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &n);
+        check_error((rd_kafka_error_t *)rd_kafka_acl_result_error(results[0]), "forbid");
+        rd_kafka_event_destroy(event);
+        rd_kafka_AclBinding_destroy(acl);
+        rd_kafka_queue_destroy(queue);
+}
+
+static void permit(rd_kafka_t *rk, int argc, char **argv) {
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+        rd_kafka_AclBindingFilter_t *filter =
+                rd_kafka_AclBindingFilter_new(RD_KAFKA_RESOURCE_TOPIC, argv[0],
+                                              RD_KAFKA_RESOURCE_PATTERN_LITERAL, NULL, NULL,
+                                              RD_KAFKA_ACL_OPERATION_ANY,
+                                              RD_KAFKA_ACL_PERMISSION_TYPE_ANY, NULL, 0);
+        rd_kafka_event_t *event;
+
+        (void)argc;
+        rd_kafka_DeleteAcls(rk, &filter, 1, NULL, queue);
+        event = admin_reply(queue, "permit");
+        rd_kafka_event_destroy(event);
+        rd_kafka_AclBinding_destroy(filter);
+        rd_kafka_queue_destroy(queue);
 }
 
 /* {"0": [low, high], …} */
@@ -668,12 +762,15 @@ static const Command commands[] = {
         {"create", "TOPIC PARTITIONS [NAME=VALUE...]", 2, 20, RD_KAFKA_PRODUCER, false, create},
         {"delete", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, delete},
         {"ends", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, ends},
+        {"forbid", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, forbid},
         {"forget", "GROUP TOPIC PARTITION", 3, 3, RD_KAFKA_PRODUCER, false, forget},
         {"group", "GROUP", 1, 1, RD_KAFKA_PRODUCER, false, group},
         {"grow", "TOPIC PARTITIONS", 2, 2, RD_KAFKA_PRODUCER, false, grow},
         {"member", "GROUP TOPIC", 2, 2, RD_KAFKA_CONSUMER, false, member},
         {"offsets", "TOPIC", 1, 1, RD_KAFKA_CONSUMER, false, offsets},
+        {"permit", "TOPIC", 1, 1, RD_KAFKA_PRODUCER, false, permit},
         {"produce", "TOPIC <RECORDS", 1, 1, RD_KAFKA_PRODUCER, false, produce},
+        {"records", "TOPIC", 1, 1, RD_KAFKA_CONSUMER, false, records},
         {"transact", "TOPIC commit|abort|leave <RECORDS", 2, 2, RD_KAFKA_PRODUCER, true, transact},
         {"trim", "TOPIC PARTITION OFFSET", 3, 3, RD_KAFKA_PRODUCER, false, trim},
 };

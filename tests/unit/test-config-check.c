@@ -45,6 +45,37 @@ static void test_contradictions(void **state) {
         CHECK(table);
 }
 
+/* What ackd writes to a topic it must not read. */
+static void test_dead_letter_topic(void **state) {
+        (void)state;
+#define CONSUMED "), and what is rejected would come again; allowed: a topic that is not consumed\n"
+#define TOPIC    "; allowed: the name of a topic, or \"\" for none\n"
+        static const Wrong table[] = {
+                {SAVE "consume: {topics: [a, b.c], dead_letter_topic: b.d}\n", ""},
+                {SAVE "consume: {topics: [a, b.c], dead_letter_topic: b.c}\n",
+                 "t.yaml:2:48: consume.dead_letter_topic: \"b.c\" is consumed, as \"b.c\" of "
+                 "consume.topics (t.yaml:2:19" CONSUMED},
+                {SAVE "consume: {topics: ['^b', '^x', '^.*c$'], dead_letter_topic: b.c}\n",
+                 "t.yaml:2:61: consume.dead_letter_topic: \"b.c\" is consumed, as \"^b\" of "
+                 "consume.topics (t.yaml:2:19" CONSUMED
+                 "t.yaml:2:61: consume.dead_letter_topic: \"b.c\" is consumed, as \"^.*c$\" of "
+                 "consume.topics (t.yaml:2:19" CONSUMED},
+                {SAVE "consume: {dead_letter_topic: host-restarts}\n",
+                 "t.yaml:2:30: consume.dead_letter_topic: \"host-restarts\" is consumed, as "
+                 "\"host-restarts\" of consume.topics (the default" CONSUMED},
+                /* As Kafka's patterns are: not to the end. */
+                {SAVE "consume: {topics: ['^b$', '^[', '^c(d|e)'], dead_letter_topic: b-dead}\n",
+                 ""},
+                {SAVE "consume: {topics: ['^b'], dead_letter_topic: '^b'}\n",
+                 "t.yaml:2:46: consume.dead_letter_topic: \"^b\" is a pattern" TOPIC},
+                {SAVE "consume: {dead_letter_topic: 'a b'}\n",
+                 "t.yaml:2:30: consume.dead_letter_topic: \"a b\" holds a byte that no name of a "
+                 "topic has" TOPIC},
+                {SAVE "consume: {dead_letter_topic: ''}\n", ""},
+        };
+        CHECK(table);
+}
+
 static void test_warnings(void **state) {
         (void)state;
         static const Wrong table[] = {
@@ -93,9 +124,8 @@ static void test_cooperative(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_missing),
-                cmocka_unit_test(test_contradictions),
-                cmocka_unit_test(test_warnings),
+                cmocka_unit_test(test_missing),           cmocka_unit_test(test_contradictions),
+                cmocka_unit_test(test_dead_letter_topic), cmocka_unit_test(test_warnings),
                 cmocka_unit_test(test_cooperative),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -64,6 +64,7 @@ static void test_prints(void **state) {
         char *text = print(config);
         assert_string_equal(text, "consume:\n"
                                   "  commit_interval: 1s  # default\n"
+                                  "  dead_letter_topic: \"\"  # default\n"
                                   "  start: earliest  # default\n"
                                   "  topics: [host-restarts]  # default\n"
                                   "control:\n"

@@ -202,7 +202,7 @@ static int begin(void **state) {
         }
         pg_test_open(&test, &options);
         assert_true(pg_test_until(&test, pg_test_is_up, test.pool));
-        return save_new(&save, test.pool, NULL, "ackd", &events, NULL);
+        return save_new(&save, test.pool, NULL, "ackd", false, &events, NULL);
 }
 
 static int end(void **state) {

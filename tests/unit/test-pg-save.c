@@ -82,7 +82,7 @@ static int begin_with(int64_t statement_timeout_us) {
         assert_int_equal(test_batch_add_part(&batch, one, FIRST), 0);
         assert_int_equal(test_batch_add_part(&batch, two, FIRST), 1);
         pg_test_open_default(&test, 1, statement_timeout_us);
-        return save_new(&save, test.pool, NULL, "ackd", &events, &answer);
+        return save_new(&save, test.pool, NULL, "ackd", false, &events, &answer);
 }
 
 static int begin(void **state) {
@@ -757,6 +757,34 @@ static void test_reject(void **state) {
         assert_int_equal(answer.end, BATCH_OUTAGE); /* nothing is left of it */
 }
 
+/* With a dead-letter topic, whichever way a row comes into the table. */
+static void test_pending(void **state) {
+        (void)state;
+        save_free(save);
+        assert_int_equal(save_new(&save, test.pool, NULL, "ackd", true, &events, &answer), 0);
+        test_batch_add_json(&batch, 0, "{}");
+        test_batch_add_json(&batch, 0, "{}");
+        test_message_set_fault(test_batch_add(&batch, 0, MESSAGE_FAULTY, "x", 1), "not_json", "x");
+        test_batch_add_json(&batch, 1, "nonsense");
+        run(save_batch);
+        assert_int_equal(answer.end, BATCH_REFUSED);
+        run(save_batch_each);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        expect("SELECT count(*) FROM rejected WHERE outbox = 'pending'", "2");
+        batch.batch.kind = BATCH_REJECT;
+        for (size_t i = 0; i < 2; i++) {
+                batch.messages[i]->fault_handler = HANDLER_RESTART;
+                test_message_set_fault(batch.messages[i], "failed", "exit status 3");
+        }
+        list_unlink(&batch.messages[2]->lane_link);
+        list_unlink(&batch.messages[3]->lane_link);
+        MessageBody *body = steal(batch.messages[1]->body); /* it waited, and let go of it */
+        run(save_reject);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        expect("SELECT count(*) FROM rejected WHERE outbox = 'pending' AND value IS NOT NULL", "4");
+        batch.messages[1]->body = body;
+}
+
 static void test_closing(void **state) {
         (void)state;
         test_batch_add_json(&batch, 0, "{}");
@@ -794,6 +822,7 @@ int main(void) {
                 TEST(test_depth),
                 TEST(test_half_are_poison),
                 TEST(test_a_replay_is_rejected_again),
+                TEST(test_pending),
                 TEST(test_every_row_refused),
                 TEST(test_broken_table),
                 TEST(test_broken_table_and_one_row),

@@ -48,6 +48,7 @@ typedef struct Sink {
         size_t delivered, failed, rooms, flushed, left;
         uintptr_t opaque;
         const char *error;
+        ProducerFault fault;
 } Sink;
 
 static void on_ticker(LoopTimer *timer) {
@@ -69,6 +70,7 @@ static void on_delivered(void *user, void *opaque, const char *error) {
         Sink *sink = user;
         sink->opaque = (uintptr_t)opaque;
         sink->error = error;
+        sink->fault = producer_fault(sink->producer);
         if (error == NULL) {
                 sink->delivered++;
         } else {
@@ -204,6 +206,7 @@ static void test_refused(void **state) {
         char *large = calloc(1, 2000000);
         open_sink(&sink, world.servers, NULL, NULL);
         assert_int_equal(send_one(&sink, "t", large, 2000000, 0), PRODUCER_E_REFUSED);
+        assert_int_equal(producer_fault(sink.producer), PRODUCER_FAULT_TOO_LARGE);
         assert_int_equal(producer_pending(sink.producer), 0);
         producer_free(sink.producer);
         free(large);
@@ -220,6 +223,45 @@ static void test_failed(void **state) {
         wait_for(sink.failed == 1, 10);
         assert_int_equal(sink.opaque, 9);
         assert_non_null(strstr(sink.error, "authorization"));
+        assert_int_equal(sink.fault, PRODUCER_FAULT_FORBIDDEN);
+        assert_int_equal(producer_pending(sink.producer), 0);
+        producer_free(sink.producer);
+        open_sink(&sink, world.servers, "enable.idempotence", "false");
+        rd_kafka_mock_push_request_errors(world.cluster, 0, 1, RD_KAFKA_RESP_ERR_INVALID_RECORD);
+        assert_int_equal(send_one(&sink, "t", "x", 1, 10), 0);
+        wait_for(sink.failed == 1, 10);
+        assert_int_equal(sink.fault, PRODUCER_FAULT_OTHER);
+        assert_int_equal(send_one(&sink, "t", "x", 1, 11), 0);
+        wait_for(sink.delivered == 1, 10);
+        assert_int_equal(sink.fault, PRODUCER_FAULT_NONE);
+        producer_free(sink.producer);
+}
+
+/* The first one waits for the topic; from then on librdkafka refuses at once, and once it freed the
+ * headers twice: 4627. */
+static void test_no_topic(void **state) {
+        (void)state;
+        Sink sink;
+        const ProducerHeader headers[] = {{"a", "1", 1}, {"b", NULL, 0}};
+        const ProducerMessage message = {.topic = "missing",
+                                         .value = "x",
+                                         .value_size = 1,
+                                         .headers = headers,
+                                         .n_headers = 2};
+        const char *error = NULL;
+        rd_kafka_mock_topic_set_error(world.cluster, "missing",
+                                      RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        open_sink(&sink, world.servers, "topic.metadata.propagation.max.ms", "100");
+        assert_int_equal(producer_send(sink.producer, &message, NULL, &error), 0);
+        wait_for(sink.failed == 1, 20);
+        assert_int_equal(sink.fault, PRODUCER_FAULT_NO_TOPIC);
+        for (int i = 0; i < 10; i++) {
+                error = NULL;
+                assert_int_equal(producer_send(sink.producer, &message, NULL, &error),
+                                 PRODUCER_E_REFUSED);
+                assert_non_null(error);
+                assert_int_equal(producer_fault(sink.producer), PRODUCER_FAULT_NO_TOPIC);
+        }
         assert_int_equal(producer_pending(sink.producer), 0);
         producer_free(sink.producer);
 }
@@ -304,9 +346,10 @@ static int teardown(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_settings),      cmocka_unit_test(test_delivered),
-                cmocka_unit_test(test_refused),       cmocka_unit_test(test_failed),
-                cmocka_unit_test(test_back_pressure), cmocka_unit_test(test_no_broker),
+                cmocka_unit_test(test_settings),  cmocka_unit_test(test_delivered),
+                cmocka_unit_test(test_refused),   cmocka_unit_test(test_failed),
+                cmocka_unit_test(test_no_topic),  cmocka_unit_test(test_back_pressure),
+                cmocka_unit_test(test_no_broker),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -51,8 +51,19 @@ static void test_the_oldest_goes(void **state) {
         assert_true(reminder_is_due(&reminder, "1", 50 * SECOND));
 }
 
+static void test_every(void **state) {
+        (void)state;
+        Reminder reminder = {0};
+        const int64_t hour = INT64_C(3600) * 1000000;
+        assert_true(reminder_is_due_every(&reminder, "a", 5, hour));
+        assert_false(reminder_is_due_every(&reminder, "a", hour, hour));
+        assert_true(reminder_is_due_every(&reminder, "b", hour, hour));
+        assert_true(reminder_is_due_every(&reminder, "a", 5 + hour, hour));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_every),
                 cmocka_unit_test(test_at_once_and_then_once_a_minute),
                 cmocka_unit_test(test_each_has_its_own_minute),
                 cmocka_unit_test(test_what_was_forgotten_is_news),

@@ -49,8 +49,10 @@ class Server:
 
 
 class Broker(Server):
-    def __init__(self, folder):
-        super().__init__("local-kafka", folder, "--port", "auto")
+    def __init__(self, folder, *settings):
+        """Settings are lines of its properties."""
+        options = [word for line in settings for word in ("--set", line)]
+        super().__init__("local-kafka", folder, "--port", "auto", *options)
         self.servers = self.address["bootstrap.servers"]
 
     def kill(self):

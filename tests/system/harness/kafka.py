@@ -85,6 +85,30 @@ class Kafka:
         """partition: what a reader finds in it, in order"""
         return {int(p): found for p, found in self._run("offsets", topic).items()}
 
+    def records(self, topic):
+        """All that is in it: Records with their partitions, in its order."""
+
+        def data(text):
+            return None if text is None else bytes.fromhex(text)
+
+        return [
+            Record(
+                data(found["value"]),
+                key=data(found["key"]),
+                partition=int(partition),
+                headers=tuple((data(name), data(value)) for name, value in found["headers"]),
+            )
+            for partition, all_of_it in self._run("records", topic).items()
+            for found in all_of_it
+        ]
+
+    def forbid(self, topic):
+        """Nobody may write to it any more: of a Broker with acls."""
+        self._run("forbid", topic)
+
+    def permit(self, topic):
+        self._run("permit", topic)
+
     def ends(self, topic):
         """partition: (low, high)"""
         return {int(p): tuple(ends) for p, ends in self._run("ends", topic).items()}
