@@ -80,8 +80,13 @@ def test_a_message_on_its_way(site):
     site.restarter.hold("hold-a.example.com")
     daemon = running(site)
     [(partition, offset)] = site.produce("hold-a.example.com")
-    until(lambda: daemon.status()["limits"]["concurrency"]["used"] == 1)
-    status = daemon.status()
+
+    def at_work():
+        status = daemon.status()
+        acting = [m for m in status["messages"] if m["handlers"][1]["phase"] == "acting" and m["saved"]]
+        return status if acting else None
+
+    status = until(at_work)
     assert sorted(status) == sorted(KEYS)
     assert status["pid"] == daemon.process.pid and status["instance"] == "test"
     assert status["config_file"] == str(daemon.config_file)
