@@ -11,6 +11,7 @@
 #include "../unit/pg-batch.h"
 #include "handlers/save.h"
 #include "pg/decision.h"
+#include "pg/replays.h"
 #include "pg/sources.h"
 #include "store.h"
 #include "twin.h"
@@ -32,6 +33,7 @@ static struct {
         PgTest test;
         Sources *sources;
         Save *save;
+        Replays *replays;
         Decider *decider;
         char topic[32];
         Store store;
@@ -52,7 +54,8 @@ static TwinReached reached[] = {
         {"batch", "outage", 0},   {"each", "saved", 0},      {"each", "saved ", 0},
         {"each", "refused", 0},   {"each", "fence", 0},      {"each", "outage", 0},
         {"fences", "-1", 0},      {"fences", "refused ", 0}, {"reject", "saved", 0},
-        {"reject", "outage", 0},
+        {"reject", "outage", 0},  {"replays", "ours", 0},    {"replays", "ours 3", 0},
+        {"replays", "taken", 0},  {"replays", "dropped", 0}, {"replays", "stray", 0},
 };
 
 static bool is_answered(void *user) {
@@ -416,6 +419,14 @@ static int64_t next_offset(const TestBatch *batch, const BatchPart *part, Call c
         return call == CALL_REJECT || chance(10) ? some_offset() : part->expected;
 }
 
+static uint64_t value_of(const MessageBody *body) {
+        char sha256[SHA256_TEXT_SIZE];
+        if (body->value == NULL || sha256_text(body->value, body->value_size, sha256) != 0) {
+                return 0;
+        }
+        return store_value(sha256);
+}
+
 /* A message of part @i, and its row in the order. */
 static void add_message(TestBatch *batch, size_t i, StoreOrder *order, Call call,
                         unsigned percent_poison) {
@@ -443,6 +454,10 @@ static void add_message(TestBatch *batch, size_t i, StoreOrder *order, Call call
                         free(steal(message->body)); /* it waited, and let go of it */
                 }
         }
+        bool saved = call == CALL_REJECT && chance(60);
+        if (saved) {
+                message->handlers[HANDLER_SAVE] = (HandlerTask){HANDLER_ENDED, OUTCOME_DONE, 0, 1};
+        }
         const HandlerTask *restart = &message->handlers[HANDLER_RESTART];
         bool done = restart->state == HANDLER_ENDED && outcome_is_success(restart->outcome);
         order->rows[order->n_rows++] = (StoreRow){
@@ -451,6 +466,8 @@ static void add_message(TestBatch *batch, size_t i, StoreOrder *order, Call call
                 .record = call == CALL_REJECT ? MESSAGE_FAULTY : record,
                 .poison = contents[like].poison,
                 .restart_done = done,
+                .save_done = record == MESSAGE_ROW && saved,
+                .value = message->body != NULL ? value_of(message->body) : 0,
         };
         static const char *const records[] = {
                 [MESSAGE_ROW] = "", [MESSAGE_FAULTY] = " faulty", [MESSAGE_NO_ROW] = " no row"};
@@ -549,6 +566,100 @@ static void give_batch(Call call) {
         compare();
 }
 
+/* --- replays ------------------------------------------------------------------------------ */
+
+static void say_answers(Side side, const ReplayQuestions *asked, const ReplayAnswer *answers) {
+        SAY(side, answers != NULL ? "replays" : "replays: no answer");
+        for (size_t i = 0; answers != NULL && i < asked->n; i++) {
+                SAY(side, "%s %s", i > 0 ? ";" : "", replay_verdict_name(answers[i].verdict));
+                if (answers[i].verdict == REPLAY_OURS && answers[i].done != 0) {
+                        SAY(side, " %u", answers[i].done);
+                }
+        }
+}
+
+static void on_replays_read(void *user, ReplayQuestions *asked, const ReplayAnswer *answers) {
+        (void)user;
+        say_answers(REAL, asked, answers);
+        answered();
+}
+
+/* One of its rows in `rejected`; NULL: it has none. */
+static const StoreReject *some_row(const StoreSource *source) {
+        return source != NULL && source->n_rejected > 0
+                       ? &source->rejected[below(source->n_rejected)]
+                       : NULL;
+}
+
+static void some_question(ReplayQuestion *simulated, ReplayQuestion *real) {
+        const StoreSource *source = store_source(&own.store, some_source());
+        const StoreReject *row = some_row(source);
+        bool fits = row != NULL && row->value != 0 && !chance(10);
+        *simulated =
+                (ReplayQuestion){.by = {some_source(), chance(50) ? own.base : some_offset()},
+                                 .of = {source != NULL ? source->id : NOBODY,
+                                        row != NULL && !chance(10) ? row->offset : some_offset()}};
+        *real = *simulated;
+        real->by.source = real_of(simulated->by.source);
+        real->of.source = real_of(simulated->of.source);
+        /* Both compare all of it, of which the simulation keeps the head alone. */
+        snprintf(simulated->sha256, sizeof(simulated->sha256), "%016" PRIx64,
+                 fits ? row->value : UINT64_C(1));
+        snprintf(real->sha256, sizeof(real->sha256), "%s", simulated->sha256);
+        add(&twin.what, " %d:%" PRId64 " of %d:%" PRId64 "%s", simulated->by.source,
+            simulated->by.offset, simulated->of.source, simulated->of.offset,
+            fits ? "" : " (another value)");
+}
+
+/* The server compares the whole of the hash: it is looked up there. */
+static void complete_hash(ReplayQuestion *real) {
+        char sql[256];
+        snprintf(
+                sql, sizeof(sql),
+                "SELECT coalesce((SELECT encode(sha256(value), 'hex') FROM rejected WHERE source = "
+                "%d AND \"offset\" = %" PRId64 "), '')",
+                real->of.source, real->of.offset);
+        const char *hash = pg_test_value(own.test.sql, sql);
+        if (strncmp(hash, real->sha256, 16) == 0) {
+                snprintf(real->sha256, sizeof(real->sha256), "%.64s", hash);
+        }
+}
+
+static void ask_replays(void) {
+        size_t n = 1 + below(4);
+        ReplayQuestions *simulated =
+                calloc(1, sizeof(*simulated) + n * sizeof(*simulated->questions));
+        ReplayQuestions *real = calloc(1, sizeof(*real) + n * sizeof(*real->questions));
+        ReplayAnswer answers[4];
+        simulated->n = real->n = n;
+        add(&twin.what, "replays");
+        for (size_t i = 0; i < n; i++) {
+                some_question(&simulated->questions[i], &real->questions[i]);
+                complete_hash(&real->questions[i]);
+        }
+        store_take_replays(&own.store, simulated, 1, answers);
+        say_answers(SIMULATED, simulated, answers);
+        wait_answer(replays_ask(own.replays, real));
+        free(simulated);
+        free(real);
+        compare();
+}
+
+static void drop(void) {
+        const StoreSource *source = store_source(&own.store, some_source());
+        const StoreReject *row = some_row(source);
+        char sql[128];
+        if (row == NULL) {
+                return;
+        }
+        snprintf(sql, sizeof(sql),
+                 "UPDATE rejected SET dropped_at = now() WHERE source = %d AND \"offset\" = "
+                 "%" PRId64,
+                 real_of(source->id), row->offset);
+        pg_test_exec(own.test.sql, sql);
+        store_drop(&own.store, source->id, row->offset);
+}
+
 /* --- what the tables hold ----------------------------------------------------------------- */
 
 static const char contents_sql[] =
@@ -559,7 +670,11 @@ static const char contents_sql[] =
         "(SELECT string_agg(format(' %s', m.\"offset\"), '' ORDER BY m.\"offset\") FROM messages m "
         "WHERE m.source = id), "
         "(SELECT string_agg(format(' %s%s%s', r.\"offset\", CASE WHEN r.handler = 'save' THEN "
-        "' by save' END, CASE WHEN 'restart-host' = ANY(r.handlers_done) THEN ' restarted' END), "
+        "' by save' END, CASE WHEN 'restart-host' = ANY(r.handlers_done) THEN ' restarted' END) || "
+        "CASE WHEN r.dropped_at IS NOT NULL THEN ' dropped' ELSE '' END || CASE WHEN "
+        "r.replay_source IS NOT NULL THEN format(' replayed as %s:%s', (SELECT count(*) FROM "
+        "partitions q WHERE q.topic = $1 AND q.id <= r.replay_source), r.replay_offset) ELSE '' "
+        "END, "
         "',' ORDER BY r.\"offset\") FROM rejected r WHERE r.source = id)), E'\\n      ' ORDER BY "
         "id), '') FROM (SELECT *, row_number() OVER (ORDER BY id) n FROM partitions WHERE topic = "
         "$1) p";
@@ -593,6 +708,11 @@ static void say_contents(void) {
                         SAY(SIMULATED, "%s %" PRId64 "%s%s", k > 0 ? "," : "", reject->offset,
                             reject->by_save ? " by save" : "",
                             reject->restart_done ? " restarted" : "");
+                        SAY(SIMULATED, "%s", reject->dropped ? " dropped" : "");
+                        if (reject->replay.source != 0) {
+                                SAY(SIMULATED, " replayed as %d:%" PRId64, reject->replay.source,
+                                    reject->replay.offset);
+                        }
                 }
         }
 }
@@ -629,10 +749,14 @@ static void operate(void) {
                 decide();
         } else if (n < 45 && own.broken == 0) {
                 break_table();
+        } else if (n < 56) {
+                ask_replays();
+        } else if (n < 58) {
+                drop();
         } else {
-                give_batch(n < 63   ? CALL_SAVE
-                           : n < 83 ? CALL_EACH
-                           : n < 91 ? CALL_FENCES
+                give_batch(n < 69   ? CALL_SAVE
+                           : n < 85 ? CALL_EACH
+                           : n < 92 ? CALL_FENCES
                                     : CALL_REJECT);
         }
 }
@@ -678,6 +802,7 @@ static void begin(void) {
         pg_test_open_default(&own.test, 1, 30 * 1000 * 1000);
         captured.level = LOG_ERROR;
         if (sources_new(&own.sources, own.test.pool, NULL, "ackd", GROUP, "me") != 0 ||
+            replays_new(&own.replays, own.test.pool, NULL, "ackd", on_replays_read, NULL) != 0 ||
             save_new(&own.save, own.test.pool, NULL, "ackd", false, &events, NULL) != 0 ||
             decider_open(&own.decider, own.test.operate_dsn, NULL, "ackd", GROUP, &error) != 0) {
                 pg_test_die("cannot begin", error != NULL ? error : "no memory");
@@ -691,6 +816,7 @@ static void begin(void) {
 static void end(void) {
         pg_test_close(&own.test);
         save_free(own.save);
+        replays_free(own.replays);
         sources_free(own.sources);
         decider_close(own.decider);
         pg_test_deinit(&own.test, DATABASE);
