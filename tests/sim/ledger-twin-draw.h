@@ -230,6 +230,10 @@ static inline void add_request(Call *call, TestMessage *message, int *instance) 
                 static const char *const words[] = {"not_selected", "not_needed", "odd"};
                 request->suppress = ANY(words);
         }
+        if (chance(15)) { /* a replay */
+                request->first_us = chance(80) ? beside(message->requested + own.policy.max_age_us)
+                                               : message->received - some_span(60 * SECOND);
+        }
         if (chance(2)) {
                 request->host = ANY(host_names); /* as no message does */
         }

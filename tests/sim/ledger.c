@@ -257,7 +257,9 @@ static bool step_cooldown(Claim *claim) {
         if (host->last == host->done) {
                 return decide_suppressed(claim, LEDGER_REASON_COOLDOWN, NULL);
         }
-        return decide_wait(claim, LEDGER_REASON_COOLDOWN, host->last_start + cooldown - claim->t);
+        /* A clock that was set back does not make it longer than it is. */
+        int64_t started = least(host->last_start, claim->t + claim->policy->start_within_us);
+        return decide_wait(claim, LEDGER_REASON_COOLDOWN, started + cooldown - claim->t);
 }
 
 /* 6. Limits: done and unknown ones of the host, */

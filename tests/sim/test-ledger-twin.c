@@ -78,6 +78,9 @@ static void tell_claim(const Call *call) {
                     request->request_id != NULL ? request->request_id : "-",
                     request->requested_us - EPOCH_US, request->received_us - EPOCH_US,
                     request->redelivered ? " redelivered" : "");
+                if (request->first_us > 0) {
+                        add(&twin.what, " replay of %" PRId64, request->first_us - EPOCH_US);
+                }
                 add(&twin.what, " before %s", request->before != NULL ? request->before : "-");
                 if (request->suppress != NULL) {
                         add(&twin.what, " suppress %s", request->suppress);
