@@ -281,6 +281,8 @@ static void database_missing(Troubles *troubles, const TroubleFacts *facts, cons
                 "database that was there yesterday is not made anew");
 }
 
+#define IN_PSQL "in psql: " /* of missing.sql */
+
 static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTrouble *is) {
         const char *schema = facts->config->postgres.schema;
         const char *user = facts->place.user != NULL && facts->place.user[0] != '\0'
@@ -292,8 +294,21 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
                 "The role of ackd lacks a right in the schema %s%s%s: %s. What needs it waits.",
                 schema, is->operation != NULL ? ", for " : "",
                 is->operation != NULL ? is->operation : "", is->why);
+        /* The check of the rights has looked at the roles that there are. */
+        const char *known = strstr(is->why, IN_PSQL);
+        if (known == NULL && strstr(is->why, "; run: ackd init-db") != NULL) {
+                trouble_ackd(troubles, trouble, facts, "init-db");
+                TROUBLE_NOTE(
+                        "as the schema's owner (-o postgres.dsn=...): it grants what an upgrade "
+                        "brought. ackd looks again every 5 s");
+                return;
+        }
         trouble_psql(troubles, trouble, facts);
-        trouble_say(troubles, &sql, "GRANT \"%s_run\" TO \"%s\"", schema, user);
+        if (known != NULL) {
+                trouble_say(troubles, &sql, "%s", known + strlen(IN_PSQL));
+        } else {
+                trouble_say(troubles, &sql, "GRANT \"%s_run\" TO \"%s\"", schema, user);
+        }
         const char *text = troubles->error == 0 ? buffer_string(&sql) : NULL;
         TROUBLE_REMEDY(" -c");
         if (text != NULL && trouble != NULL) {

@@ -449,12 +449,12 @@ static void test_check_of_rights(void **state) {
         pg_test_open_default(&test, 1, 30 * 1000 * 1000);
         pg_test_exec(test.sql, "REVOKE EXECUTE ON FUNCTION claim FROM " DATABASE "_run");
         check("ackd", &answer);
-        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_int_equal(answer.end, SCHEMA_FORBIDDEN);
         assert_string_equal(answer.why, "role \"" DATABASE "_daemon\" lacks EXECUTE on function "
                                         "ackd.claim; run: ackd init-db");
         pg_test_exec(test.sql, "REVOKE " DATABASE "_run FROM " DATABASE "_daemon");
         check("ackd", &answer);
-        assert_int_equal(answer.end, SCHEMA_WRONG);
+        assert_int_equal(answer.end, SCHEMA_FORBIDDEN);
         assert_non_null(strstr(answer.why, "lacks USAGE on schema ackd, "));
         assert_non_null(strstr(answer.why, "GRANT " DATABASE "_run TO " DATABASE "_daemon"));
         pg_test_exec(test.sql, "GRANT " DATABASE "_run TO " DATABASE "_daemon; "
