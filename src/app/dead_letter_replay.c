@@ -525,8 +525,10 @@ static int drop_page(DeadLetterCommand *command, Drop *drop, char **errorp) {
                                   : letter->replayed_at != NULL ? REFUSAL_REPLAYED
                                                                 : REFUSAL_NONE;
                 if (refusal != REFUSAL_NONE) {
-                        refuse(&drop->refused[refusal], letter->topic, letter->partition,
-                               letter->key.offset);
+                        if (!is_settled(command, refusal)) {
+                                refuse(&drop->refused[refusal], letter->topic, letter->partition,
+                                       letter->key.offset);
+                        }
                         continue;
                 }
                 keys[n++] = letter->key;

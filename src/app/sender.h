@@ -48,9 +48,9 @@ typedef struct Sender {
 
         /* To be read afterwards: */
         uint64_t made, delivered, failed;
-        bool done;       /* the source had no more, and all were answered */
-        int signal;      /* that ended it; 0: none */
-        char error[256]; /* the first */
+        bool done;        /* the source had no more, and all were answered */
+        int signal;       /* that ended it; 0: none */
+        char error[1024]; /* the first */
         int64_t began_us, ended_us;
 
         Loop loop;

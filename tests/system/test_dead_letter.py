@@ -14,6 +14,7 @@ import termios
 import pytest
 from harness import until
 from harness.daemon import BINARY, ENVIRONMENT, command
+from harness.roles import Roles
 from harness.site import Site
 
 MARKS = "replayed_at, replayed_by, replayed_why, replay_source, dropped_at, dropped_by, dropped_why"
@@ -661,6 +662,35 @@ def test_drop(site, letters):
     assert "nothing to drop" in run(site, "drop", "--why", "x", "--all").stdout
     assert site.database.value("SELECT count(*) FROM rejected WHERE dropped_at IS NULL") == 1
     assert site.database.value("SELECT count(*) FROM rejected") == 1202
+
+
+# --- rights -------------------------------------------------------------------------------------
+
+
+def test_each_role(site, letters):
+    """Who reads lists and shows, who operates replays and drops, and nobody needs more."""
+    roles = Roles(site)
+    try:
+        place, second = letters.add(1, age="1 hour"), letters.add(2)
+        for part in ("read", "operate"):
+            for arguments in (["list"], ["show", place], ["replay", "--all", "--dry-run"]):
+                result = roles.command(part, "dead-letter", *arguments)
+                assert (result.returncode, result.stderr) == (0, ""), arguments
+        for arguments in (["replay", place], ["drop", "--why", "x", place]):
+            result = roles.command("read", "dead-letter", *arguments)
+            assert result.returncode == 69
+            assert f"GRANT {roles.prefix}_operate TO {roles.login('read')}" in result.stderr
+            assert letters.produced() == 0
+        result = roles.command("nobody", "dead-letter", "list")
+        assert result.returncode == 69 and f"GRANT {roles.prefix}_read TO" in result.stderr
+        run(site, "drop", "--why", "x", second)
+        for arguments in (["replay", place], ["replay", "--again", second]):
+            result = roles.command("operate", "dead-letter", *arguments)
+            assert result.returncode == 0, result.stderr
+        letters.add(3)
+        assert roles.command("operate", "dead-letter", "drop", "--why", "x", "--all").returncode == 0
+    finally:
+        roles.cleanup()
 
 
 # --- usage --------------------------------------------------------------------------------------
