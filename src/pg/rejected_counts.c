@@ -7,6 +7,7 @@
 
 enum {
         EVERY_US = 15 * 1000000,
+        ERRORS_MAX = 1000, /* pending rows that are looked at for an error */
         WAKE_US = 1000000, /* rows come in bursts: one look covers them */
 };
 
@@ -26,11 +27,12 @@ static int counter_begin(PgOperation *operation, PGconn *connection, const Buffe
                 " AND replayed_at IS NULL AND dropped_at IS NULL LIMIT %d) u),"
                 " (SELECT count(*) FROM (SELECT FROM \"%s\".rejected WHERE outbox = 'pending'"
                 " LIMIT %d) p),"
-                " (SELECT outbox_error FROM \"%s\".rejected WHERE outbox = 'pending' AND"
-                " outbox_error IS NOT NULL ORDER BY coalesce(outbox_after, '-infinity') DESC"
-                " LIMIT 1)",
+                /* What failed is due latest, and so stands before what was not tried yet. */
+                " (SELECT outbox_error FROM (SELECT outbox_error FROM \"%s\".rejected WHERE outbox"
+                " = 'pending' ORDER BY coalesce(outbox_after, '-infinity') DESC LIMIT %d) e WHERE"
+                " outbox_error IS NOT NULL LIMIT 1)",
                 schema, REJECTED_COUNTED_MAX, schema, REJECTED_COUNTED_MAX, schema,
-                REJECTED_COUNTED_MAX, schema);
+                REJECTED_COUNTED_MAX, schema, ERRORS_MAX);
         if (r != 0 || buffer_string(&sql) == NULL) {
                 return error_origin(-ENOMEM);
         }

@@ -254,12 +254,34 @@ def test_killed_between_delivery_and_mark(site):
     assert again.stop() == 0
 
 
+def test_a_mark_whose_answer_is_lost_is_repeated(site):
+    site.create_topic()
+    site.kafka.create(letters_of(site), 1)
+    site.init_db()
+    with site.database.connect() as holder:
+        holder.execute(LOCK)
+        holder.execute("SELECT pg_advisory_lock(7)")
+        site.produce(*bad(3))
+        daemon = start(site)
+        arrived(site, 3)
+        until(site.database.waits_for_a_lock)
+        holder.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'test'"
+        )
+    wait_sent(site, 3)
+    assert len(site.kafka.records(letters_of(site))) == 3, "none is sent again"
+    assert daemon.stop() == 0
+
+
 def test_two_daemons(site):
     site.create_topic(4)
     site.kafka.create(letters_of(site), 3)
     records = [Record(b"bad %d" % i) for i in range(2000)]
     site.produce(*records)
-    daemons = [start(site, instance=f"test{i}", metrics={"textfile": str(site.folder / f"{i}.prom")}) for i in range(2)]
+    daemons = [
+        start(site, instance=f"test{i}", metrics={"textfile": str(site.folder / f"{i}.prom")})
+        for i in range(2)
+    ]
     wait_sent(site, 2000, 90)
     found = site.kafka.records(letters_of(site))
     assert {r.value for r in found} == {r.value for r in records}
