@@ -6,6 +6,7 @@
 #include "app/document.h"
 #include "app/layout.h"
 #include "app/status_text.h"
+#include "pg/story.h"
 
 enum {
         INDENT = 2,
@@ -228,11 +229,18 @@ static void events(Layout *layout, const json_t *document) {
         static const char *const tables[] = {"restarts", "rejected"};
         for (i = 0; i < 2; i++) {
                 long long n = document_int(rows, tables[i]);
-                if (n > 50) {
+                if (n > STORY_ROWS_MAX) {
                         layout_line(layout, 0, INDENT);
-                        layout_item(layout, STYLE_WARNING, "the newest 50 of %lld rows of %s:", n,
+                        layout_item(layout, STYLE_WARNING,
+                                    "the newest %d of %lld rows of %s:", STORY_ROWS_MAX, n,
                                     tables[i]);
                 }
+        }
+        if (document_has(rows, "restarts") && !document_bool(document, "ledger_searched")) {
+                layout_line(layout, 0, INDENT);
+                layout_words(layout, STYLE_WARNING,
+                             "The ledger could not be searched in the time it has: restarts that "
+                             "never began, suppressed and shared ones may be missing.");
         }
         json_array_foreach(list, i, event) {
                 event_line(layout, of, event);

@@ -14,24 +14,38 @@ extern const size_t story_sql_text_size;
 enum {
         NUMBER_MAX = 24,
 };
+_Static_assert(STORY_ROWS_MAX == 50, "the queries below say so");
 
-/* --- rows of `messages` -------------------------------------------------------------------- */
+/* $1 to $4: as in story.sql. */
 
-/* $1 to $3: as in story.sql. */
+/* Rows of the ledger: of restarts that began, which an index has by host, and all of them. */
+static const char began[] =
+        "SELECT coalesce(array_agg(x.id), '{}'), count(*) FROM (SELECT id FROM restarts WHERE "
+        "host = $1 AND started_at IS NOT NULL AND shared_with IS NULL ORDER BY started_at DESC "
+        "LIMIT 50) x WHERE $2::integer[] IS NULL AND $3::bigint IS NULL";
+static const char all[] =
+        "SELECT coalesce((array_agg(x.id ORDER BY x.id DESC))[:50], '{}'), count(*) FROM restarts "
+        "x "
+        "WHERE x.host = $1 OR x.source = ANY ($2::integer[]) AND x.\"offset\" = $3::bigint";
+
+/* Where messages are that the ledger or `rejected` knows, and about when they were received. */
+static const char known[] =
+        "SELECT coalesce(json_agg(k), '[]') FROM (SELECT x.source, x.\"offset\", x.received_at AS "
+        "at "
+        "FROM restarts x WHERE x.id = ANY ($4::bigint[]) UNION SELECT x.source, x.\"offset\", "
+        "coalesce(x.received_at, x.rejected_at) FROM rejected x WHERE x.host = $1 OR x.source = "
+        "ANY ($2::integer[]) AND x.\"offset\" = $3::bigint ORDER BY at DESC LIMIT 50) k";
+
 #define FOUND "SELECT coalesce(json_agg(x), '[]') FROM ("
 #define COLUMNS                                                                                    \
         "m.source, m.\"offset\", m.host, m.request_id, m.produced_at, m.received_at"               \
         " FROM messages m WHERE "
-#define OF " WHERE x.host = $1 OR x.source = ANY ($2::integer[]) AND x.\"offset\" = $3::bigint"
-/* Of a receipt that is known: the ledger has the first one, and the row can be another instance's.
- */
-static const char saved_near[] = FOUND
-        "SELECT DISTINCT ON (1, 2) f.* FROM (SELECT source, \"offset\", at FROM ("
-        "SELECT x.source, x.\"offset\", x.received_at AS at FROM restarts x" OF " UNION "
-        "SELECT x.source, x.\"offset\", coalesce(x.received_at, x.rejected_at) FROM rejected x" OF
-        ") k ORDER BY at DESC LIMIT 50) k, LATERAL (SELECT " COLUMNS
-        "m.received_at BETWEEN k.at - interval '10 minutes' AND k.at + interval '1 minute' "
-        "AND m.source = k.source AND m.\"offset\" = k.\"offset\" LIMIT 1) f) x";
+/* $1: known. The ledger has the first receipt, and the row can be another instance's. */
+static const char saved_near[] =
+        FOUND "SELECT DISTINCT ON (1, 2) f.* FROM json_to_recordset($1::json) AS k(source integer, "
+              "\"offset\" bigint, at timestamptz), LATERAL (SELECT " COLUMNS
+              "m.received_at BETWEEN k.at - interval '10 minutes' AND k.at + interval '1 minute' "
+              "AND m.source = k.source AND m.\"offset\" = k.\"offset\" LIMIT 1) f) x";
 static const char saved_recently[] =
         FOUND "SELECT " COLUMNS "m.host = $1 AND m.received_at > now() - interval '1 day' "
               "AND $2::integer[] IS NULL AND $3::bigint IS NULL "
@@ -51,15 +65,17 @@ typedef struct Reading {
         PGconn *connection;
         const char *schema;
         const StoryOf *of;
-        const char *values[6]; /* $1 to $6 of story.sql */
+        const char *values[8]; /* $1 to $8 of story.sql */
         char offset[NUMBER_MAX], cooldown[NUMBER_MAX], rows[NUMBER_MAX];
         char *sources, *source_ids; /* JSON; an array */
-        char *saved;                /* JSON */
-        bool finished;              /* `messages` was searched to the end */
+        char *ids, *total;          /* of the ledger's rows: an array, and how many there are */
+        char *known, *saved;        /* JSON */
+        bool ledger_searched;       /* to the end */
+        bool messages_searched;
 } Reading;
 
-static PGresult *ask(Reading *reading, const char *sql, int n) {
-        return PQexecParams(reading->connection, sql, n, NULL, reading->values, NULL, NULL, 0);
+static PGresult *ask(Reading *reading, const char *sql, int n, const char *const *values) {
+        return PQexecParams(reading->connection, sql, n, NULL, values, NULL, NULL, 0);
 }
 
 static int check(const Reading *reading, const PGresult *result, char **errorp) {
@@ -67,8 +83,13 @@ static int check(const Reading *reading, const PGresult *result, char **errorp) 
                                      errorp);
 }
 
-/* The one value of a result, which it takes over: the caller's. */
-static int take(const Reading *reading, PGresult *result, int column, char **valuep,
+static bool took_too_long(const PGresult *result) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        return state != NULL && strcmp(state, "57014") == 0;
+}
+
+/* A value of the one row of a result: *@valuep is the caller's, what was there is freed. */
+static int take(const Reading *reading, const PGresult *result, int column, char **valuep,
                 char **errorp) {
         int r = check(reading, result, errorp);
         char *value = r == 0 ? strdup(PQgetvalue(result, 0, column)) : NULL;
@@ -77,7 +98,6 @@ static int take(const Reading *reading, PGresult *result, int column, char **val
                 free(*valuep);
                 *valuep = value;
         }
-        PQclear(result);
         return r;
 }
 
@@ -113,65 +133,99 @@ static int read_sources(Reading *reading, char **errorp) {
         char partition[NUMBER_MAX];
         snprintf(partition, sizeof(partition), "%" PRId32, reading->of->partition);
         const char *values[] = {reading->of->topic, partition, reading->of->group};
-        PGresult *result =
-                PQexecParams(reading->connection, sources_of, 3, NULL, values, NULL, NULL, 0);
-        int r = check(reading, result, errorp);
-        if (r == 0) {
-                reading->source_ids = strdup(PQgetvalue(result, 0, 1));
-                r = reading->source_ids == NULL ? error_origin(-ENOMEM) : 0;
-        }
-        if (r != 0) {
-                PQclear(result);
-                return r;
-        }
-        return take(reading, result, 0, &reading->sources, errorp);
+        PGresult *result = ask(reading, sources_of, 3, values);
+        int r = take(reading, result, 0, &reading->sources, errorp);
+        r = r != 0 ? r : take(reading, result, 1, &reading->source_ids, errorp);
+        PQclear(result);
+        return r;
 }
 
-/* Adds to what was found. Too long is no error: then it is not known. */
-static int search(Reading *reading, const char *sql, char **errorp) {
-        PGresult *result = ask(reading, sql, 3);
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-        if (state != NULL && strcmp(state, "57014") == 0) {
-                reading->finished = false;
-                PQclear(result);
+/* Two values. 0 also when it took too long, which is no error: then they stay, and *@finishedp is
+ * false. */
+static int take_two(Reading *reading, const char *sql, bool *finishedp, char **errorp) {
+        PGresult *result = ask(reading, sql, 3, reading->values);
+        int r = 0;
+        *finishedp = !took_too_long(result);
+        if (*finishedp) {
+                r = take(reading, result, 0, &reading->ids, errorp);
+                r = r != 0 ? r : take(reading, result, 1, &reading->total, errorp);
+        }
+        PQclear(result);
+        return r;
+}
+
+/* The ledger has no index by host alone: it would cost each claim. */
+static int read_ledger(Reading *reading, char **errorp) {
+        int r = set_limit(reading, STORY_SCAN_MS, errorp);
+        r = r != 0 ? r : take_two(reading, began, &reading->ledger_searched, errorp);
+        r = r != 0 ? r : take_two(reading, all, &reading->ledger_searched, errorp);
+        r = r != 0 ? r : set_limit(reading, STORY_LIMIT_MS, errorp);
+        if (r == 0 && reading->ids == NULL) {
+                /* Not even the index answered. */
+                reading->ids = strdup("{}");
+                reading->total = strdup("0");
+                r = reading->ids == NULL || reading->total == NULL ? error_origin(-ENOMEM) : 0;
+        }
+        return r;
+}
+
+/* Two lists become one: the last bracket of the first, the first of the second. */
+static int add_saved(Reading *reading, const char *found) {
+        char *both = NULL;
+        if (strcmp(found, "[]") == 0) {
                 return 0;
         }
+        int n = strcmp(reading->saved, "[]") == 0
+                        ? asprintf(&both, "%s", found)
+                        : asprintf(&both, "%.*s, %s", (int)strlen(reading->saved) - 1,
+                                   reading->saved, found + 1);
+        if (n < 0) {
+                return error_origin(-ENOMEM);
+        }
+        free(reading->saved);
+        reading->saved = both;
+        return 0;
+}
+
+static int search(Reading *reading, const char *sql, int n, const char *const *values,
+                  char **errorp) {
+        PGresult *result = ask(reading, sql, n, values);
         char *found = NULL;
-        int r = take(reading, result, 0, &found, errorp);
-        if (r == 0 && strcmp(found, "[]") != 0) {
-                /* Two lists become one: the last bracket of the first, the first of the second. */
-                char *both = NULL;
-                int n = strcmp(reading->saved, "[]") == 0
-                                ? asprintf(&both, "%s", found)
-                                : asprintf(&both, "%.*s, %s", (int)strlen(reading->saved) - 1,
-                                           reading->saved, found + 1);
-                if (n < 0) {
-                        free(found);
-                        return error_origin(-ENOMEM);
-                }
-                free(reading->saved);
-                reading->saved = both;
+        int r = 0;
+        if (took_too_long(result)) {
+                reading->messages_searched = false;
+        } else {
+                r = take(reading, result, 0, &found, errorp);
+                r = r != 0 ? r : add_saved(reading, found);
         }
         free(found);
+        PQclear(result);
+        return r;
+}
+
+static int read_known(Reading *reading, char **errorp) {
+        PGresult *result = ask(reading, known, 4, reading->values);
+        int r = take(reading, result, 0, &reading->known, errorp);
+        PQclear(result);
         return r;
 }
 
 static int read_saved(Reading *reading, char **errorp) {
-        bool host = reading->of->host != NULL;
         reading->saved = strdup("[]");
         if (reading->saved == NULL) {
                 return error_origin(-ENOMEM);
         }
-        reading->finished = true;
+        reading->messages_searched = true;
+        const char *values[] = {reading->known};
         int r = set_limit(reading, STORY_SCAN_MS, errorp);
         /* A table that was not analyzed yet would be read as a whole. */
         r = r != 0 ? r : command(reading, "SET enable_seqscan = off", errorp);
-        r = r != 0 ? r : search(reading, saved_near, errorp);
+        r = r != 0 ? r : search(reading, saved_near, 1, values, errorp);
         r = r != 0 ? r : command(reading, "SET enable_seqscan = on", errorp);
-        if (r == 0 && host) {
-                r = search(reading, saved_recently, errorp);
+        if (r == 0 && reading->of->host != NULL) {
+                r = search(reading, saved_recently, 3, reading->values, errorp);
         } else if (r == 0 && strcmp(reading->saved, "[]") == 0) {
-                r = search(reading, saved_anywhere, errorp);
+                r = search(reading, saved_anywhere, 3, reading->values, errorp);
         }
         return r != 0 ? r : set_limit(reading, STORY_LIMIT_MS, errorp);
 }
@@ -183,12 +237,17 @@ static int read_story(Reading *reading, Buffer *out, char **errorp) {
             buffer_string(&sql) == NULL) {
                 return error_origin(-ENOMEM);
         }
-        int r = take(reading, ask(reading, (const char *)sql.data, 6), 0, &story, errorp);
+        PGresult *result = ask(reading, (const char *)sql.data, 8, reading->values);
+        int r = take(reading, result, 0, &story, errorp);
+        PQclear(result);
         if (r == 0) {
                 /* Into the same object. */
-                r = buffer_printf(out, "{\"sources\": %s, \"messages_searched\": %s, %s",
+                r = buffer_printf(out,
+                                  "{\"sources\": %s, \"ledger_searched\": %s, "
+                                  "\"messages_searched\": %s, %s",
                                   reading->sources != NULL ? reading->sources : "null",
-                                  reading->finished ? "true" : "false", story + 1);
+                                  reading->ledger_searched ? "true" : "false",
+                                  reading->messages_searched ? "true" : "false", story + 1);
         }
         free(story);
         return r;
@@ -207,14 +266,15 @@ static int read_all(Reading *reading, const char *schema, Buffer *out, char **er
         reading->values[0] = of->host;
         reading->values[1] = of->host == NULL ? reading->source_ids : NULL;
         reading->values[2] = of->host == NULL ? reading->offset : NULL;
-        r = read_saved(reading, errorp);
-        if (r != 0) {
-                return r;
-        }
-        reading->values[3] = reading->saved;
-        reading->values[4] = reading->cooldown;
-        reading->values[5] = reading->rows;
-        return read_story(reading, out, errorp);
+        r = read_ledger(reading, errorp);
+        reading->values[3] = reading->ids;
+        r = r != 0 ? r : read_known(reading, errorp);
+        r = r != 0 ? r : read_saved(reading, errorp);
+        reading->values[4] = reading->saved;
+        reading->values[5] = reading->cooldown;
+        reading->values[6] = reading->rows;
+        reading->values[7] = reading->total;
+        return r != 0 ? r : read_story(reading, out, errorp);
 }
 
 int story_read(const StoryOf *of, const char *dsn, const char *password, const char *schema,
@@ -237,6 +297,9 @@ int story_read(const StoryOf *of, const char *dsn, const char *password, const c
         PQfinish(reading.connection);
         free(reading.sources);
         free(reading.source_ids);
+        free(reading.ids);
+        free(reading.total);
+        free(reading.known);
         free(reading.saved);
         return r;
 }

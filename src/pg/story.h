@@ -4,7 +4,7 @@
  * What PostgreSQL knows of one host or one message: a JSON document, made by the database.
  *
  * {"sources":[{source, group, topic, partition, next_offset, retired_at}] | null,
- *  "messages_searched":bool, "now", "read_only":bool,
+ *  "ledger_searched":bool, "messages_searched":bool, "now", "read_only":bool,
  *  "events":[{what, at, topic, partition, offset, source, host, …}], "rows":{restarts, rejected},
  *  "hosts":[{host, last_start_at, done_start_at, covers_until, last_is_done, cooldown_until,
  * open}], "holds":[{pattern, who, why, since, until, fuse}]}
@@ -18,8 +18,9 @@
  *
  * `messages` has no index but that on the time of the receipt: rows are found near the receipt that
  * the ledger or `rejected` tells. For what neither of them knows it is read, for at most
- * STORY_SCAN_MS: the last day of it for a host, all of it for a message. messages_searched is false
- * when that was not long enough.
+ * STORY_SCAN_MS: the last day of it for a host, all of it for a message. The ledger has no index on
+ * the host either, but for restarts that began, and is read for as long. messages_searched and
+ * ledger_searched are false when that was not long enough.
  *
  * Everything here blocks: it is for a command.
  */

@@ -1,12 +1,11 @@
 -- The story of one host or one message, as one JSON document: src/pg/story.h says what is in it.
 --
--- $1 the host, or null; $2 the sources of the message, and $3 its offset, or nulls; $4 the rows of
--- `messages` that were found, as JSON; $5 the cool-down in µs; $6 how many rows of a table are told.
+-- $1 the host, or null; $2 the sources of the message, and $3 its offset, or nulls; $4 the rows of the
+-- ledger; $5 the rows of `messages` that were found, as JSON; $6 the cool-down in µs; $7 how many rows
+-- of a table are told; $8 how many the ledger has.
 
 WITH r AS MATERIALIZED (
-        SELECT x.*, count(*) OVER () AS n FROM restarts x
-        WHERE x.host = $1 OR x.source = ANY ($2::integer[]) AND x."offset" = $3::bigint
-        ORDER BY x.id DESC LIMIT $6::bigint
+        SELECT x.* FROM restarts x WHERE x.id = ANY ($4::bigint[])
 ),
 -- Without key, value and headers, which can be large.
 j AS MATERIALIZED (
@@ -17,10 +16,10 @@ j AS MATERIALIZED (
                 count(*) OVER () AS n
         FROM rejected x
         WHERE x.host = $1 OR x.source = ANY ($2::integer[]) AND x."offset" = $3::bigint
-        ORDER BY x.rejected_at DESC LIMIT $6::bigint
+        ORDER BY x.rejected_at DESC LIMIT $7::bigint
 ),
 s AS (
-        SELECT * FROM json_to_recordset($4::json) AS s(source integer, "offset" bigint, host text,
+        SELECT * FROM json_to_recordset($5::json) AS s(source integer, "offset" bigint, host text,
                 request_id text, produced_at timestamptz, received_at timestamptz)
 ),
 -- What the three know of each message.
@@ -48,7 +47,7 @@ h AS MATERIALIZED (
         WHERE EXISTS (SELECT FROM names WHERE glob_matches(x.pattern, names.host))
                 AND coalesce(x.lifted_at, x.until, 'infinity')
                         >= coalesce((SELECT min(received_at) FROM m), clock_timestamp())
-        ORDER BY x.since DESC LIMIT $6::bigint
+        ORDER BY x.since DESC LIMIT $7::bigint
 ),
 events(t, rank, source, "offset", e) AS (
         SELECT x.received_at, 0, x.source, x."offset", jsonb_build_object(
@@ -125,7 +124,7 @@ SELECT json_build_object(
         'read_only', current_setting('transaction_read_only') = 'on',
         'events', coalesce((SELECT json_agg(e ORDER BY t, rank) FROM placed), '[]'),
         'rows', json_build_object(
-                'restarts', coalesce((SELECT max(n) FROM r), 0),
+                'restarts', $8::bigint,
                 'rejected', coalesce((SELECT max(n) FROM j), 0)),
         'hosts', coalesce((
                 SELECT json_agg(json_build_object(
@@ -134,8 +133,8 @@ SELECT json_build_object(
                         'covers_until', utc_text(x.covers_until),
                         'last_is_done', x.last_id = x.done_id,
                         'cooldown_until', CASE
-                                WHEN x.last_start_at + $5::bigint * interval '1 us' > clock_timestamp()
-                                THEN utc_text(x.last_start_at + $5::bigint * interval '1 us') END,
+                                WHEN x.last_start_at + $6::bigint * interval '1 us' > clock_timestamp()
+                                THEN utc_text(x.last_start_at + $6::bigint * interval '1 us') END,
                         'open', (
                                 SELECT json_build_object('restart', o.id, 'state', o.state,
                                         'instance', o.instance_name,

@@ -223,11 +223,22 @@ static void test_next(void **state) {
         }
 }
 
+static void test_what_could_not_be_searched_is_said(void **state) {
+        (void)state;
+        json_t *document = document_of("host");
+        assert_int_equal(json_object_set_new(document, "ledger_searched", json_false()), 0);
+        char *text = text_of(document, 0);
+        assert_non_null(strstr(text, "The ledger could not be searched in the time it has"));
+        free(text);
+        json_decref(document);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_golden),
                 cmocka_unit_test(test_every_width_fits),
                 cmocka_unit_test(test_next),
+                cmocka_unit_test(test_what_could_not_be_searched_is_said),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
