@@ -214,6 +214,11 @@ Config *load_config(const CommonOptions *options, int *statusp) {
         return config;
 }
 
+Config *load_config_unwarned(const CommonOptions *options, int *statusp) {
+        CLEANUP(config_errors_deinit) ConfigErrors errors = {0};
+        return load_config_quietly(options, false, &errors, statusp);
+}
+
 int command_run(int argc, char **argv) {
         /* First of all, so that every thread inherits it: a signal from now on waits for the loop.
          */

@@ -40,6 +40,9 @@ int common_options_take(CommonOptions *options, int option, char **argv, const c
 
 /* Loads; every error and warning on stderr. NULL: the exit status is in *@statusp. */
 Config *load_config(const CommonOptions *options, int *statusp);
+/* Without the warnings, for commands that are run every second or in trouble: they are about what
+ * the daemon does, and its log has them. */
+Config *load_config_unwarned(const CommonOptions *options, int *statusp);
 
 /* The password file's content, a final newline dropped; NULL without a file, or when it cannot be
  * read (then *@failed, and it was said). The caller's. */

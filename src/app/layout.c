@@ -293,6 +293,10 @@ void layout_verbatim(Layout *layout, Style style, int indent, const char *text) 
         style_end(layout, style);
 }
 
+int layout_room(const Layout *layout) {
+        return layout->columns - layout->column;
+}
+
 /* --- ages --------------------------------------------------------------------------------- */
 
 const char *age_text(double seconds, char out[AGE_TEXT]) {

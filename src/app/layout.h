@@ -72,6 +72,8 @@ void layout_cell(Layout *layout, Style style, int width, bool right, const char 
 /* A line of its own that is never broken, so that it can be copied: as far in as fits. */
 void layout_verbatim(Layout *layout, Style style, int indent, const char *text);
 
+/* How many cells are left in this line. */
+int layout_room(const Layout *layout);
 /* How many cells it takes, escaped as it would be. */
 int layout_width(Layout *layout, const char *text);
 

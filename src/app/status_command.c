@@ -204,7 +204,7 @@ int command_status(int argc, char **argv) {
         }
         /* Which characters the terminal takes. Numbers stay as they are in C. */
         setlocale(LC_CTYPE, "");
-        Config *config = load_config(&common, &status);
+        Config *config = load_config_unwarned(&common, &status);
         if (config != NULL) {
                 status = run(&command, config);
         }

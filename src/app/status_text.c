@@ -40,6 +40,15 @@ static const char *word(const json_t *object, const char *key) {
         return text != NULL ? text : "?";
 }
 
+/* A time without the fraction of its second. */
+static const char *moment(const json_t *object, const char *key, char out[CELL]) {
+        const char *text = word(object, key);
+        size_t whole = strcspn(text, ".");
+        bool fraction = text[whole] == '.' && strlen(text) < CELL;
+        snprintf(out, CELL, fraction ? "%.*sZ" : "%.*s", (int)whole, text);
+        return out;
+}
+
 /* "(100 of 1234)" behind a title, when not all are told. */
 static void title_of(Layout *layout, size_t told, long long total) {
         if (total > (long long)told) {
@@ -90,9 +99,8 @@ static void since(Layout *layout, const json_t *document, Style style, const jso
 /* --- the head ----------------------------------------------------------------------------- */
 
 static void head(Layout *layout, const json_t *document) {
-        char age[AGE_TEXT];
+        char age[AGE_TEXT], at[CELL];
         const char *state = document_text(document, "state");
-        const char *started = document_text(document, "started_at");
         const char *waiting = document_text(document, "waiting_for");
         const json_t *shutdown = json_object_get(document, "shutdown");
         bool runs = state != NULL && strcmp(state, "running") == 0;
@@ -101,8 +109,9 @@ static void head(Layout *layout, const json_t *document) {
         layout_item(layout, STYLE_PLAIN, "version %s", word(document, "version"));
         layout_item(layout, STYLE_PLAIN, "pid %lld", document_int(document, "pid"));
         layout_item(layout, runs ? STYLE_GOOD : STYLE_WARNING, "%s", state != NULL ? state : "?");
-        if (started != NULL) {
-                layout_item(layout, STYLE_PLAIN, "up since %s (%s)", started,
+        if (document_has(document, "started_at")) {
+                layout_item(layout, STYLE_PLAIN, "up since %s (%s)",
+                            moment(document, "started_at", at),
                             age_text(document_number(document, "uptime_s"), age));
         }
         if (document_text(document, "action") != NULL &&
@@ -296,7 +305,9 @@ static void work(Layout *layout, const json_t *document) {
         }
         counts(layout, "restarts wait for", json_object_get(document, "waits"));
         if (json_is_object(windows)) {
-                const char *until = document_text(windows, "until");
+                char at[CELL];
+                bool has = document_has(windows, "until");
+                const char *until = has ? moment(windows, "until", at) : NULL;
                 bool open = document_bool(windows, "open");
                 layout_line(layout, INDENT, DEEPER);
                 layout_item(layout, open ? STYLE_PLAIN : STYLE_WARNING,
@@ -330,21 +341,12 @@ static void partition_name(const json_t *partition, char *out, size_t size) {
                  document_int(partition, "partition"));
 }
 
+/* What it means and what helps is among the troubles. */
 static void stopped(Layout *layout, const json_t *object) {
-        const char *text = document_text(object, "text");
-        const char *remedy = document_text(object, "remedy");
         layout_line(layout, INDENT, DEEPER);
         layout_item(layout, STYLE_ERROR, "stopped: %s", word(object, "reason"));
-        if (text != NULL) {
-                layout_line(layout, DEEPER, DEEPER);
-                layout_words(layout, STYLE_PLAIN, text);
-        }
-        layout_line(layout, DEEPER, DEEPER);
         layout_item(layout, STYLE_PLAIN, "the log holds %lld to %lld",
                     document_int(object, "log_low"), document_int(object, "log_high"));
-        if (remedy != NULL) {
-                layout_verbatim(layout, STYLE_STRONG, DEEPER, remedy);
-        }
 }
 
 static void pinned(Layout *layout, const json_t *document, const json_t *object) {
@@ -489,9 +491,11 @@ static void handler(Layout *layout, const json_t *document, const json_t *object
         }
 }
 
+/* It needs no line of its own. */
 static bool is_done(const json_t *object) {
-        const char *state = document_text(object, "state");
-        return state != NULL && strcmp(state, "done") == 0;
+        const char *state = word(object, "state");
+        return strcmp(state, "done") == 0 ||
+               (strcmp(state, "ended") == 0 && strcmp(word(object, "outcome"), "done") == 0);
 }
 
 void status_text_message(Layout *layout, const json_t *document, const json_t *object) {
@@ -508,7 +512,8 @@ void status_text_message(Layout *layout, const json_t *document, const json_t *o
         if (document_bool(object, "saved")) {
                 layout_item(layout, STYLE_PLAIN, "saved");
         }
-        if (id != NULL) {
+        /* An id is as long as a host's name, and says less. */
+        if (id != NULL && layout_room(layout) >= layout_width(layout, id) + 5) {
                 layout_item(layout, STYLE_DIM, "id %s", id);
         }
         json_array_foreach(json_object_get(object, "handlers"), i, item) {
@@ -544,15 +549,16 @@ static void holds(Layout *layout, const json_t *document) {
         title(layout, "Holds");
         title_of(layout, json_array_size(list), document_int(document, "holds_total"));
         json_array_foreach(list, i, hold) {
-                const char *until = document_text(hold, "until");
+                char at[CELL];
                 const char *why = document_text(hold, "why");
                 layout_line(layout, INDENT, DEEPER);
                 layout_item(layout, document_bool(hold, "fuse") ? STYLE_ERROR : STYLE_STRONG, "%s",
                             word(hold, "pattern"));
                 layout_item(layout, STYLE_PLAIN, "by %s", word(hold, "who"));
-                layout_item(layout, STYLE_PLAIN, "since %s", word(hold, "since"));
+                layout_item(layout, STYLE_PLAIN, "since %s", moment(hold, "since", at));
                 layout_item(layout, STYLE_PLAIN, "until %s",
-                            until != NULL ? until : "it is lifted");
+                            document_has(hold, "until") ? moment(hold, "until", at)
+                                                        : "it is lifted");
                 if (why != NULL) {
                         layout_line(layout, DEEPER, DEEPER);
                         layout_words(layout, STYLE_PLAIN, why);
@@ -585,9 +591,6 @@ static void rejected(Layout *layout, const json_t *document) {
                 layout_line(layout, INDENT, DEEPER);
                 layout_words(layout, STYLE_WARNING, "not sent:");
                 layout_words(layout, STYLE_PLAIN, error);
-        }
-        if (document_int(object, "open") > 0) {
-                layout_verbatim(layout, STYLE_STRONG, DEEPER, "ackd dead-letter list");
         }
 }
 

@@ -150,6 +150,7 @@ static int ask_postgres(const StoryOperand *operand, const Config *config, const
                         json_t **documentp) {
         CLEANUP(buffer_deinit) Buffer answer = BUFFER_INIT;
         bool host = operand->host[0] != '\0';
+        bool other = config->file != NULL && strcmp(config->file, CONFIG_FILE) != 0;
         char *error = NULL;
         StoryOf of = {.host = host ? operand->host : NULL,
                       .topic = operand->topic,
@@ -171,6 +172,8 @@ static int ask_postgres(const StoryOperand *operand, const Config *config, const
                                  (int)operand->partition, "offset", (json_int_t)operand->offset);
         if (document == NULL || json_object_set_new(document, "of", asked) != 0 ||
             json_object_set_new(document, "group", json_string(of.group)) != 0 ||
+            json_object_set_new(document, "config_file",
+                                other ? json_string(config->file) : json_null()) != 0 ||
             json_object_set_new(document, "restarts",
                                 json_boolean(config->handlers.restart.enabled)) != 0) {
                 json_decref(document);

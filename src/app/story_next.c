@@ -9,6 +9,7 @@
 
 #include "app/document.h"
 #include "app/story_text.h"
+#include "util/shell.h"
 
 typedef struct Next {
         const json_t *document;
@@ -32,15 +33,6 @@ static void say(Next *next, const char *format, ...) {
         next->error = r < 0 ? r : next->error;
 }
 
-static void advise(Next *next, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void advise(Next *next, const char *format, ...) {
-        va_list ap;
-        va_start(ap, format);
-        int r = next->error == 0 ? buffer_vprintf(&next->command, format, ap) : 0;
-        va_end(ap);
-        next->error = r < 0 ? r : next->error;
-}
-
 static const char *word(const json_t *object, const char *key) {
         const char *text = document_text(object, key);
         return text != NULL ? text : "?";
@@ -51,24 +43,37 @@ int story_place(Buffer *out, const json_t *object) {
                              document_int(object, "partition"), document_int(object, "offset"));
 }
 
-/* For the shell, in quotes. */
-static void advise_quoted(Next *next, const char *text) {
-        advise(next, "'");
-        for (const char *c = text; *c != '\0'; c++) {
-                if (*c == '\'') {
-                        advise(next, "'\\''");
-                } else {
-                        advise(next, "%c", *c);
-                }
+/* "ackd COMMAND", with the configuration when it is not the usual one. */
+static void advise(Next *next, const char *command) {
+        const char *file = document_text(next->document, "config_file");
+        int r = next->error;
+        r = r != 0 ? r : buffer_printf(&next->command, "ackd %s", command);
+        if (r == 0 && file != NULL) {
+                r = buffer_append_string(&next->command, " -c ");
+                r = r != 0 ? r : shell_append(&next->command, file);
         }
-        advise(next, "'");
+        next->error = r;
 }
 
-static void advise_place(Next *next, const char *command, const json_t *place,
-                         const char *options) {
-        advise(next, "%s ", command);
-        next->error = next->error != 0 ? next->error : story_place(&next->command, place);
-        advise(next, "%s", options);
+static void advise_word(Next *next, const char *word_) {
+        int r = next->error;
+        r = r != 0 ? r : buffer_append_char(&next->command, ' ');
+        next->error = r != 0 ? r : shell_append(&next->command, word_);
+}
+
+static void advise_place(Next *next, const char *command, const json_t *place, const char *why) {
+        CLEANUP(buffer_deinit) Buffer text = BUFFER_INIT;
+        advise(next, command);
+        int r = story_place(&text, place);
+        if (r != 0 || buffer_string(&text) == NULL) {
+                next->error = error_origin(-ENOMEM);
+                return;
+        }
+        advise_word(next, (const char *)text.data);
+        if (why != NULL) {
+                advise_word(next, "--why");
+                advise_word(next, why);
+        }
 }
 
 /* --- what is known ------------------------------------------------------------------------ */
@@ -163,7 +168,7 @@ static bool next_rejected(Next *next) {
                 say(next, "It was replayed by %s: ", word(next->replayed, "who"));
                 if (json_is_object(as)) {
                         say(next, "the message below stands for it now.");
-                        advise_place(next, "ackd status", as, "");
+                        advise_place(next, "status", as, NULL);
                 } else {
                         say(next,
                             "the daemon that reads the new message does what is not done yet.");
@@ -178,7 +183,7 @@ static bool next_rejected(Next *next) {
                     "The message cannot be handled (%s): when its producer is mended and has "
                     "asked again, drop it.",
                     word(rejected, "reason"));
-                advise_place(next, "ackd dead-letter drop", rejected, " --why 'asked again'");
+                advise_place(next, "dead-letter drop", rejected, "asked again");
                 return true;
         }
         if (strcmp(word(rejected, "reason"), "unknown") == 0) {
@@ -189,7 +194,7 @@ static bool next_rejected(Next *next) {
                 say(next, "Nothing more happens by itself: mend the cause (%s), then replay it.",
                     word(rejected, "reason"));
         }
-        advise_place(next, "ackd dead-letter replay", rejected, " --why 'mended'");
+        advise_place(next, "dead-letter replay", rejected, "mended");
         return true;
 }
 
@@ -229,8 +234,8 @@ static bool next_under_way(Next *next) {
 }
 
 static void advise_unhold(Next *next) {
-        advise(next, "ackd unhold ");
-        advise_quoted(next, word(next->hold, "pattern"));
+        advise(next, "unhold");
+        advise_word(next, word(next->hold, "pattern"));
 }
 
 /* 4. A hold stops it. */
@@ -308,7 +313,7 @@ static bool next_again(Next *next) {
                 say(next,
                     "Its restart was not asked for yet. The daemon that has its partition knows "
                     "what it waits for; it is told here when it runs on this machine.");
-                advise(next, "ackd status");
+                advise(next, "status");
         } else {
                 return false;
         }

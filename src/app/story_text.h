@@ -5,6 +5,7 @@
  *
  *  "of"             {"host"} or {"topic","partition","offset"}: what was asked for
  *  "group"          the consumer group of the configuration
+ *  "config_file"    that of the configuration; null: the usual one
  *  "restarts"       whether restart-host is configured
  *  "postgres_error" why nothing of pg/story.h is there; null: it is
  *  "daemon"         {"error", "instance", "messages", "complete"}: what the daemon has in hand of

@@ -1,5 +1,5 @@
 """ackd status: what it prints, and the terminal of --watch. Against a stand-in for the daemon; what a
-daemon answers is looked at in test_control.py and test_stories.py."""
+daemon answers: test_control.py."""
 
 import json
 import os
@@ -89,6 +89,18 @@ def test_json_is_what_the_daemon_wrote(folder, control):
     control.answer = lambda _: text
     result = status(folder, "--json")
     assert (result.returncode, result.stdout, result.stderr) == (0, text, "")
+
+
+def test_warnings_are_for_the_daemon(folder, control):
+    """A configuration that run and check-config warn of: here they would only hide the screen."""
+    restart = {"action": "dry-run", "allow": ["*"], "max_age": 0}
+    config = json.loads((folder / "ackd.yaml").read_text())
+    config["handlers"]["restart-host"] = restart
+    (folder / "ackd.yaml").write_text(json.dumps(config))
+    assert "warning: " in command("check-config", "-c", folder / "ackd.yaml").stderr
+    for options in ([], ["--json"], ["--health"]):
+        result = status(folder, *options)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_another_instance(folder, control):
@@ -339,6 +351,32 @@ def test_a_terminal_that_cannot(folder, control, terminal, term):
     assert screen.modes() == (False, True)
     screen.key("C-c")
     assert screen.wait_status(ended) == 0
+
+
+def test_a_daemon_that_is_killed(site, terminal):
+    """And its successor."""
+    site.create_topic()
+    config = {"control": {"socket": str(site.folder / "c.sock")}}
+    daemon = site.start(**config)
+    daemon.wait_for(event="partition.started")
+    screen = terminal(100, 60)
+    before = (screen.settings(), screen.modes())
+    ended = screen.run(BINARY, "status", "-c", site.folder / "ackd-1.yaml", "--watch")
+    screen.wait_for("all is well")
+    daemon.process.send_signal(signal.SIGSTOP)
+    screen.wait_for(f"kill -CONT {daemon.process.pid}")
+    daemon.process.send_signal(signal.SIGCONT)
+    screen.wait_for(lambda text: text.startswith("ackd test"))
+    daemon.kill()
+    text = screen.wait_for("no answer since")
+    assert "nobody listens at the control socket" in text and "The last answer" in text
+    successor = site.start(**config)
+    screen.wait_for(f"pid {successor.process.pid}", 60)
+    assert successor.stop() == 0
+    screen.wait_for("there is no control socket")
+    screen.key("q")
+    assert screen.wait_status(ended) == 0
+    assert (screen.settings(), screen.modes()) == before
 
 
 # --- every second, into a pipe --------------------------------------------------------------------

@@ -3,6 +3,7 @@ ones made by hand. The daemon's side of it is a stand-in; with a real one: test_
 
 import json
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -120,8 +121,9 @@ def test_one_that_failed_until_it_was_rejected(site):
         True,
     )
     assert rejected["handlers_done"] == ["save"]
+    config = site.folder / "story.yaml"
     assert document["next"]["command"] == (
-        f"ackd dead-letter replay {place(site, at)} --why 'mended'"
+        f"ackd dead-letter replay -c {config} {place(site, at)} --why mended"
     )
     text = told(site, "db1.example.com")
     assert "exit status 3" in text and "rejected: failed  by restart-host" in text
@@ -143,9 +145,9 @@ def test_a_hold_and_the_command_that_is_printed(site):
     assert "while db* is held by" in document["next"]["text"]
     text = told(site, "db1.example.com")
     [line] = [line for line in text.splitlines() if line.startswith("    ackd ")]
-    words = line.strip().removeprefix("ackd ")
-    assert words == "unhold 'db*'"
-    lifted = command("unhold", "db*", "-c", config)
+    words = shlex.split(line)
+    assert words == ["ackd", "unhold", "-c", str(site.folder / "story.yaml"), "db*"]
+    lifted = command(*words[1:])
     assert lifted.returncode == 0, lifted.stderr
     site.wait_drained()
     document = story(site, place(site, other))
@@ -191,7 +193,7 @@ def test_messages_without_a_host(site):
     assert "rejected" in whats(document)
     rejected = document["events"][whats(document).index("rejected")]
     assert (rejected["handler"], rejected["reason"], rejected["host"]) == (None, "not_json", None)
-    assert document["next"]["command"].startswith(f"ackd dead-letter drop {site.topic}/0/0 --why")
+    assert document["next"]["command"].endswith(f"{site.topic}/0/0 --why 'asked again'")
     assert document["hosts"] == []
     # A tombstone leaves no row.
     document = story(site, f"{site.topic}/0/1")
@@ -244,7 +246,7 @@ def test_nothing_is_known(site):
     # A hold is known all the same.
     execute(site, "INSERT INTO holds (pattern, why, who) VALUES ('nobody*', 'w', 'jo')")
     document = story(site, "nobody.example.com")
-    assert whats(document) == ["held"] and document["next"]["command"] == "ackd unhold 'nobody*'"
+    assert whats(document) == ["held"] and document["next"]["command"].endswith(" 'nobody*'")
 
 
 @pytest.mark.parametrize(

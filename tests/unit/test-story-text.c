@@ -108,11 +108,11 @@ static const Case cases[] = {
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'restart-host','reason':"
          "'failed','open':true}]}",
          "Nothing more happens by itself: mend the cause (failed), then replay it.",
-         "ackd dead-letter replay t/0/7 --why 'mended'"},
+         "ackd dead-letter replay t/0/7 --why mended"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'restart-host','reason':"
          "'unknown'}]}",
          "Nobody knows whether the host was restarted: look at it.",
-         "ackd dead-letter replay t/0/7 --why 'mended'"},
+         "ackd dead-letter replay t/0/7 --why mended"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':null,'reason':'not_json'}]}",
          "cannot be handled (not_json)", "ackd dead-letter drop t/0/7 --why 'asked again'"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'save','reason':'refused'},"
@@ -182,6 +182,11 @@ static const Case cases[] = {
          "{'source':2,'topic':'t','partition':0,'offset':7,'retired_at':'x','what':'rejected',"
          "'handler':'restart-host','reason':'failed'}]}",
          "It is over: the host was restarted.", NULL},
+        /* Another configuration than the usual one. */
+        {"{" MESSAGE
+         "'config_file':'/tmp/a b.yaml','holds':[{'pattern':'x','fuse':true}],'events':[" SAVED
+         "]}",
+         "the fuse blew", "ackd unhold -c '/tmp/a b.yaml' x"},
         /* Without PostgreSQL. */
         {"{" MESSAGE "'postgres_error':'away'}", "PostgreSQL could not be asked", NULL},
         {"{" MESSAGE "'postgres_error':'away'," IN_HAND("'waits_for':'postgres'") "}",
