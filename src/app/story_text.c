@@ -49,6 +49,10 @@ static void received(Layout *layout, const json_t *event) {
         } else {
                 layout_item(layout, STYLE_WARNING, "not saved");
         }
+        if (document_has(event, "replay_of")) {
+                layout_item(layout, STYLE_PLAIN, "a replay of");
+                place(layout, STYLE_PLAIN, json_object_get(event, "replay_of"));
+        }
         if (document_has(event, "id")) {
                 layout_item(layout, STYLE_PLAIN, "id %s", word(event, "id"));
         }

@@ -37,6 +37,13 @@ m AS (
                 SELECT source, "offset", host, request_id, received_at, produced_at, NULL, true FROM s
         ) x GROUP BY 1, 2
 ),
+-- Those of them that are a replay, and of what.
+o AS MATERIALIZED (
+        SELECT m.source, m."offset", jsonb_build_object('topic', p.topic, 'partition', p.partition,
+                'offset', x."offset") AS original
+        FROM m JOIN rejected x ON x.replay_source = m.source AND x.replay_offset = m."offset"
+        JOIN partitions p ON p.id = x.source
+),
 names AS (
         SELECT host FROM m WHERE host IS NOT NULL UNION SELECT $1 WHERE $1 IS NOT NULL
 ),
@@ -54,7 +61,9 @@ events(t, rank, source, "offset", e) AS (
                 'what', 'received', 'at', utc_text(x.received_at), 'host', x.host,
                 'id', x.request_id, 'requested_at', utc_text(x.requested_at),
                 'produced_at', utc_text(x.produced_at), 'row', x.saved,
-                'saved', x.saved OR x."offset" < p.next_offset)
+                'saved', x.saved OR x."offset" < p.next_offset,
+                'replay_of', (SELECT o.original FROM o
+                        WHERE o.source = x.source AND o."offset" = x."offset" LIMIT 1))
         FROM m x LEFT JOIN partitions p ON p.id = x.source
         WHERE x.received_at IS NOT NULL
         UNION ALL

@@ -341,6 +341,26 @@ def test_what_others_wrote_does_nothing_to_the_terminal(site):
     assert story(site, "db1.example.com")["events"][1]["output"] == evil
 
 
+def test_a_replay_and_what_it_replays(site):
+    make_rows(site)
+    execute(
+        site,
+        'INSERT INTO rejected (source, "offset", host, handler, reason, received_at, replayed_at,'
+        " replayed_by, replay_source, replay_offset) VALUES (1, 0, 'db1.example.com', 'restart-host',"
+        " 'failed', now(), now(), 'jo', 1, 1)",
+    )
+    old, new = f"{site.topic}/0/0", f"{site.topic}/0/1"
+    document = story(site, old)
+    assert whats(document) == ["received", "rejected", "replayed"]
+    assert document["next"]["command"].endswith(f" {new}")
+    document = story(site, new)
+    place_of_old = {"topic": site.topic, "partition": 0, "offset": 0}
+    assert document["events"][0]["replay_of"] == place_of_old
+    text = told(site, "db1.example.com")
+    assert f"{new}  received  saved  a replay of  {old}" in text
+    assert f"{old}  replayed by jo  as  {new}" in text
+
+
 def test_a_server_that_takes_no_writes(site):
     make_rows(site)
     execute(site, f'ALTER DATABASE "{site.database.name}" SET default_transaction_read_only = on')
