@@ -11,6 +11,7 @@
 #include "app/report.h"
 #include "app/shutdown.h"
 #include "app/signals.h"
+#include "app/state_log.h"
 #include "app/status.h"
 #include "core/inspect.h"
 #include "pg/connection.h"
@@ -40,6 +41,7 @@ typedef struct Daemon {
         Shutdown shutdown;
         Status status;
         ControlService control;
+        StatusJob *state; /* for SIGUSR1; NULL: none is under way */
         LoopTimer schema_timer;
         LoopTimer partitions_timer;
         bool joined;          /* the schema was right and the group was asked to let us in */
@@ -80,11 +82,23 @@ static void on_turned(void *user) {
 
 /* --- signals ------------------------------------------------------------------------------ */
 
+static void on_state(void *user, Buffer *document) {
+        Daemon *daemon = user;
+        daemon->state = NULL;
+        if (document == NULL || state_log(daemon->log, document) != 0) {
+                log_warning(daemon->log, "state.memory", FIELDS(), "no memory to tell the state");
+        }
+}
+
 static void on_signal(void *user, int number, const char *sender) {
         Daemon *daemon = user;
         char line[LINE_MAX_BYTES];
         if (number == SIGUSR1) {
-                report_state(&daemon->report);
+                if (daemon->state == NULL &&
+                    status_make(&daemon->state, &daemon->status, STATUS_MESSAGES_DEFAULT, on_state,
+                                daemon) != 0) {
+                        on_state(daemon, NULL);
+                }
                 return;
         }
         snprintf(line, sizeof(line), "%s from %s%s", signal_name(number), sender,

@@ -89,8 +89,6 @@ void report_revoked(const Report *report, Partition *const *partitions, size_t n
                     bool leaving);
 /* How many messages are behind the watermark. False: nobody knows. */
 bool report_lag(const Report *report, const Partition *partition, double *lag);
-/* The state of everything, to the log. */
-void report_state(const Report *report);
 /* A callback of the loop took long. @name is kept. */
 void report_slow(Report *report, const char *name, int64_t duration_us);
 /* Writes the last page, within @limit_us; false: it could not. True without a textfile. */

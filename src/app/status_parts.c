@@ -124,7 +124,8 @@ static void put_handlers(const Status *status, Json *json) {
                                         status->config->handlers.restart.enabled};
         static const HandlerState order[HANDLER_STATES] = {HANDLER_QUEUED,  HANDLER_ASKING,
                                                            HANDLER_RUNNING, HANDLER_WAITING,
-                                                           HANDLER_ENDED,   HANDLER_OFF};
+                                                           HANDLER_ENDED,   HANDLER_UNDECIDED,
+                                                           HANDLER_OFF};
         json_key(json, "handlers");
         json_begin_array(json);
         for (int h = 0; h < HANDLER_COUNT; h++) {

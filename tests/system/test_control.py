@@ -3,6 +3,7 @@ loop, whoever asks and however; ackd set; where the socket is and whose it may n
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -113,7 +114,7 @@ def test_during_the_shutdown_and_gone_after_it(site):
     site.restarter.hold("hold-a.example.com")
     daemon = running(site)
     site.produce("hold-a.example.com")
-    until(lambda: daemon.status()["limits"]["concurrency"]["used"] == 1)
+    until(lambda: daemon.status()["handlers"][1]["running"] == 1)
     daemon.send(signal.SIGTERM)
     daemon.wait_for(event="shutdown.grace")
     status = daemon.status()
@@ -216,6 +217,19 @@ def test_slow_clients_hold_up_nobody(site):
         client.close()
     dropped = [line for line in daemon.find(event="control.dropped")]
     assert len(dropped) == 16 and f"pid {os.getpid()}," in dropped[0]["msg"]
+
+
+def test_sigusr1_tells_the_same(site):
+    site.restarter.hold("hold-a.example.com")
+    daemon = running(site)
+    site.produce("hold-a.example.com")
+    until(lambda: daemon.status()["handlers"][1]["running"] == 1)
+    daemon.send(signal.SIGUSR1)
+    daemon.wait_for(event="state", msg=re.compile("hold-a.example.com"))
+    shown = command("status", "-c", daemon.config_file)
+    assert shown.returncode == 0 and "hold-a.example.com" in shown.stdout, shown.stderr
+    site.restarter.release("hold-a.example.com")
+    site.wait_drained()
 
 
 # --- set -------------------------------------------------------------------------------------

@@ -79,10 +79,12 @@ def test_a_window_that_opens(site, monkeypatch):
     assert metrics["ackd_waiting_messages"] == 2
     assert metrics["ackd_in_flight_messages"] == metrics["ackd_in_flight_bytes"] == 0
     daemon.send(signal.SIGUSR1)
-    said = daemon.wait_for(event="state.waiting")["msg"]
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(opens))
-    assert re.search(rf"2 \(window\).*the next one opens at {stamp}", said)
-    assert "restart-host waiting (window)" in daemon.wait_for(event="state.oldest")["msg"]
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(opens))
+    daemon.wait_for(event="state", msg=re.compile(r"window"))
+    status = daemon.status()
+    assert status["waits"]["window"] == 2
+    assert not status["windows"]["open"] and status["windows"]["until"].startswith(stamp)
+    assert {one["handlers"][1]["waits_for"] for one in status["messages"]} == {"window"}
     assert not site.restarter.hosts() and time.time() < opens
     daemon.wait_for(event="windows.open", timeout=60)
     site.wait_drained()
