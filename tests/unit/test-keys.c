@@ -67,9 +67,10 @@ static void test_sections(void **state) {
         assert_string_equal(buffer_string(&names), "argv kill_after status timeout");
         buffer_clear(&names);
         assert_int_equal(key_names("", &names), 0);
-        assert_string_equal(buffer_string(&names),
-                            "consume control debug handlers instance kafka limits log message metrics "
-                            "postgres retry shutdown");
+        assert_string_equal(
+                buffer_string(&names),
+                "consume control debug handlers instance kafka limits log message metrics "
+                "postgres retry shutdown");
         buffer_deinit(&names);
 }
 
