@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/message.h"
+#include "core/replay.h"
 #include "util/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -114,6 +115,15 @@ static void check_lookups(const json_t *root, const uint8_t *data, size_t size) 
         }
 }
 
+/* The bytes as the headers of a message. */
+static void check_replay(const uint8_t *data, size_t size) {
+        ReplayPlace place = {.source = -1, .offset = -1};
+        ReplayHeader found = replay_header_read((const char *)data, size, &place);
+        bool named = memmem(data, size, REPLAY_HEADER_NAME, strlen(REPLAY_HEADER_NAME)) != NULL;
+        assert(found == REPLAY_HEADER_NONE || named);
+        assert(found != REPLAY_HEADER_FOUND || (place.source >= 0 && place.offset >= 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static const MessageFormat format = {
                 .host = "host",
@@ -122,6 +132,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         };
         Request request = {0};
         MessageFault fault = {0};
+        check_replay(data, size);
         int r = message_decode(&format, data, size, &request, &fault);
         assert(r == 0 || r == MESSAGE_E_POISON);
         if (r == 0) {
