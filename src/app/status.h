@@ -24,7 +24,7 @@ enum {
         STATUS_MESSAGES_DEFAULT = 100,
         STATUS_PIECE = 50, /* messages that a turn writes down */
         STATUS_PARTITIONS_MAX = 200,
-        STATUS_WHY_MAX = 512,
+        STATUS_WHY_MAX = 768,
 };
 
 typedef struct StatusJob StatusJob;

@@ -288,15 +288,18 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
         const char *user = facts->place.user != NULL && facts->place.user[0] != '\0'
                                    ? facts->place.user
                                    : "ROLE";
+        /* The check of the rights knows more: it has looked at the roles that there are. */
+        const char *why = facts->schema == SCHEMA_FORBIDDEN && facts->schema_why != NULL
+                                  ? facts->schema_why
+                                  : is->why;
         Trouble *trouble = trouble_add(troubles, "schema_forbidden", true, is->since_us);
         CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
         TROUBLE_TEXT(
                 "The role of ackd lacks a right in the schema %s%s%s: %s. What needs it waits.",
                 schema, is->operation != NULL ? ", for " : "",
-                is->operation != NULL ? is->operation : "", is->why);
-        /* The check of the rights has looked at the roles that there are. */
-        const char *known = strstr(is->why, IN_PSQL);
-        if (known == NULL && strstr(is->why, "; run: ackd init-db") != NULL) {
+                is->operation != NULL ? is->operation : "", why);
+        const char *known = strstr(why, IN_PSQL);
+        if (known == NULL && strstr(why, "; run: ackd init-db") != NULL) {
                 trouble_ackd(troubles, trouble, facts, "init-db");
                 TROUBLE_NOTE(
                         "as the schema's owner (-o postgres.dsn=...): it grants what an upgrade "

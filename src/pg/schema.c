@@ -141,8 +141,8 @@ typedef struct SchemaQuestion {
         bool checks;
         SchemaEnd end; /* of an answer; `why` says it */
         char schema[SCHEMA_NAME_MAX + 1];
-        char lacks[512]; /* which rights, and what gives them; "": none */
-        char why[512];
+        char lacks[768]; /* which rights, and what gives them; "": none */
+        char why[768];
 } SchemaQuestion;
 
 static int schema_begin(PgOperation *operation, PGconn *connection, const Buffer **copy) {

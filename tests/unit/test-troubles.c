@@ -193,6 +193,15 @@ static void test_postgres_remedies(void **state) {
         helps("schema_forbidden",
               "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
               "TO \"daemon\"'");
+        /* What the check of the rights found says more than the server's own words. */
+        given.facts.schema = SCHEMA_FORBIDDEN;
+        given.facts.schema_why =
+                "role \"x\" lacks USAGE on schema ackd; in psql: GRANT fleet_run TO x";
+        helps("schema_forbidden",
+              "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT fleet_run TO x'");
+        given.facts.schema_why = "role \"x\" lacks EXECUTE on function ackd.y; run: ackd init-db";
+        helps("schema_forbidden", "ackd init-db");
+        given.facts.schema = SCHEMA_OK;
         refused("3F000", "save");
         helps("schema_missing", "ackd init-db");
         given.config.file = "/srv/it's mine.yaml";
