@@ -13,6 +13,7 @@
 
 enum {
         KEYS_AT_ONCE = 500,
+        ATTEMPTS = 5,
         FILTER_VALUES = 12,
         GRACE_MS =
                 10 * 1000, /* behind its own limit the server has so long to say that it is over */
@@ -73,16 +74,29 @@ static int lost(DeadLetterDesk *desk, char **errorp) {
                        : BLOCKING_E_CONNECT;
 }
 
+/* A statement is a transaction of its own: what lost against another one can be asked again. */
+static bool is_passing(const PGresult *result) {
+        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        return state != NULL && (strcmp(state, "40P01") == 0 || strcmp(state, "40001") == 0);
+}
+
 /* @resultp: the caller's, with tuples or none. Values come as text or as bytes (@binary: every
  * column has to be text or bytea, whose bytes are what they are). */
 static int ask(DeadLetterDesk *desk, const char *sql, int n, const char *const *values, bool binary,
                PGresult **resultp, char **errorp) {
         PGresult *result = NULL;
-        if (PQsendQueryParams(desk->connection, sql, n, NULL, values, NULL, NULL, binary) == 1) {
-                result = wait_result(desk->connection);
-        }
-        if (result == NULL) {
-                return lost(desk, errorp);
+        bool again = false;
+        for (int attempt = 1; attempt == 1 || again; attempt++) {
+                PQclear(result);
+                result = NULL;
+                if (PQsendQueryParams(desk->connection, sql, n, NULL, values, NULL, NULL, binary) ==
+                    1) {
+                        result = wait_result(desk->connection);
+                }
+                if (result == NULL) {
+                        return lost(desk, errorp);
+                }
+                again = attempt < ATTEMPTS && is_passing(result);
         }
         int r = PQresultStatus(result) == PGRES_COMMAND_OK
                         ? 0
@@ -598,6 +612,8 @@ int dead_letters_missing(DeadLetterDesk *desk, const DeadLetterFilter *filter, b
 /* --- marks -------------------------------------------------------------------------------- */
 
 /* An UPDATE of the rows that $1 and $2 name; @more: $3 and $4. */
+/* The rows are locked in the order of take_replays(): the daemons take the same ones, just
+ * delivered, and the two would stop each other. */
 static int update(DeadLetterDesk *desk, const char *set, const char *when,
                   const DeadLetterKey *keys, size_t n, const char *const more[2], uint64_t *np,
                   char **errorp) {
@@ -606,9 +622,12 @@ static int update(DeadLetterDesk *desk, const char *set, const char *when,
         int r = key_arrays_init(&arrays, keys, n);
         r = r != 0 ? r
                    : buffer_printf(&sql,
-                                   "UPDATE rejected r SET %s FROM unnest($1::integer[],"
-                                   " $2::bigint[]) k(source, at) WHERE r.source = k.source"
-                                   " AND r.\"offset\" = k.at%s",
+                                   "UPDATE rejected r SET %s FROM (SELECT x.source,"
+                                   " x.\"offset\" AS at FROM unnest($1::integer[],"
+                                   " $2::bigint[]) u(source, at) JOIN rejected x"
+                                   " ON x.source = u.source AND x.\"offset\" = u.at"
+                                   " ORDER BY 1, 2 FOR UPDATE OF x) k"
+                                   " WHERE r.source = k.source AND r.\"offset\" = k.at%s",
                                    set, when);
         if (r != 0 || buffer_string(&sql) == NULL) {
                 return error_origin(-ENOMEM);

@@ -2,6 +2,8 @@
 
 #include "pg-ledger.h"
 
+#include <pthread.h>
+
 #include "pg/blocking.h"
 #include "pg/dead_letters.h"
 
@@ -237,6 +239,38 @@ static void test_marks(void **state) {
         pg_test_exec(test.sql, "UPDATE rejected SET replayed_at = NULL, replay_source = NULL");
 }
 
+static void *mark_two(void *user) {
+        const DeadLetterKey keys[] = {{4, 0}, {1, 5}, {3, 5}};
+        char *error = NULL;
+        *(int *)user = dead_letters_mark(desk, keys, 3, "jo", "x", &error);
+        free(error);
+        return NULL;
+}
+
+/* A daemon takes the same rows at this moment, in their order: neither stops the other. */
+static void test_marks_lock_in_order(void **state) {
+        (void)state;
+        PGconn *daemon = pg_test_connect(test.dsn);
+        pthread_t thread;
+        int result = -1;
+        pg_test_exec(daemon, "SET search_path = ackd; BEGIN;"
+                             "SELECT FROM rejected WHERE source = 1 FOR UPDATE");
+        assert_int_equal(pthread_create(&thread, NULL, mark_two, &result), 0);
+        int64_t deadline = loop_now() + PG_TEST_DEADLINE_US;
+        while (strcmp(pg_test_value(test.sql, "SELECT count(*) FROM pg_stat_activity WHERE"
+                                              " wait_event_type = 'Lock'"
+                                              " AND datname = current_database()"),
+                      "1") != 0) {
+                assert_true(loop_now() < deadline);
+        }
+        pg_test_exec(daemon, "SELECT FROM rejected WHERE source IN (3, 4) FOR UPDATE NOWAIT;"
+                             "COMMIT");
+        PQfinish(daemon);
+        pthread_join(thread, NULL);
+        assert_int_equal(result, 0);
+        pg_test_exec(test.sql, "UPDATE rejected SET replayed_at = NULL");
+}
+
 /* What is rejected after it was made is not in it, and what others do does not disturb it. */
 static void test_a_selection_is_fixed(void **state) {
         (void)state;
@@ -307,10 +341,15 @@ static void test_no_schema(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_filters),        cmocka_unit_test(test_places),
-                cmocka_unit_test(test_a_row_as_it_is), cmocka_unit_test(test_counts),
-                cmocka_unit_test(test_marks),          cmocka_unit_test(test_a_selection_is_fixed),
-                cmocka_unit_test(test_one_at_a_time),  cmocka_unit_test(test_no_schema),
+                cmocka_unit_test(test_filters),
+                cmocka_unit_test(test_places),
+                cmocka_unit_test(test_a_row_as_it_is),
+                cmocka_unit_test(test_counts),
+                cmocka_unit_test(test_marks),
+                cmocka_unit_test(test_marks_lock_in_order),
+                cmocka_unit_test(test_a_selection_is_fixed),
+                cmocka_unit_test(test_one_at_a_time),
+                cmocka_unit_test(test_no_schema),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -138,7 +138,8 @@ def dead_letters(world):
     watch = faults.Watch(site)
     try:
         replay = start_replay(site, n)
-        until(lambda: site.database.value(OPEN) < n - n // 10, 60, interval=0.01)
+        until(lambda: site.database.value(OPEN) < n - n // 10 or replay.poll() is not None, 60, 0.01)
+        assert replay.poll() is None, replay.communicate()
         replay.kill()
         replay.communicate()
         until(lambda: site.database.value(SESSIONS) == 0)
