@@ -30,6 +30,7 @@ void trouble_word(Troubles *troubles, Buffer *part, const char *word);
 /* --- the finders, by what they look at --- */
 
 void troubles_of_kafka(Troubles *troubles, const TroubleFacts *facts); /* trouble_outside.c */
+void troubles_of_dead_letters(Troubles *troubles, const TroubleFacts *facts);
 void troubles_of_postgres(Troubles *troubles, const TroubleFacts *facts);
 void troubles_of_partitions(Troubles *troubles, const TroubleFacts *facts); /* trouble_work.c */
 void troubles_of_work(Troubles *troubles, const TroubleFacts *facts);

@@ -50,9 +50,9 @@ static void remedy_tool(Troubles *troubles, Trouble *trouble, const Config *conf
         trouble_word(troubles, &trouble->remedy, servers(config));
 }
 
-/* Gives whoever ackd is the right to @what (--topic NAME, --group NAME). */
+/* Gives whoever ackd is the right to do @operation (--topic NAME, --group NAME). */
 static void remedy_right(Troubles *troubles, Trouble *trouble, const Config *config,
-                         const char *option, const char *name) {
+                         const char *operation, const char *option, const char *name) {
         const char *user = setting(config, "sasl.username");
         const char *certificate = setting(config, "ssl.certificate.location");
         char principal[300];
@@ -63,7 +63,7 @@ static void remedy_right(Troubles *troubles, Trouble *trouble, const Config *con
         remedy_tool(troubles, trouble, config, "kafka-acls.sh");
         TROUBLE_REMEDY(" --add --allow-principal");
         trouble_word(troubles, &trouble->remedy, principal);
-        TROUBLE_REMEDY(" --operation Read --operation Describe %s", option);
+        TROUBLE_REMEDY(" --operation %s --operation Describe %s", operation, option);
         trouble_word(troubles, &trouble->remedy, name);
         TROUBLE_NOTE("run it with an administrator's --command-config; ackd notices within a "
                      "minute%s",
@@ -103,7 +103,7 @@ static void kafka_trouble(Troubles *troubles, const TroubleFacts *facts,
                 TROUBLE_WHERE("%s", group);
                 TROUBLE_TEXT("ackd has no right to the consumer group %s: %s. Nothing is read.",
                              group, is->error);
-                remedy_right(troubles, trouble, config, "--group", group);
+                remedy_right(troubles, trouble, config, "Read", "--group", group);
                 break;
         case CONSUMER_TOPIC_MISSING:
                 trouble = trouble_add(troubles, "topic_missing", true, is->since_us);
@@ -124,7 +124,7 @@ static void kafka_trouble(Troubles *troubles, const TroubleFacts *facts,
                 TROUBLE_WHERE("%s", is->topic);
                 TROUBLE_TEXT("ackd has no right to read the topic %s: %s. Nothing of it is read.",
                              is->topic, is->error);
-                remedy_right(troubles, trouble, config, "--topic", is->topic);
+                remedy_right(troubles, trouble, config, "Read", "--topic", is->topic);
                 break;
         }
 }
@@ -132,6 +132,37 @@ static void kafka_trouble(Troubles *troubles, const TroubleFacts *facts,
 void troubles_of_kafka(Troubles *troubles, const TroubleFacts *facts) {
         for (size_t i = 0; facts->kafka != NULL && facts->kafka[i] != NULL; i++) {
                 kafka_trouble(troubles, facts, facts->kafka[i]);
+        }
+}
+
+/* What keeps rejected messages from the dead-letter topic, by librdkafka's words in their rows. */
+void troubles_of_dead_letters(Troubles *troubles, const TroubleFacts *facts) {
+        const RejectedCounts *counts = facts->rejected;
+        const Config *config = facts->config;
+        const char *topic = config->consume.dead_letter_topic;
+        if (counts == NULL || counts->outbox_error[0] == '\0' || counts->outbox_pending == 0) {
+                return;
+        }
+        Trouble *trouble = trouble_add(troubles, "dead_letters_stuck", true, 0);
+        TROUBLE_WHERE("%s", topic);
+        TROUBLE_TEXT("%s%zu rejected message%s could not be sent to the dead-letter topic %s: %s. "
+                     "They are kept in PostgreSQL and sent later; acks do not wait for them.",
+                     counts->capped ? "At least " : "", counts->outbox_pending,
+                     counts->outbox_pending == 1 ? "" : "s", topic, counts->outbox_error);
+        if (trouble == NULL) {
+                return;
+        }
+        if (strcasestr(counts->outbox_error, "unknown topic") != NULL) {
+                remedy_tool(troubles, trouble, config, "kafka-topics.sh");
+                TROUBLE_REMEDY(" --create --topic");
+                trouble_word(troubles, &trouble->remedy, topic);
+                TROUBLE_NOTE("with the --partitions and --replication-factor that you want");
+        } else if (strcasestr(counts->outbox_error, "authorization") != NULL) {
+                remedy_right(troubles, trouble, config, "Write", "--topic", topic);
+        } else {
+                trouble_ackd(troubles, trouble, facts, "dead-letter list");
+                TROUBLE_NOTE("it shows which. One that is larger than the topic takes: raise its "
+                             "max.message.bytes");
         }
 }
 
@@ -320,9 +351,8 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
         TROUBLE_NOTE("as a superuser or the owner of the role (-U). The role %s_run has the least "
                      "that ackd run needs; ackd init-db --roles makes it. %s",
                      schema,
-                     strcmp(user, "ROLE") == 0
-                             ? "ROLE is the one that ackd logs in as: the user that it runs as"
-                             : "ackd tries again within seconds");
+                     named ? "ackd tries again within seconds"
+                           : "ROLE is the one that ackd logs in as: the user that it runs as");
 }
 
 static void schema_trouble(Troubles *troubles, const TroubleFacts *facts, const char *word,

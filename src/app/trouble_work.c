@@ -410,17 +410,6 @@ static void rejected(Troubles *troubles, const TroubleFacts *facts) {
                              "dead-letter drop marks them as not to be handled; docs/rejected.md "
                              "says what each reason asks for");
         }
-        if (counts->outbox_error[0] != '\0' && counts->outbox_pending > 0) {
-                Trouble *trouble = trouble_add(troubles, "dead_letters_stuck", true, 0);
-                TROUBLE_TEXT(
-                        "%s%zu rejected messages could not be sent to the dead-letter topic: %s. "
-                        "They are kept in PostgreSQL and sent later; acks do not wait for them.",
-                        counts->capped ? "At least " : "", counts->outbox_pending,
-                        counts->outbox_error);
-                trouble_ackd(troubles, trouble, facts, "dead-letter list");
-                TROUBLE_NOTE("it shows which; look whether the topic of consume.dead_letter_topic "
-                             "exists, and whether ackd may write to it");
-        }
 }
 
 /* --- the work, and the process ------------------------------------------------------------ */

@@ -96,6 +96,7 @@ int troubles_find(Troubles *troubles, const TroubleFacts *facts) {
         if (!facts->stopping) {
                 troubles_of_kafka(troubles, facts);
                 troubles_of_postgres(troubles, facts);
+                troubles_of_dead_letters(troubles, facts);
         }
         troubles_of_partitions(troubles, facts);
         troubles_of_work(troubles, facts);

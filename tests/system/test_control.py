@@ -371,6 +371,18 @@ def test_a_hold_is_lifted_by_its_remedy(site):
     site.wait_drained()
 
 
+@pytest.mark.timeout(200)
+def test_a_topic_that_is_missing(site):
+    daemon = site.start()
+    until(lambda: answers(daemon) and "topic_missing" in daemon.troubles(), 90)
+    trouble = daemon.troubles()["topic_missing"]
+    assert trouble["where"] == site.topic
+    assert trouble["remedy"].endswith(f"--create --topic {site.topic}")
+    site.create_topic()  # what the remedy does
+    daemon.wait_for(event="partition.started", timeout=90)
+    assert "topic_missing" not in daemon.troubles()
+
+
 def test_a_read_only_database(site):
     daemon = running(site)
     with site.database.connect() as connection:

@@ -152,6 +152,54 @@ static void test_slow_callbacks_are_named(void **state) {
         assert_true(world->loop.busy_us >= 3000);
 }
 
+/* --- loop_check() ------------------------------------------------------------------------- */
+
+static const char *misused[4];
+static size_t n_misused;
+
+static void on_misused(void *user, const char *function) {
+        (void)user;
+        misused[n_misused++] = function;
+}
+
+static void on_nothing(LoopTimer *timer) {
+        (void)timer;
+}
+
+static void *misuse(void *user) {
+        LoopTimer *timer = user;
+        loop_timer_stop(timer);
+        loop_timer_stop(timer);
+        return NULL;
+}
+
+static void test_checks(void **state) {
+        (void)state;
+        Loop loop;
+        LoopTimer timer;
+        pthread_t thread;
+        assert_int_equal(loop_init(&loop), 0);
+        loop.misused = on_misused;
+        loop_timer_init(&timer, &loop, "late", on_nothing);
+        for (int on = 0; on < 2; on++) {
+                loop_check(&loop, on == 1);
+                loop_timer_set(&timer, 1000000);
+                assert_int_equal(loop.n_started, on);
+                loop_timer_stop(&timer);
+                assert_int_equal(loop.n_started, 0);
+                assert_int_equal(pthread_create(&thread, NULL, misuse, &timer), 0);
+                assert_int_equal(pthread_join(thread, NULL), 0);
+                assert_int_equal(n_misused, on); /* once for each function */
+        }
+        assert_string_equal(misused[0], "loop_timer_stop");
+        loop_timer_set(&timer, 1000000);
+        loop_timer_set(&timer, 1000000); /* moved: it is one all the same */
+        assert_int_equal(loop.n_started, 1);
+        assert_string_equal(loop.started[0].name, "late");
+        loop_timer_stop(&timer);
+        loop_deinit(&loop);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_soon_runs_before_a_timer_and_in_turns, setup,
@@ -160,6 +208,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_wake_from_a_thread, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_io_wants, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_slow_callbacks_are_named, setup, teardown),
+                cmocka_unit_test(test_checks),
         };
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ static int begin(void **state) {
         given.settings[0] = (ConfigSetting){.name = (char *)"bootstrap.servers",
                                             .value = (char *)"k1.example.com:9093,k2:9092"};
         given.config = (Config){.file = CONFIG_FILE,
+                                .consume = {.dead_letter_topic = (char *)""},
                                 .kafka = {.items = given.settings, .n = 1},
                                 .postgres = {.password_file = (char *)"",
                                              .schema = (char *)"ackd",
@@ -235,6 +236,16 @@ static void test_schema_versions(void **state) {
         given.facts.schema_why = "version 1, and this ackd needs 2";
         given.facts.schema = SCHEMA_OLD;
         helps("schema_old", "ackd init-db");
+        given.facts.schema = SCHEMA_FORBIDDEN;
+        given.facts.schema_why = "lacks USAGE on schema ackd; GRANT ackd_run TO daemon";
+        helps("schema_forbidden",
+              "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
+              "TO \"daemon\"'");
+        refused("42501", "schema_check"); /* the same cause is told once */
+        assert_non_null(strstr(text_of(&the("schema_forbidden")->text), "lacks USAGE"));
+        given.facts.schema_why = "lacks EXECUTE on function ackd.claim; run: ackd init-db";
+        helps("schema_forbidden", "ackd init-db");
+        given.facts.postgres.n_refused = 0;
         given.facts.schema = SCHEMA_NEWER;
         helps("schema_newer", NULL); /* init-db would not help */
         given.facts.schema = SCHEMA_ENCODING;
@@ -483,7 +494,19 @@ static void test_rejected(void **state) {
         assert_null(found("dead_letters_stuck"));
         counts.outbox_pending = 2;
         snprintf(counts.outbox_error, sizeof(counts.outbox_error), "no such topic");
+        given.config.consume.dead_letter_topic = (char *)"dead";
+        helps("dead_letters_stuck", "ackd dead-letter list");
         assert_true(the("dead_letters_stuck")->error);
+        snprintf(counts.outbox_error, sizeof(counts.outbox_error),
+                 "Broker: Unknown topic or partition");
+        helps("dead_letters_stuck", "kafka-topics.sh --bootstrap-server "
+                                    "k1.example.com:9093,k2:9092 --create --topic dead");
+        snprintf(counts.outbox_error, sizeof(counts.outbox_error),
+                 "Broker: Topic authorization failed");
+        helps("dead_letters_stuck",
+              "kafka-acls.sh --bootstrap-server k1.example.com:9093,k2:9092 --add "
+              "--allow-principal User:ANONYMOUS --operation Write --operation Describe --topic "
+              "dead");
         counts = (RejectedCounts){.open = 3};
         find();
         assert_int_equal(given.found.n, 0); /* not read yet */
