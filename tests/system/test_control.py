@@ -215,8 +215,8 @@ def test_slow_clients_hold_up_nobody(site):
         client.settimeout(30)
         assert client.recv(1) == b""
         client.close()
-    dropped = [line for line in daemon.find(event="control.dropped")]
-    assert len(dropped) == 16 and f"pid {os.getpid()}," in dropped[0]["msg"]
+    dropped = until(lambda: len(found := daemon.find(event="control.dropped")) == 16 and found)
+    assert f"pid {os.getpid()}," in dropped[0]["msg"]
 
 
 def test_sigusr1_tells_the_same(site):
