@@ -316,9 +316,7 @@ static void database_missing(Troubles *troubles, const TroubleFacts *facts, cons
 
 static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTrouble *is) {
         const char *schema = facts->config->postgres.schema;
-        const char *user = facts->place.user != NULL && facts->place.user[0] != '\0'
-                                   ? facts->place.user
-                                   : "ROLE";
+        bool named = facts->place.user != NULL && facts->place.user[0] != '\0';
         /* The check of the rights knows more: it has looked at the roles that there are. */
         const char *why = facts->schema == SCHEMA_FORBIDDEN && facts->schema_why != NULL
                                   ? facts->schema_why
@@ -341,7 +339,8 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
         if (known != NULL) {
                 trouble_say(troubles, &sql, "%s", known + strlen(IN_PSQL));
         } else {
-                trouble_say(troubles, &sql, "GRANT \"%s_run\" TO \"%s\"", schema, user);
+                trouble_say(troubles, &sql, "GRANT \"%s_run\" TO \"%s\"", schema,
+                            named ? facts->place.user : "ROLE");
         }
         const char *text = troubles->error == 0 ? buffer_string(&sql) : NULL;
         TROUBLE_REMEDY(" -c");
