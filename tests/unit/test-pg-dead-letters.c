@@ -253,6 +253,8 @@ static void test_marks_lock_in_order(void **state) {
         PGconn *daemon = pg_test_connect(test.dsn);
         pthread_t thread;
         int result = -1;
+        /* The first in order lies behind the others, where a scan comes to it last. */
+        pg_test_exec(test.sql, "UPDATE rejected SET detail = detail WHERE source = 1");
         pg_test_exec(daemon, "SET search_path = ackd; BEGIN;"
                              "SELECT FROM rejected WHERE source = 1 FOR UPDATE");
         assert_int_equal(pthread_create(&thread, NULL, mark_two, &result), 0);
