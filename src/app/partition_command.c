@@ -50,7 +50,7 @@ static const char help[] =
         "  -o, --option KEY=VALUE  override one key; can be repeated\n"
         "  -h, --help              this help\n\n"
         "What was saved, was never acked and is read no more is kept in the table rejected\n"
-        "(restart-host, expired).\n\n"
+        "(restart-host, expired); what was replayed and never acked waits there again.\n\n"
         "Exit status 0; 64 when the partition is not stopped or cannot go on there (nothing is\n"
         "written, and what both sides say is printed), or there is none; 69 when Kafka or\n"
         "PostgreSQL cannot be reached.\n";
@@ -210,8 +210,8 @@ static void print_effect(const PartitionCommand *command, const PartitionFacts *
                        to, acked - 1, acked - to);
         }
         if (kept > 0) {
-                printf("  kept in rejected (restart-host, expired): %lld that were saved and never "
-                       "acked\n",
+                printf("  kept in rejected: %lld that were saved and never acked (restart-host, "
+                       "expired), or were replayed and never acked\n",
                        (long long)kept);
         }
         if (facts->has_source && facts->committed < 0) {

@@ -43,6 +43,6 @@ MUST_CHECK int decider_read(Decider *decider, const SourceName *name, PartitionF
                             char **errorp);
 
 /* Writes it down, if the live source is still that of @facts. *@keptp: rows of `rejected` that were
- * made, see Decision.expires. */
+ * made, see Decision.expires, or opened again as their replay was never acked. */
 MUST_CHECK int decider_write(Decider *decider, const SourceName *name, const PartitionFacts *facts,
                              const Decision *decision, int64_t *keptp, char **errorp);

@@ -259,6 +259,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = @schema@, pg_temp A
 DECLARE
         live integer;
         kept bigint := 0;
+        reopened bigint := 0;
 BEGIN
         SELECT id INTO live FROM partitions
         WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
@@ -282,6 +283,19 @@ BEGIN
                         AND (anew OR m."offset" < from_)
                 ON CONFLICT (source, "offset") DO NOTHING;
                 GET DIAGNOSTICS kept = ROW_COUNT;
+                -- A replay has no row in `messages` when its message was saved before. What stood for
+                -- the rejected one is gone; it waits for somebody again.
+                UPDATE rejected r SET replayed_at = NULL, replayed_by = NULL, replayed_why = NULL,
+                        replay_source = NULL, replay_offset = NULL, replay_received_at = NULL,
+                        detail = concat_ws('; ', r.detail, format('replayed as %s/%s/%s, whose ack '
+                                'is not confirmed, and %s (%s) decided to go on at offset %s%s',
+                                topic_, partition_, r.replay_offset, who, why, from_,
+                                CASE WHEN anew THEN ' of a new topic' ELSE '' END))
+                WHERE r.replay_source = expected AND r.replay_offset >= committed
+                        AND (anew OR r.replay_offset < from_)
+                        AND NOT EXISTS (SELECT FROM rejected s WHERE s.source = r.replay_source
+                                AND s."offset" = r.replay_offset);
+                GET DIAGNOSTICS reopened = ROW_COUNT;
         END IF;
         IF anew THEN
                 UPDATE partitions SET retired_at = now() WHERE id = expected;
@@ -294,7 +308,7 @@ BEGIN
                         ELSE next_offset END
         WHERE cluster_id = cluster AND group_id = "group" AND topic = topic_
                 AND partition = partition_ AND retired_at IS NULL;
-        RETURN kept;
+        RETURN kept + reopened;
 END $$;
 
 -- The row of a source; null when there is a live one already.

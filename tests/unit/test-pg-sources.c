@@ -266,6 +266,39 @@ static void test_decision_keeps_what_it_skips(void **state) {
         decider_close(decider);
 }
 
+/* A replay whose message was saved before has no row but the one that was replayed. */
+static void test_decision_opens_replays_again(void **state) {
+        (void)state;
+        SourceName name = {"cluster", "replays", 0};
+        Decision decision = {.from = 8, .who = "me", .why = "w", .expires = true};
+        PartitionFacts facts = {0};
+        int64_t kept = -1;
+        char *error = NULL;
+        Decider *decider = open_decider();
+        assert_int_equal(adopt("replays", 0, 0).end, ADOPT_OK);
+        assert_int_equal(decider_read(decider, &name, &facts, &error), 0);
+        /* 1 to 4 were replayed as 5 to 8: 5 is acked, 7 was rejected again, 8 is read. */
+        pg_test_exec(test.sql,
+                     "INSERT INTO rejected (source, \"offset\", reason, detail, replayed_at, "
+                     "replay_source, replay_offset) SELECT id, o, 'failed', 'd', now(), id, o + 4 "
+                     "FROM partitions, generate_series(1, 4) o WHERE topic = 'replays'");
+        pg_test_exec(test.sql, "INSERT INTO rejected (source, \"offset\", reason) SELECT id, 7, "
+                               "'failed' FROM partitions WHERE topic = 'replays'");
+        facts.committed = 6;
+        assert_int_equal(decider_write(decider, &name, &facts, &decision, &kept, &error), 0);
+        assert_int_equal(kept, 1);
+        assert_string_equal(
+                pg_test_value(test.sql,
+                              "SELECT string_agg(concat_ws(' ', \"offset\", detail), ', ' "
+                              "ORDER BY \"offset\") FROM rejected_messages WHERE topic = "
+                              "'replays' AND replayed_at IS NULL AND replay_source IS "
+                              "NULL"),
+                "2 d; replayed as replays/0/6, whose ack is not confirmed, and me (w) decided to "
+                "go "
+                "on at offset 8, 7");
+        decider_close(decider);
+}
+
 static void test_outage(void **state) {
         (void)state;
         pg_test_exec(test.sql, "ALTER TABLE partitions RENAME TO elsewhere");
@@ -303,6 +336,7 @@ int main(void) {
                 cmocka_unit_test(test_what_was_rejected),
                 cmocka_unit_test(test_decision),
                 cmocka_unit_test(test_decision_keeps_what_it_skips),
+                cmocka_unit_test(test_decision_opens_replays_again),
                 cmocka_unit_test(test_outage),
                 cmocka_unit_test(test_close),
         };
