@@ -33,7 +33,8 @@ typedef enum ObservationType {
         OBSERVED_FENCES_READ,   /* id: batch, ok; items: parts, offset: the fence */
         OBSERVED_SAVED_EACH,    /* id: batch, kind: BatchEnd; items: refused rows, a: source */
         OBSERVED_REPLAYS_READ,  /* ok: answered; items: the questions, offset: of the message, a:
-                                   its source, b: ReplayVerdict, c: handlers done */
+                                   its source, b: ReplayVerdict, c: handlers done, d: whether it
+                                   is still in the engine */
         OBSERVED_CHECKED,       /* id: run, kind: CheckResult, ok: with a `before` */
         OBSERVED_CLAIMED,       /* id: run, kind: LedgerVerdict, -1: none; ok: with a `before`,
                                    a: LedgerEnd, b: LedgerReason, c: the row's id, d: again_us;

@@ -115,6 +115,7 @@ void observe_replays_read_(Engine *engine, const ReplayQuestions *asked,
                 item->a = asked->questions[i].by.source;
                 item->b = answers != NULL ? (int64_t)answers[i].verdict : -1;
                 item->c = answers != NULL ? answers[i].done : 0;
+                item->d = asked->questions[i].message != NULL;
         }
         observe_tell(engine, &(Observation){.type = OBSERVED_REPLAYS_READ,
                                             .partition = -1,

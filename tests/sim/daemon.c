@@ -1072,7 +1072,10 @@ static void check_finished(Daemon *daemon, const Message *message, Finish finish
                 broken(world, 1, "partition %d, %" PRId64 " is rejected without its row", number,
                        fate->offset);
         }
-        if (finish == FINISH_ACCEPTED && fate->kind == POISON &&
+        /* What was below the fence from the beginning of the world is taken for saved; so is its
+         * replay. */
+        bool saved_before = replay_is_ours(message) && (message->replay->done & 1u << HANDLER_SAVE);
+        if (finish == FINISH_ACCEPTED && fate->kind == POISON && !saved_before &&
             message->handlers[HANDLER_SAVE].state != HANDLER_OFF && world->save) {
                 broken(world, 12, "partition %d, %" PRId64 " is refused and told as accepted",
                        number, fate->offset);

@@ -1165,12 +1165,12 @@ static void book_revoked(Judge *judge, const Observation *seen) {
         }
 }
 
-/* What is of an epoch before is asked for again by the newer one, with the same answer. */
+/* Whose message has left the engine meanwhile is asked for again by the epoch that has it now. */
 static void book_replays(Judge *judge, const Observation *seen) {
         judge->asking_replays = false;
         for (size_t i = 0; seen->ok && i < seen->n_items; i++) {
                 const ObservedItem *item = &seen->items[i];
-                for (size_t k = 0; k < judge->n_epochs; k++) {
+                for (size_t k = 0; item->d && k < judge->n_epochs; k++) {
                         const Epoch *epoch = &judge->epochs[k];
                         Known *known =
                                 epoch->source == item->a ? judge_known(epoch, item->offset) : NULL;
