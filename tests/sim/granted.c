@@ -260,10 +260,12 @@ void granted_told(World *world, const LedgerCall *call, const Asked *asked) {
         }
         Intent *intent = granted_find(claims, id);
         LedgerState state = acted ? LEDGER_STATE_ACTED : asked->finish.state;
-        /* A row that a database lost is an unknown. */
-        bool lost = asked->result.state == LEDGER_STATE_NONE &&
-                    world->on_unknown == ON_UNKNOWN_DONE && granted_is_gone(claims, id);
-        if (!acted && (lost || asked->result.state == LEDGER_STATE_DONE ||
+        /* A row that a database lost is an unknown. So stays one whose host another restart began
+         * on meanwhile, whatever verify says. */
+        bool unknown = (asked->result.state == LEDGER_STATE_NONE && granted_is_gone(claims, id)) ||
+                       (asked->result.state == LEDGER_STATE_UNKNOWN && !asked->result.did);
+        bool passes = unknown && world->on_unknown == ON_UNKNOWN_DONE;
+        if (!acted && (passes || asked->result.state == LEDGER_STATE_DONE ||
                        asked->result.state == LEDGER_STATE_SUPPRESSED)) {
                 for (size_t i = 0; i < asked->n_messages; i++) {
                         resolve(world, &asked->messages[i]);
