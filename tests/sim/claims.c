@@ -556,7 +556,7 @@ static void answer_check(Daemon *daemon, const Pending *pending) {
         bool precheck = world->claims->precheck;
         if (daemon->phase != DAEMON_RUNNING && chance(world, 70)) {
                 result = CHECK_CANCELLED;
-        } else if (fault(world, 2)) {
+        } else if (fault(world, 3)) {
                 result = CHECK_POISON;
         } else if (precheck && fault(world, 25)) {
                 result = chance(world, 70) ? CHECK_WAIT : CHECK_NOT_NEEDED;

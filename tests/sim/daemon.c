@@ -472,7 +472,7 @@ static void answer_looked(Daemon *daemon, const Pending *pending) {
 /* At the broker, with or without a reply. */
 static void commit_apply(Daemon *daemon, Pending *pending) {
         World *world = daemon->world;
-        bool refused = is_cut(daemon) || fault(world, 6);
+        bool refused = is_cut(daemon) || fault(world, 8);
         pending->applied = true;
         for (size_t i = 0; i < pending->n && !refused; i++) {
                 int number = pending->numbers[i];
