@@ -245,7 +245,8 @@ END $$;
 -- what was saved of the old one says nothing about it. The daemon that has the partition finds it
 -- within seconds. `expected` is the live source that he was shown, null for none. What was saved of
 -- it from `committed` on and is read no more has no ack that counts: with `expires` it is kept in
--- `rejected`. That is done here and not by the daemon, since it reads the whole of `messages` and
+-- `rejected`, unless the ledger says that its restart is done. With the commit gone (null) nobody
+-- knows what was acked; what the ledger was asked for, and has no good end of, was not. That is done here and not by the daemon, since it reads the whole of `messages` and
 -- nothing may wait for it; a message whose restart ends at this moment gets a row too many.
 -- `outbox_`: that column of theirs, "pending" with a dead-letter topic. Returns how many were kept. It
 -- runs with its owner's rights, so that an operator needs none to move fences.
@@ -279,8 +280,13 @@ BEGIN
                                 from_, CASE WHEN anew THEN ' of a new topic' ELSE '' END),
                         '{save}', m.produced_at, m.received_at, outbox_
                 FROM messages m
-                WHERE m.source = expected AND m."offset" >= committed
-                        AND (anew OR m."offset" < from_)
+                WHERE m.source = expected AND (anew OR m."offset" < from_)
+                        AND (m."offset" >= committed OR (committed IS NULL AND EXISTS (
+                                SELECT FROM restarts x
+                                WHERE x.source = m.source AND x."offset" = m."offset")))
+                        AND NOT EXISTS (SELECT FROM restarts x
+                                WHERE x.source = m.source AND x."offset" = m."offset"
+                                        AND x.state IN ('done', 'suppressed'))
                 ON CONFLICT (source, "offset") DO NOTHING;
                 GET DIAGNOSTICS kept = ROW_COUNT;
                 -- A replay has no row in `messages` when its message was saved before. What stood for
@@ -291,8 +297,15 @@ BEGIN
                                 'is not confirmed, and %s (%s) decided to go on at offset %s%s',
                                 topic_, partition_, r.replay_offset, who, why, from_,
                                 CASE WHEN anew THEN ' of a new topic' ELSE '' END))
-                WHERE r.replay_source = expected AND r.replay_offset >= committed
+                WHERE r.replay_source = expected AND r.replay_offset >= coalesce(committed, 0)
                         AND (anew OR r.replay_offset < from_)
+                        AND (r.replay_offset >= (SELECT next_offset FROM partitions
+                                                 WHERE id = expected)
+                             OR NOT ('restart-host' = ANY (r.handlers_done) OR EXISTS (
+                                SELECT FROM restarts x
+                                WHERE x.source = r.replay_source
+                                        AND x."offset" = r.replay_offset
+                                        AND x.state IN ('done', 'suppressed'))))
                         AND NOT EXISTS (SELECT FROM rejected s WHERE s.source = r.replay_source
                                 AND s."offset" = r.replay_offset);
                 GET DIAGNOSTICS reopened = ROW_COUNT;
