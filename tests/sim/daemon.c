@@ -476,7 +476,7 @@ static void commit_apply(Daemon *daemon, Pending *pending) {
         pending->applied = true;
         for (size_t i = 0; i < pending->n && !refused; i++) {
                 int number = pending->numbers[i];
-                if (fault(world, 3) ||
+                if (fault(world, 6) ||
                     !broker_commit(&world->broker, daemon->slot, pending->member,
                                    pending->generation, number, pending->offsets[i])) {
                         continue;
