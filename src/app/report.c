@@ -427,6 +427,12 @@ static void note_replay(Report *report, const EngineAction *action) {
                          action->text != NULL ? action->text : action->reason);
                 return;
         }
+        if (message->replay != NULL && message->replay->again_us > 0) {
+                log_info(report->log, "replay.waits", fields,
+                         "a replay waits until it is known how the restart before it ends: %s",
+                         action->text != NULL ? action->text : action->reason);
+                return;
+        }
         bool due = reminder_is_due(&report->replays, action->reason, loop_now());
         log_write(report->log, due ? LOG_WARNING : LOG_DEBUG, "replay.ignored", fields,
                   "the header " REPLAY_HEADER_NAME " is ignored, and the message handled as any "

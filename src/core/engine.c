@@ -69,6 +69,7 @@ int engine_new(Engine **enginep, const EngineConfig *config, uint64_t seed) {
         list_init(&engine->runs);
         list_init(&engine->aside);
         list_init(&engine->undecided);
+        list_init(&engine->replays_later);
         int r = hosts_init(engine);
         if (r != 0) {
                 free(engine);

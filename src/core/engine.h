@@ -174,6 +174,8 @@ typedef struct Replay {
         int64_t first_us;                /* the same */
         int64_t received_us;             /* the same: max_wait counts from it */
         bool restarts;                   /* undecided, and its restart is one that waits */
+        RestartWait wait;                /* for this */
+        int64_t again_us;                /* while it is in Engine.replays_later */
         struct ReplayQuestion *question; /* that is under way; NULL: none */
 } Replay;
 
@@ -213,7 +215,8 @@ struct Message {
         size_t bytes;          /* what it counts against in_flight_bytes */
         List link;             /* Partition.messages, in offset order */
         List lane_link;        /* Partition.lane, Batch.messages or Engine.rejects */
-        List host_link;        /* Host.waiting, Run.messages, Engine.aside or .undecided */
+        List host_link;        /* Host.waiting, Run.messages, Engine.aside, .undecided or
+                                  .replays_later */
         List wait_link;        /* Engine.received, while `max_wait` may end its wait */
         const char *id;        /* as written; NULL: none */
         const char *host;      /* canonical; NULL: it could not be read */
@@ -463,7 +466,7 @@ typedef enum EngineNote {
         NOTE_GRANTED_BEFORE,  /* host: to this process, nobody knows how that ended: unknown */
         NOTE_ENDED_OTHERWISE, /* host, reason: the state that the ledger has, text: ours */
         NOTE_REPLAY, /* message, reason: "malformed", or what replay_verdict_name() calls all but
-                        REPLAY_OURS; text */
+                        REPLAY_OURS and REPLAY_UNKNOWN; text */
 } EngineNote;
 
 typedef enum Finish {

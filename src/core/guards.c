@@ -131,7 +131,7 @@ RestartWait message_waits_for(const Message *message) {
                 return WAIT_RETRY;
         }
         if (state == HANDLER_UNDECIDED) {
-                return WAIT_POSTGRES;
+                return message->replay->wait;
         }
         if (state != HANDLER_QUEUED) {
                 return WAIT_NONE;

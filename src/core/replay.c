@@ -65,6 +65,10 @@ const char *replay_verdict_name(ReplayVerdict verdict) {
                 return "taken";
         case REPLAY_DROPPED:
                 return "dropped";
+        case REPLAY_LATER:
+                return "later";
+        case REPLAY_UNKNOWN:
+                return "unknown";
         case REPLAY_STRAY:
                 return "stray";
         case REPLAY_VERDICTS:

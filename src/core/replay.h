@@ -41,6 +41,8 @@ typedef enum ReplayVerdict {
         REPLAY_OURS,    /* it stands for the row, now or since before: what is not done runs */
         REPLAY_TAKEN,   /* another message does: this one is its duplicate */
         REPLAY_DROPPED, /* the operator dropped the row: nothing is to be done */
+        REPLAY_LATER,   /* it stands for the row, whose restart still runs: to be asked again */
+        REPLAY_UNKNOWN, /* the same, and nobody knows how that restart ended: none starts for it */
         REPLAY_STRAY,   /* no such row, or one of another group or cluster: an ordinary message */
         REPLAY_VERDICTS,
 } ReplayVerdict;
@@ -50,10 +52,10 @@ const char *replay_verdict_name(ReplayVerdict verdict);
 
 typedef struct ReplayAnswer {
         ReplayVerdict verdict;
-        /* REPLAY_OURS: */
+        /* REPLAY_OURS, REPLAY_UNKNOWN: */
         unsigned done;       /* handlers that are done: 1 << HandlerId */
         int64_t first_us;    /* when the message was received first, as the row knows, and */
         int64_t produced_us; /* Kafka's timestamp of that; -1: none. µs since 1970, as */
         int64_t received_us; /* when the replay was received first, by whichever daemon */
-        char detail[REPLAY_DETAIL_MAX]; /* otherwise: for people, one line: by what it is taken */
+        char detail[REPLAY_DETAIL_MAX]; /* for people, one line: by what it is taken, … */
 } ReplayAnswer;

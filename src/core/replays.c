@@ -3,17 +3,18 @@
  *
  *   admitted, undecided --> Engine.undecided --> a question to PostgreSQL --> decided
  *                                 ^                        |
- *                                 +---- no answer ---------+
+ *                                 +--- no answer, later ---+
  *
  * All handlers of a message that names a row of `rejected` are HANDLER_UNDECIDED until the row has
  * answered. It keeps its place in its lane, which forms no batch beyond it; its restart is queued
  * nowhere. The questions of a turn go together, one operation at a time. Asking has the effect that
  * the row is this message's from then on, and asking again gives the same answer: what was lost is
  * asked again, and what a message asked that is gone meanwhile does no harm, since the same one
- * comes again.
+ * comes again. While the restart of the rejected message itself runs still, the answer is `later`:
+ * this one is asked again, and nobody else waits for it.
  *
- * Invariants: a message is undecided exactly while it is in Engine.undecided or in Engine.asking; a
- * message that leaves the engine leaves both.
+ * Invariants: a message is undecided exactly while it is in Engine.undecided, Engine.replays_later
+ * or Engine.asking; a message that leaves the engine leaves all three.
  */
 
 #include <stdlib.h>
@@ -27,6 +28,7 @@ enum {
         /* Until they are asked again without an answer, as for the ledger. */
         ASK_BACKOFF_US = 500 * 1000,
         ASK_BACKOFF_MAX_US = 5 * 1000 * 1000,
+        LATER_US = 2 * 1000 * 1000, /* as for the ledger, when another one's restart runs */
 };
 
 /* @reason: static; @detail: a line for people, copied; "": none. */
@@ -84,6 +86,7 @@ void replays_add(Message *message, bool restarts) {
         if (restarts) {
                 message_set_state(message, HANDLER_RESTART, HANDLER_UNDECIDED);
                 message->replay->restarts = true;
+                message->replay->wait = WAIT_POSTGRES;
                 engine->n_waits[WAIT_POSTGRES]++;
         }
         list_push_back(&engine->undecided, &message->host_link);
@@ -98,14 +101,26 @@ void replays_remove(Message *message) {
                 replay->question->message = NULL;
                 replay->question = NULL;
         }
-        message->partition->engine->n_waits[WAIT_POSTGRES] -= replay->restarts;
+        message->partition->engine->n_waits[replay->wait] -= replay->restarts;
         replay->restarts = false;
 }
 
 /* --- asking ------------------------------------------------------------------------------- */
 
+static void take_due(Engine *engine) {
+        while (!list_is_empty(&engine->replays_later)) {
+                Message *message = list_first(&engine->replays_later, Message, host_link);
+                if (message->replay->again_us > engine->now) {
+                        return;
+                }
+                list_unlink(&message->host_link);
+                list_push_back(&engine->undecided, &message->host_link);
+        }
+}
+
 int replays_dispatch(Engine *engine) {
         size_t n = 0;
+        take_due(engine);
         if (engine->asking != NULL || engine->stopping || engine->now < engine->replays_us ||
             list_is_empty(&engine->undecided)) {
                 return 0;
@@ -139,8 +154,18 @@ int replays_dispatch(Engine *engine) {
 }
 
 int64_t replays_deadline(const Engine *engine) {
-        bool waits = engine->asking == NULL && !list_is_empty(&engine->undecided);
-        return waits && engine->replays_us > engine->now ? engine->replays_us : INT64_MAX;
+        const Message *later = list_first(&engine->replays_later, Message, host_link);
+        if (engine->asking != NULL) {
+                return INT64_MAX;
+        }
+        if (!list_is_empty(&engine->undecided)) {
+                return engine->replays_us > engine->now ? engine->replays_us : INT64_MAX;
+        }
+        if (later == NULL) {
+                return INT64_MAX;
+        }
+        return later->replay->again_us > engine->replays_us ? later->replay->again_us
+                                                            : engine->replays_us;
 }
 
 void replays_database_is_back(Engine *engine) {
@@ -202,17 +227,35 @@ static int replay_duplicate(Message *message, const ReplayAnswer *answer) {
         return replay_note(message, replay_verdict_name(answer->verdict), answer->detail);
 }
 
+/* The restart of the rejected message still runs. It is told once. */
+static int replay_later(Message *message, const ReplayAnswer *answer) {
+        Engine *engine = message->partition->engine;
+        Replay *replay = message->replay;
+        bool told = replay->again_us > 0;
+        replay->question = NULL;
+        replay->again_us = engine->now + LATER_US;
+        list_push_back(&engine->replays_later, &message->host_link);
+        engine->n_waits[replay->wait] -= replay->restarts;
+        replay->wait = WAIT_RUNNING;
+        engine->n_waits[WAIT_RUNNING] += replay->restarts;
+        return told ? 0
+                    : replay_note(message, replay_verdict_name(answer->verdict), answer->detail);
+}
+
 static int replay_decide(Message *message, const ReplayAnswer *answer) {
         int r = 0;
-        message->replay->verdict = answer->verdict;
+        bool unknown = answer->verdict == REPLAY_UNKNOWN;
+        message->replay->verdict = unknown ? REPLAY_OURS : answer->verdict;
         switch (answer->verdict) {
         case REPLAY_OURS:
+        case REPLAY_UNKNOWN:
                 replay_ours(message, answer);
                 break;
         case REPLAY_TAKEN:
         case REPLAY_DROPPED:
                 r = replay_duplicate(message, answer);
                 break;
+        case REPLAY_LATER: /* see replay_later() */
         case REPLAY_STRAY:
         case REPLAY_VERDICTS:
                 r = replay_note(message, replay_verdict_name(answer->verdict), answer->detail);
@@ -225,7 +268,7 @@ static int replay_decide(Message *message, const ReplayAnswer *answer) {
         if (message->handlers[HANDLER_RESTART].state == HANDLER_UNDECIDED) {
                 /* Not undecided, should this fail: it is in no list. */
                 message_set_state(message, HANDLER_RESTART, HANDLER_QUEUED);
-                r = r == 0 ? message_start_restart(message) : r;
+                r = r == 0 ? message_start_restart(message, unknown ? answer->detail : NULL) : r;
         }
         return r == 0 ? message_settle(message) : r;
 }
@@ -247,11 +290,14 @@ int engine_replays_read(Engine *engine, ReplayQuestions *asked, const ReplayAnsw
         engine->replays_us = now;
         for (size_t i = 0; i < asked->n; i++) {
                 Message *message = asked->questions[i].message;
-                if (message != NULL) {
+                int one = 0;
+                if (message != NULL && answers[i].verdict == REPLAY_LATER) {
+                        one = replay_later(message, &answers[i]);
+                } else if (message != NULL) {
                         replays_remove(message);
-                        int one = replay_decide(message, &answers[i]);
-                        r = r == 0 ? one : r; /* none may stay undecided and in no list */
+                        one = replay_decide(message, &answers[i]);
                 }
+                r = r == 0 ? one : r; /* none may stay undecided and in no list */
         }
         free(asked);
         return r;

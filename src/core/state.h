@@ -62,11 +62,12 @@ struct Engine {
         size_t n_hosts;
         size_t n_waits[WAIT_REASONS]; /* messages in all Host.waiting: WAIT_HOST, or why their host
                                          has to wait, or WAIT_SLOT. Engine.aside, and what is
-                                         undecided: WAIT_POSTGRES */
+                                         undecided: Replay.wait */
         Heap asks;                    /* Host.ask: when it is asked again whether it may start */
         List aside;                   /* Message.host_link: to be written down as suppressed */
         size_t n_aside;               /* runs for these */
         List undecided;               /* Message.host_link: replays to be asked for */
+        List replays_later;           /* the same, in the order of Replay.again_us */
         ReplayQuestions *asking;      /* under way; NULL: none */
         int64_t replays_us;           /* none are asked for before */
         unsigned replay_failures;     /* in a row */
@@ -132,8 +133,10 @@ MUST_CHECK int message_admit_gap(Partition *partition, int64_t offset, int64_t w
 MUST_CHECK int message_blame(Message *message, HandlerId handler, const char *reason,
                              const char *detail);
 
-/* Its restart, whose handler is queued: a guard ends it, or it waits for its host. */
-MUST_CHECK int message_start_restart(Message *message);
+/* Its restart, whose handler is queued: a guard ends it, or it waits for its host. @unknown: it
+ * ends as one of which nobody knows whether it was done before, and this is why; NULL: it does not.
+ */
+MUST_CHECK int message_start_restart(Message *message, const char *unknown);
 
 /* The one place that changes a handler's state. */
 void message_set_state(Message *message, HandlerId handler, HandlerState state);

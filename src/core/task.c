@@ -224,7 +224,7 @@ static void message_count_wait(Message *message) {
         }
 }
 
-int message_start_restart(Message *message) {
+int message_start_restart(Message *message, const char *unknown) {
         Engine *engine = message->partition->engine;
         const EngineConfig *config = engine->config;
         const MessageBody *body = message->body; /* what is not queued yet has let go of nothing */
@@ -245,6 +245,10 @@ int message_start_restart(Message *message) {
                                     : message_suppress(message, LEDGER_REASON_NOT_SELECTED);
         }
         message_count_wait(message);
+        if (unknown != NULL) {
+                message_set_state(message, HANDLER_RESTART, HANDLER_RUNNING); /* an attempt */
+                return message_outcome(message, HANDLER_RESTART, OUTCOME_UNKNOWN, true, unknown);
+        }
         return hosts_add(message);
 }
 
@@ -301,7 +305,7 @@ static int admit(Partition *partition, const Record *record, int64_t wall, bool 
         if (r == 0 && restarts) {
                 message_set_state(message, HANDLER_RESTART,
                                   HANDLER_QUEUED); /* not off, should this fail */
-                r = message_start_restart(message);
+                r = message_start_restart(message, NULL);
         }
         return r == 0 ? message_settle(message) : r;
 }

@@ -143,6 +143,47 @@ LANGUAGE sql VOLATILE SET search_path = @schema@, pg_temp AS $$
         FROM restarts r WHERE r.id = restart;
 $$;
 
+-- What the ledger says of the restart for a rejected message, whose row was written while that still
+-- ran, perhaps: done, later (it runs, or may start), unknown (nobody knows how it ended); null: nothing
+-- stands against another one. Where nothing was started for the message itself, the one that it was a
+-- replay of says so, and so on. Whoever replays what was rejected as unknown has looked at the host.
+CREATE OR REPLACE FUNCTION restart_for(source_ integer, offset_ bigint, OUT verdict text,
+        OUT detail text)
+LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
+DECLARE
+        own restarts;
+        why text;
+        first_source integer := source_;
+        first_offset bigint := offset_;
+BEGIN
+        LOOP
+                SELECT x.* INTO own FROM restarts x
+                WHERE x.source = source_ AND x."offset" = offset_
+                ORDER BY x.state IN ('done', 'suppressed') DESC, x.attempt DESC LIMIT 1;
+                detail := format('its restart (restarts.id %s) %s', own.id, CASE
+                        WHEN own.state IN ('intended', 'acted') THEN 'is ' || holder_text(own.id)
+                        ELSE format('by %s is %s', own.instance_name, own.state) END);
+                IF own.state IN ('done', 'suppressed') THEN
+                        verdict := 'done';
+                        RETURN;
+                ELSIF own.state IN ('intended', 'acted') AND own.held_until > clock_timestamp() THEN
+                        verdict := 'later';
+                        RETURN;
+                END IF;
+                SELECT x.reason INTO why FROM rejected x
+                WHERE x.source = source_ AND x."offset" = offset_;
+                IF why = 'unknown' OR own.state = 'failed' THEN
+                        RETURN;
+                ELSIF own.state IN ('intended', 'acted', 'unknown') THEN
+                        verdict := 'unknown';
+                        RETURN;
+                END IF;
+                SELECT x.source, x."offset" INTO source_, offset_ FROM rejected x
+                WHERE x.replay_source = source_ AND x.replay_offset = offset_;
+                EXIT WHEN NOT FOUND OR (source_, offset_) = (first_source, first_offset);
+        END LOOP;
+END $$;
+
 -- Locks the host's row, which it makes when it is missing.
 CREATE OR REPLACE FUNCTION lock_host(name text) RETURNS hosts
 LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$

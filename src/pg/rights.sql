@@ -30,6 +30,7 @@ VALUES
         ('run', 'function', 'adopt', 'EXECUTE', NULL),
         ('run', 'function', 'save_each', 'EXECUTE', NULL),
         ('run', 'function', 'take_replays', 'EXECUTE', NULL),
+        ('run', 'function', 'restart_for', 'EXECUTE', NULL),
         ('run', 'function', 'json_or_null', 'EXECUTE', NULL),
         ('run', 'function', 'text_or_null', 'EXECUTE', NULL),
         ('run', 'function', 'claim', 'EXECUTE', NULL),

@@ -139,6 +139,10 @@ CREATE INDEX IF NOT EXISTS rejected_unknown ON rejected (rejected_at)
 CREATE INDEX IF NOT EXISTS rejected_pending
         ON rejected ((coalesce(outbox_after, '-infinity'::timestamptz))) WHERE outbox = 'pending';
 
+-- Of which row a message was the replay.
+CREATE INDEX IF NOT EXISTS rejected_replays ON rejected (replay_source, replay_offset)
+        WHERE replay_source IS NOT NULL;
+
 CREATE OR REPLACE VIEW rejected_messages AS
 SELECT p.cluster_id, p.group_id, p.topic, p.partition, r.*
 FROM rejected r JOIN partitions p ON p.id = r.source;
@@ -449,8 +453,9 @@ END $$;
 -- that asks stands for the row from then on; asked again, it gets the same answer, so a reply that
 -- was lost is asked for again. The header alone proves nothing: the row has to be of the same
 -- cluster, group and topic, and to have the same value (@hashes: its SHA-256). Verdicts: ours (what
--- is in done is done), taken (by another message), dropped, stray (no such row). Rows are locked in
--- one order: two daemons can't deadlock.
+-- is in done is done), later and unknown (ours, but for its restart, see restart_for()), taken (by
+-- another message), dropped, stray (no such row). Rows are locked in one order: two daemons can't
+-- deadlock.
 CREATE OR REPLACE FUNCTION take_replays(sources integer[], offsets bigint[],
         by_sources integer[], by_offsets bigint[], hashes text[])
 RETURNS TABLE (item integer, verdict text, done text, first_us bigint, produced_us bigint,
@@ -459,6 +464,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = @schema@, pg_temp AS $$
 DECLARE
         r rejected;
         name text; -- of the message that was rejected
+        restart record;
 BEGIN
         FOR item IN SELECT s FROM generate_subscripts(sources, 1) s
                     ORDER BY sources[s], offsets[s], s LOOP
@@ -504,6 +510,15 @@ BEGIN
                                         replay_received_at = r.replay_received_at,
                                         replayed_at = coalesce(x.replayed_at, r.replay_received_at)
                                 WHERE x.source = sources[item] AND x."offset" = offsets[item];
+                        END IF;
+                        SELECT f.* INTO restart FROM restart_for(r.source, r."offset") f;
+                        IF 'restart-host' = ANY(r.handlers_done) THEN
+                                NULL;
+                        ELSIF restart.verdict = 'done' THEN
+                                r.handlers_done := r.handlers_done || 'restart-host'::text;
+                        ELSIF restart.verdict IS NOT NULL THEN
+                                verdict := restart.verdict;
+                                detail := format('%s: %s', name, restart.detail);
                         END IF;
                         done := array_to_string(r.handlers_done, ',');
                         -- A row without it was written before there was this column.

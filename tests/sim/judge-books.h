@@ -31,6 +31,8 @@ typedef struct Known {
         bool aside;     /* it is only to be written down as suppressed: no restart that waits */
         ReplayKnown replay;
         unsigned done;                       /* of REPLAYED_OURS: 1 << HandlerId */
+        bool unknown;                        /* its row says that: an attempt more, unless a guard
+                                                 refuses it; see judge_count_unknown() */
         int charged, attempts;               /* by the judge's own count */
         int32_t claim;                       /* the number of its next claim; 0: any */
         int64_t fetched_us, fetched_last_us; /* what was read while its partition was held, which
@@ -256,6 +258,9 @@ void runs_follow_the_ledger(Judge *judge, const Observation *seen);
 void runs_repeat_nothing_unknown(Judge *judge, const Observation *seen);
 void runs_wait(Judge *judge, const Observation *seen);
 void runs_are_charged(Judge *judge, const Observation *seen);
+
+/* At the first look at its attempts, of which @charged are charged. */
+void judge_count_unknown(Known *known, int64_t charged);
 void runs_fit_in(Judge *judge, const Observation *seen);
 void runs_are_not_early(Judge *judge, const Observation *seen);
 void runs_are_counted(Judge *judge, const Observation *seen);

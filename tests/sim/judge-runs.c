@@ -258,13 +258,22 @@ void runs_wait(Judge *judge, const Observation *seen) {
         }
 }
 
+void judge_count_unknown(Known *known, int64_t charged) {
+        if (known->unknown && charged == known->charged + 1) {
+                known->charged++;
+                known->attempts++;
+        }
+        known->unknown = false;
+}
+
 void runs_are_charged(Judge *judge, const Observation *seen) {
         for (size_t i = 0; seen_is_of_a_run(seen) && i < seen->n_items; i++) {
                 const ObservedItem *item = &seen->items[i];
-                const Known *known = judge_known_of(judge, item);
+                Known *known = judge_known_of(judge, item);
                 if (known == NULL) {
                         continue;
                 }
+                judge_count_unknown(known, item->b);
                 if (seen_is_towards_a_start(seen) && known->charged >= judge->limits.attempts) {
                         judge_broken(judge, 11, "%s: attempt %d of %d", seen->text,
                                      known->charged + 1, judge->limits.attempts);

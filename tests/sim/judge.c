@@ -400,10 +400,11 @@ static void invariant_11_rejected_after_its_attempts(Judge *judge, const Observa
                 return;
         }
         Epoch *epoch = NULL;
-        const Known *known = find_ended(judge, seen, &epoch);
+        Known *known = find_ended(judge, seen, &epoch);
         if (known == NULL) {
                 return;
         }
+        judge_count_unknown(known, seen->numbers[4]);
         Outcome outcome = (Outcome)seen->numbers[3];
         bool counts = outcome == OUTCOME_FAILED || outcome == OUTCOME_NOT_STARTED;
         if (seen->a != FINISH_RELEASED && seen->numbers[4] != known->charged) {
@@ -1179,12 +1180,21 @@ static void book_replays(Judge *judge, const Observation *seen) {
                         }
                         switch ((ReplayVerdict)item->b) {
                         case REPLAY_OURS:
+                        case REPLAY_UNKNOWN:
                                 known->replay = REPLAYED_OURS;
+                                if (item->b == REPLAY_UNKNOWN) {
+                                        known->unknown = true;
+                                        known->outcome = OUTCOME_UNKNOWN;
+                                        known->restarted =
+                                                judge->limits.on_unknown == ON_UNKNOWN_DONE;
+                                }
                                 known->done = (unsigned)item->c;
                                 break;
                         case REPLAY_TAKEN:
                         case REPLAY_DROPPED:
                                 known->replay = REPLAYED_DUPLICATE;
+                                break;
+                        case REPLAY_LATER:
                                 break;
                         case REPLAY_STRAY:
                         case REPLAY_VERDICTS:

@@ -3,6 +3,7 @@ runs, under the same guards, once; whatever the header says, and whatever dies."
 
 import re
 import signal
+import time
 
 from harness import until
 from harness.kafka import Record
@@ -167,6 +168,61 @@ def test_a_row_that_was_refused(site):
     finish(site, daemon)
     assert new in site.saved() and place not in site.saved()
     assert site.restarter.hosts().count(HOST) == 1
+
+
+def refuse_while_restarting(site, ahead=0, **fields):
+    """A message whose row PostgreSQL refuses while its restart, which the test holds, runs; and the
+    daemon. The table is mended. @ahead: seconds by which the producer's clock is."""
+    host = site.restarter.hold("hold-1.example.com")
+    site.init_db()
+    execute(site, f"ALTER TABLE messages ADD CONSTRAINT refuses CHECK (host <> '{host}')")
+    daemon = start(site, exec={"argv": [*site.restarter.argv()[:3], "-"]})
+    sent_ms = int((time.time() + ahead) * 1000)
+    [place] = site.produce(Record(request(host, **fields), timestamp_ms=sent_ms))
+    until(lambda: site.restarter.running() and place in site.rejected())
+    assert site.rejected()[place]["handlers_done"] == []
+    execute(site, "ALTER TABLE messages DROP CONSTRAINT refuses")
+    return host, place, daemon
+
+
+def test_replayed_while_its_restart_runs(site):
+    """It waits for the end of that one; once it is known to be done, it is saved and no more, though
+    its producer's clock is ahead and no cool-down is left."""
+    site.create_topic()
+    host, place, daemon = refuse_while_restarting(site, ahead=60, id=None)
+    new = replay(site, place)
+    line = daemon.wait_for(event="replay.waits", offset=new[1])
+    assert "is intended by " in line["error"]
+    assert new not in site.saved()
+    site.restarter.release(host)
+    assert "restart-host=done before" in ack(daemon, new)
+    finish(site, daemon)
+    assert site.saved().keys() == {new}
+    assert site.restarter.hosts() == [host]
+    taken_by(site, place, new)
+
+
+def test_replayed_when_nobody_knows_how_its_restart_ended(site):
+    """The daemon died during it: it is not restarted again, but rejected as unknown with a row of
+    its own. Whoever replays that one has looked at the host."""
+    site.create_topic()
+    host, place, daemon = refuse_while_restarting(site)
+    daemon.kill()
+    site.restarter.release(host)
+    execute(site, "UPDATE hosts SET held_until = now() - interval '1 s'")
+    execute(site, "UPDATE restarts SET held_until = now() - interval '1 s'")
+    daemon = start(site, cooldown="0s")
+    new = replay(site, place)
+    until(lambda: new in site.rejected())
+    rejected = site.rejected()[new]
+    assert (rejected["reason"], rejected["handlers_done"]) == ("unknown", ["save"])
+    assert site.restarter.hosts() == [host]
+    last = replay(site, new)
+    finish(site, daemon)
+    assert site.restarter.hosts() == [host, host]
+    assert site.saved().keys() == {new}
+    taken_by(site, place, new)
+    taken_by(site, new, last)
 
 
 def test_rejected_again(site):

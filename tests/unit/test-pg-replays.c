@@ -58,7 +58,7 @@ static int begin(void **state) {
                                                    "'d', 'g', 't', 0"};
         char sql[128];
         (void)state;
-        pg_test_exec(test.sql, "TRUNCATE rejected, partitions RESTART IDENTITY");
+        pg_test_exec(test.sql, "TRUNCATE rejected, partitions, restarts RESTART IDENTITY");
         for (int i = 0; i < SOURCES; i++) {
                 snprintf(sql, sizeof(sql), "SELECT adopt(%s, 0, 'i')", names[i]);
                 sources[i] = (int32_t)atoi(pg_test_value(test.sql, sql));
@@ -234,6 +234,115 @@ static void test_several_at_once(void **state) {
         assert_int_equal(answered.answers[3].verdict, REPLAY_TAKEN);
 }
 
+/* --- what the ledger says of a restart that was under way when the row was written -------- */
+
+/* A row of the ledger for the message at @offset of t/@partition. */
+static void restart(int partition, int64_t offset, int attempt, const char *restart_state,
+                    const char *held) {
+        char sql[512];
+        snprintf(
+                sql, sizeof(sql),
+                "INSERT INTO restarts (source, \"offset\", attempt, host, received_at, state, "
+                "action, instance, instance_name, intended_at, held_until) VALUES (%d, %lld, %d, "
+                "'h', now(), '%s', 'exec', gen_random_uuid(), 'one', now(), now() + interval '%s')",
+                (int)sources[partition], (long long)offset, attempt, restart_state, held);
+        pg_test_exec(test.sql, sql);
+}
+
+static void is(ReplayQuestion one, ReplayVerdict verdict, unsigned done) {
+        const ReplayAnswer *answer = ask(one);
+        assert_int_equal(answer->verdict, verdict);
+        if (verdict == REPLAY_OURS || verdict == REPLAY_UNKNOWN) {
+                assert_int_equal(answer->done, done);
+                assert_int_equal(answer->first_us, 200 * 1000000);
+        }
+}
+
+static void test_each_state_of_its_restart(void **state) {
+        static const struct {
+                const char *state, *held;
+                ReplayVerdict verdict;
+                unsigned done;
+        } rows[] = {
+                {"done", "1 min", REPLAY_OURS, 1u << HANDLER_RESTART},
+                {"suppressed", "1 min", REPLAY_OURS, 1u << HANDLER_RESTART},
+                {"failed", "1 min", REPLAY_OURS, 0},
+                {"not_started", "1 min", REPLAY_OURS, 0},
+                {"intended", "1 min", REPLAY_LATER, 0},
+                {"acted", "1 min", REPLAY_LATER, 0},
+                {"intended", "-1 s", REPLAY_UNKNOWN, 0},
+                {"acted", "-1 s", REPLAY_UNKNOWN, 0},
+                {"unknown", "1 min", REPLAY_UNKNOWN, 0},
+        };
+        (void)state;
+        for (int i = 0; i < (int)(sizeof(rows) / sizeof(rows[0])); i++) {
+                reject(i, "{}");
+                restart(0, i, 1, rows[i].state, rows[i].held);
+                is(question(1, 50 + i, i), rows[i].verdict, rows[i].done);
+                is(question(1, 50 + i, i), rows[i].verdict, rows[i].done);
+                is(question(1, 80 + i, i), REPLAY_TAKEN, 0);
+        }
+        assert_int_equal(ask(question(1, 58, 8))->verdict, REPLAY_UNKNOWN);
+        assert_string_equal(answered.answers[0].detail,
+                            "t/0/8: its restart (restarts.id 9) by one is unknown");
+}
+
+/* The newest one counts, and one that is done before all. What it shared has a row of its own. */
+static void test_several_restarts(void **state) {
+        (void)state;
+        reject(7, "{}");
+        restart(0, 7, 1, "unknown", "-1 s");
+        restart(0, 7, 2, "failed", "-1 s");
+        is(question(1, 50, 7), REPLAY_OURS, 0);
+        restart(0, 7, 3, "unknown", "-1 s");
+        pg_test_exec(test.sql, "UPDATE restarts SET shared_with = 1 WHERE attempt = 3");
+        is(question(1, 50, 7), REPLAY_UNKNOWN, 0);
+        pg_test_exec(test.sql, "UPDATE restarts SET state = 'done' WHERE attempt = 1");
+        is(question(1, 50, 7), REPLAY_OURS, 1u << HANDLER_RESTART);
+}
+
+/* The row has it already: nothing is waited for. */
+static void test_a_restart_that_the_row_has(void **state) {
+        (void)state;
+        reject(7, "{restart-host}");
+        restart(0, 7, 1, "unknown", "1 min");
+        is(question(1, 50, 7), REPLAY_OURS, 1u << HANDLER_RESTART);
+}
+
+/* Somebody has looked at the host: it runs, but for what is known by now. */
+static void test_the_operators_word(void **state) {
+        (void)state;
+        reject(7, "{save}");
+        restart(0, 7, 1, "unknown", "1 min");
+        pg_test_exec(test.sql, "UPDATE rejected SET reason = 'unknown'");
+        is(question(1, 50, 7), REPLAY_OURS, 1u << HANDLER_SAVE);
+        pg_test_exec(test.sql, "UPDATE restarts SET state = 'done'");
+        is(question(1, 50, 7), REPLAY_OURS, 1u << HANDLER_SAVE | 1u << HANDLER_RESTART);
+}
+
+/* A replay that was rejected again before anything was started for it: the first one's counts. */
+static void test_the_restart_of_the_first_one(void **state) {
+        (void)state;
+        reject(7, "{}");
+        restart(0, 7, 1, "unknown", "1 min");
+        is(question(0, 50, 7), REPLAY_UNKNOWN, 0);
+        reject(50, "{}");
+        is(question(1, 60, 50), REPLAY_UNKNOWN, 0);
+        restart(0, 50, 1, "not_started", "-1 s");
+        is(question(1, 60, 50), REPLAY_UNKNOWN, 0);
+        restart(0, 50, 2, "failed", "-1 s");
+        is(question(1, 60, 50), REPLAY_OURS, 0);
+        pg_test_exec(test.sql, "DELETE FROM restarts WHERE \"offset\" = 50");
+        pg_test_exec(test.sql, "UPDATE rejected SET reason = 'unknown' WHERE \"offset\" = 50");
+        is(question(1, 60, 50), REPLAY_OURS, 0);
+        /* Rows that name each other, which only a person can have made, hold up nobody. */
+        pg_test_exec(test.sql, "DELETE FROM restarts");
+        pg_test_exec(test.sql, "UPDATE rejected SET reason = 'failed'");
+        pg_test_exec(test.sql, "UPDATE rejected SET replay_source = 1, replay_offset = 7 "
+                               "WHERE \"offset\" = 50");
+        is(question(0, 50, 7), REPLAY_OURS, 0);
+}
+
 /* Without the time of its receipt, from before there was this column. */
 static void test_no_receipt(void **state) {
         (void)state;
@@ -305,6 +414,11 @@ int main(void) {
                 TEST(test_stray),
                 TEST(test_a_row_of_the_topic_before),
                 TEST(test_several_at_once),
+                TEST(test_each_state_of_its_restart),
+                TEST(test_several_restarts),
+                TEST(test_a_restart_that_the_row_has),
+                TEST(test_the_operators_word),
+                TEST(test_the_restart_of_the_first_one),
                 TEST(test_no_receipt),
                 TEST(test_two_at_once),
                 TEST(test_no_answer),

@@ -220,6 +220,136 @@ static void test_a_tombstone_is_one(void **state) {
         assert_string_equal(world->finished, "T");
 }
 
+/* --- a restart before it whose end is open ------------------------------------------------ */
+
+/* The rejected message's restart still runs: it is asked again, and the others are decided. */
+static void test_later_is_asked_again(void **state) {
+        World *world = *state;
+        Partition *one = activate(world, 0, 0, 0);
+        Partition *two = activate(world, 1, 0, 0);
+        fetch_replay(world, one, 0, "a", 7);
+        fetch_replay(world, two, 0, "b", 8);
+        take(world);
+        ReplayQuestions *questions = asked(world);
+        ReplayAnswer answers[2] = {ours, ours};
+        answers[0].verdict = REPLAY_LATER;
+        answered(world, questions, answers);
+        assert_string_equal(noted(world, NOTE_REPLAY)->reason, "later");
+        assert_int_equal(message_waits_for(first_of(one)), WAIT_RUNNING);
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 1);
+        assert_int_equal(engine_waits(world->engine, WAIT_POSTGRES), 0);
+        assert_ptr_equal(only(world, ENGINE_CLAIM)->run->leader, first_of(two));
+        assert_int_equal(only(world, ENGINE_SAVE)->batch->n_parts, 1);
+        assert_int_equal(count(world, ENGINE_ASK_REPLAYS), 0);
+        assert_true(engine_deadline(world->engine) <= world->now + 2LL * SECOND);
+
+        /* Who comes meanwhile does not wait for it. */
+        fetch_replay(world, two, 1, "c", 9);
+        take(world);
+        questions = asked(world);
+        assert_int_equal(questions->questions[0].of.offset, 9);
+        answer(world, questions, REPLAY_TAKEN, 0);
+
+        tick(world, 2LL * SECOND);
+        questions = asked(world);
+        assert_int_equal(questions->questions[0].of.offset, 7);
+        answer(world, questions, REPLAY_LATER, 0);
+        assert_null(noted(world, NOTE_REPLAY)); /* it is said once */
+        tick(world, 2LL * SECOND);
+        answer(world, asked(world), REPLAY_OURS, 1u << HANDLER_RESTART);
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 0);
+        assert_int_equal(count(world, ENGINE_CLAIM), 0);
+        assert_int_equal(first_of(one)->handlers[HANDLER_RESTART].state, HANDLER_OFF);
+}
+
+static void test_the_second_reply_is_lost(void **state) {
+        World *world = *state;
+        Partition *partition;
+        answer(world, begin(world, &partition), REPLAY_LATER, 0);
+        tick(world, 2LL * SECOND);
+        answered(world, asked(world), NULL);
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 1);
+        tick(world, SECOND);
+        answer(world, asked(world), REPLAY_OURS, 0);
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 0);
+        only(world, ENGINE_CLAIM);
+}
+
+static void test_stop_while_later(void **state) {
+        World *world = *state;
+        Partition *partition;
+        answer(world, begin(world, &partition), REPLAY_LATER, 0);
+        assert_int_equal(engine_stop(world->engine, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "L");
+        assert_true(engine_is_quiet(world->engine));
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 0);
+        assert_int_equal(partition->offsets.watermark, 0);
+}
+
+static void test_revoke_while_later(void **state) {
+        World *world = *state;
+        Partition *partition;
+        answer(world, begin(world, &partition), REPLAY_LATER, 0);
+        assert_int_equal(engine_revoked(world->engine, &partition, 1, false, world->now), 0);
+        take(world);
+        assert_string_equal(world->finished, "L");
+        assert_int_equal(engine_waits(world->engine, WAIT_RUNNING), 0);
+        tick(world, 2LL * SECOND);
+        assert_int_equal(count(world, ENGINE_ASK_REPLAYS), 0);
+}
+
+/* Nothing is started; a person is to look at the host. */
+static void test_unknown_is_not_restarted(void **state) {
+        World *world = *state;
+        Partition *partition;
+        answer(world, begin(world, &partition), REPLAY_UNKNOWN, 0);
+        assert_int_equal(count(world, ENGINE_CLAIM), 0);
+        assert_true(replay_is_ours(first_of(partition)));
+        save_all(world);
+        Batch *batch = only(world, ENGINE_REJECT)->batch;
+        const Message *message = list_first(&batch->messages, Message, lane_link);
+        assert_string_equal(message->fault->reason, "unknown");
+        assert_string_equal(message->fault->detail, "t/0/7 is another's");
+        assert_int_equal(message->fault_handler, HANDLER_RESTART);
+        saved(world, batch, BATCH_SAVED);
+        assert_string_equal(world->finished, "J");
+        assert_int_equal(engine_totals(world->engine)->saved_rows, 1);
+}
+
+static void test_unknown_where_on_unknown_says_otherwise(void **state) {
+        World *world = *state;
+        Partition *partition;
+        world->config.on_unknown = ON_UNKNOWN_DONE;
+        answer(world, begin(world, &partition), REPLAY_UNKNOWN, 0);
+        assert_int_equal(count(world, ENGINE_CLAIM), 0);
+        save_all(world);
+        assert_string_equal(world->finished, "A");
+
+        renew(world);
+        world->config.ledger = true;
+        world->config.cooldown_us = 900LL * SECOND;
+        world->config.attempts = 2;
+        world->config.on_unknown = ON_UNKNOWN_RETRY;
+        answer(world, begin(world, &partition), REPLAY_UNKNOWN, 0);
+        save_all(world);
+        assert_int_equal(count(world, ENGINE_CLAIM), 0);
+        assert_int_equal(message_waits_for(first_of(partition)), WAIT_RETRY);
+        tick(world, 900LL * SECOND);
+        restart_all(world, only(world, ENGINE_CLAIM)->run);
+        assert_string_equal(world->finished, "A");
+}
+
+/* A guard comes first. */
+static void test_unknown_of_a_denied_host(void **state) {
+        World *world = *state;
+        Partition *partition = activate(world, 0, 0, 0);
+        fetch_replay(world, partition, 0, "bad-1", 7);
+        take(world);
+        answer(world, asked(world), REPLAY_UNKNOWN, 0);
+        assert_string_equal(first_of(partition)->fault->reason, "denied");
+}
+
 /* --- how old it is ------------------------------------------------------------------------ */
 
 /* Its age is that at the first receipt; max_wait counts from the receipt of the replay, also when
@@ -561,6 +691,13 @@ int main(void) {
                 TEST(test_a_stray_header_changes_nothing),
                 TEST(test_a_malformed_header_is_not_asked_for),
                 TEST(test_a_tombstone_is_one),
+                TEST(test_later_is_asked_again),
+                TEST(test_the_second_reply_is_lost),
+                TEST(test_stop_while_later),
+                TEST(test_revoke_while_later),
+                TEST(test_unknown_is_not_restarted),
+                TEST(test_unknown_where_on_unknown_says_otherwise),
+                TEST(test_unknown_of_a_denied_host),
                 TEST(test_ages),
                 TEST(test_it_waited_too_long_for_the_answer),
                 TEST(test_a_lane_forms_no_batch_beyond_it),
