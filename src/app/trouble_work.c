@@ -44,7 +44,7 @@ static const char *bootstrap(const Config *config) {
 
 /* --- partitions --------------------------------------------------------------------------- */
 
-/* Where the operator most likely wants it to go on; -1: at the new topic's beginning. */
+/* Where it goes on without losing a message, as far as that is known; -1: as a new topic. */
 static int64_t stopped_from(const Partition *partition) {
         const PartitionFacts *facts = &partition->facts;
         const char *why = partition->stopped;
@@ -56,11 +56,35 @@ static int64_t stopped_from(const Partition *partition) {
                 return -1;
         }
         if (strcmp(why, "topic_recreated_or_offsets_expired") == 0) {
-                /* Everything that was saved is still in the log: more likely, a group that was away
-                 * for longer than its offsets are kept. */
-                return facts->low <= partition->fence ? partition->fence : facts->low;
+                /* A new topic that has grown past the old fence looks like the old one: from the
+                 * fence on, what lies below it would never be read. Anew, nothing is lost. */
+                return -1;
         }
         return facts->low; /* out_of_range, decided_out_of_range: retention was faster */
+}
+
+static void stopped_note(Troubles *troubles, Trouble *trouble, const Partition *partition) {
+        const PartitionFacts *found = &partition->facts;
+        int64_t from = found->low <= partition->fence ? partition->fence : found->low;
+        if (strcmp(partition->stopped, "topic_recreated_or_offsets_expired") == 0) {
+                TROUBLE_NOTE(
+                        "--new-topic loses nothing: it is read from its oldest message, each is "
+                        "handled anew, and the ledger suppresses what was done. --from %lld only "
+                        "when it is the same topic and its committed offsets expired: in one that "
+                        "was made again, what lies below is never read",
+                        (long long)from);
+        } else {
+                TROUBLE_NOTE(
+                        "--new-topic: the topic was made again; it is read from its oldest "
+                        "message, and what was saved of the old one says nothing about it. --from "
+                        "OFFSET: it is the same topic; what was saved is not saved again, and what "
+                        "lies below OFFSET and was never read is skipped");
+        }
+        TROUBLE_NOTE("%s. Look when the topic was made before you decide",
+                     strcmp(partition->stopped, "database_lost") == 0
+                             ? ". Look first whether postgres.dsn is the right database: if not, "
+                               "mend it and decide nothing"
+                             : "");
 }
 
 static void stopped(Troubles *troubles, const TroubleFacts *facts, const Partition *partition) {
@@ -95,15 +119,7 @@ static void stopped(Troubles *troubles, const TroubleFacts *facts, const Partiti
                 TROUBLE_REMEDY(" --from %lld", (long long)from);
         }
         TROUBLE_REMEDY(" --why 'stopped: %s'", partition->stopped);
-        TROUBLE_NOTE(
-                "--new-topic: the topic was made again; it is read from its oldest message, and "
-                "what was saved of the old one says nothing about it. --from OFFSET: it is the "
-                "same topic; what was saved is not saved again, and what lies below OFFSET and "
-                "was never read is skipped%s. Look when the topic was made before you decide",
-                strcmp(partition->stopped, "database_lost") == 0
-                        ? ". Look first whether postgres.dsn is the right database: if not, "
-                          "mend it and decide nothing"
-                        : "");
+        stopped_note(troubles, trouble, partition);
 }
 
 static void vanished(Troubles *troubles, const TroubleFacts *facts, const Partition *partition) {
