@@ -172,12 +172,15 @@ static int explain_silent(Asking *asking) {
                     pid, pid);
         } else {
                 SAY(asking,
-                    ": process %d lives (state %c), but its loop stands, and no message goes on.\n"
-                    "Where it stands: gdb -p %d -batch -ex 'thread apply all bt'. If it does not "
-                    "come back, kill -ABRT %d ends it with a core dump for the report of the bug, "
-                    "and its supervisor starts it again: what was not acknowledged is delivered "
-                    "again",
-                    pid, asking->peer.state != '\0' ? asking->peer.state : '?', pid, pid);
+                    ": process %d lives (state %c). Too many clients ask it at once (ss -xp src %s "
+                    "lists them), or its loop stands, and no message goes on: /livez and its log "
+                    "tell.\n"
+                    "If it stands, where: gdb -p %d -batch -ex 'thread apply all bt'. If it does "
+                    "not come back, kill -ABRT %d ends it with a core dump for the report of the "
+                    "bug, and its supervisor starts it again: what was not acknowledged is "
+                    "delivered again",
+                    pid, asking->peer.state != '\0' ? asking->peer.state : '?', asking->path, pid,
+                    pid);
         }
         return CONTROL_E_SILENT;
 }

@@ -5,6 +5,9 @@
  *     ^                 |                                 |                            |
  *     +-----------------+----------- deadline, error -----+----------------------------+
  *
+ * When all slots are taken and one more client waits, the oldest that is READING makes way for it:
+ * connections that ask for nothing must not make a healthy daemon look dead.
+ *
  * While a client is ASKED its descriptor is not watched: the end of its side is no reason to drop
  * it (nc -N ends it behind the request), and one that is gone is noticed when it is written to.
  */
@@ -51,7 +54,8 @@ struct ControlClient {
         LoopIo io;
         LoopTimer timer;
         ControlAsker asker;
-        size_t size; /* of the request so far */
+        int64_t since_us; /* its accept */
+        size_t size;      /* of the request so far */
         char request[CONTROL_REQUEST_MAX];
         Buffer answer;
         size_t written;
@@ -198,15 +202,19 @@ static void on_client(LoopIo *io, int events) {
         }
 }
 
+static void client_drop(ControlClient *client, const char *why) {
+        log_debug(client->control->log, "control.dropped", FIELDS(),
+                  "a client of the control socket (pid %d, %s) was given up: %s",
+                  (int)client->asker.pid, client->asker.user, why);
+        client_close(client);
+}
+
 static void on_deadline(LoopTimer *timer) {
         ControlClient *client = container_of(timer, ControlClient, timer);
-        log_debug(client->control->log, "control.dropped", FIELDS(),
-                  "a client of the control socket (pid %d, %s) was given up after %d s: %s",
-                  (int)client->asker.pid, client->asker.user, CONTROL_DEADLINE_US / 1000000,
-                  client->state == CLIENT_READING   ? "it sent no whole request"
-                  : client->state == CLIENT_WRITING ? "it did not read its answer"
-                                                    : "its answer was not ready");
-        client_close(client);
+        client_drop(client, client->state == CLIENT_READING ? "it sent no whole request within 5 s"
+                            : client->state == CLIENT_WRITING
+                                    ? "it did not read its answer within 5 s"
+                                    : "its answer was not ready within 5 s");
 }
 
 /* --- accepting ---------------------------------------------------------------------------- */
@@ -217,6 +225,7 @@ static void client_begin(ControlClient *client, int fd) {
         client->fd = fd;
         client->state = CLIENT_READING;
         client->size = 0;
+        client->since_us = loop_now();
         client->asker = (ControlAsker){0};
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) == 0) {
                 client->asker.pid = credentials.pid;
@@ -237,27 +246,55 @@ static ControlClient *client_free(Control *control) {
         return NULL;
 }
 
+static ControlClient *client_oldest_reading(Control *control) {
+        ControlClient *oldest = NULL;
+        for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+                ControlClient *client = &control->clients[i];
+                if (client->state == CLIENT_READING &&
+                    (oldest == NULL || client->since_us < oldest->since_us)) {
+                        oldest = client;
+                }
+        }
+        return oldest;
+}
+
+/* For one that waits in the queue: a free slot, or that of a client that asks for nothing. NULL:
+ * none yet; a slot that is freed, or the timer, accepts again. */
+static ControlClient *client_for_next(Control *control) {
+        ControlClient *client = client_free(control);
+        if (client != NULL) {
+                return client;
+        }
+        client = client_oldest_reading(control);
+        if (client == NULL) {
+                return NULL;
+        }
+        int64_t left_us = client->since_us + CONTROL_IDLE_US - loop_now();
+        if (left_us > 0) {
+                loop_timer_set(&control->timer, left_us);
+                return NULL;
+        }
+        client_drop(client, "it sent no whole request, and others wait");
+        return client;
+}
+
+/* One a call: only then does one wait for whom a slot may be taken away. */
 static void on_accept(LoopIo *io, int events) {
         Control *control = container_of(io, Control, io);
-        ControlClient *client;
+        ControlClient *client = client_for_next(control);
         (void)events;
-        while ((client = client_free(control)) != NULL) {
-                int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-                if (fd >= 0) {
-                        client_begin(client, fd);
-                        continue;
-                }
-                if (errno == EINTR || errno == ECONNABORTED) {
-                        continue;
-                }
-                if (errno != EAGAIN) {
-                        /* No descriptors: it would be called again at once, for ever. */
-                        loop_io_stop(&control->io);
-                        loop_timer_set(&control->timer, ACCEPT_AGAIN_US);
-                }
+        if (client == NULL) {
+                loop_io_stop(&control->io);
                 return;
         }
-        loop_io_stop(&control->io); /* until a slot is free */
+        int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0) {
+                client_begin(client, fd);
+        } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+                /* No descriptors: it would be called again at once, for ever. */
+                loop_io_stop(&control->io);
+                loop_timer_set(&control->timer, ACCEPT_AGAIN_US);
+        }
 }
 
 static void on_accept_again(LoopTimer *timer) {

@@ -6,7 +6,9 @@
  * One request a connection: the client sends one line (or ends its side), is given one answer, and
  * the connection is closed. Nothing blocks: whatever the clients do or leave undone, each of them
  * has its slot for CONTROL_DEADLINE_US at most, and who comes while all slots are taken waits in
- * the kernel's queue. Whoever may open the file may ask; who it was is the caller's to log.
+ * the kernel's queue, until one is free or has been taken for CONTROL_IDLE_US by a client that has
+ * sent no whole request, which is closed. Whoever may open the file may ask; who it was is the
+ * caller's to log.
  *
  * All on the loop's thread.
  */
@@ -25,6 +27,7 @@ enum {
         CONTROL_CLIENTS_MAX = 16,
         CONTROL_REQUEST_MAX = 4096,        /* bytes of a request, with its newline */
         CONTROL_DEADLINE_US = 5 * 1000000, /* of a client, from its accept to its last byte */
+        CONTROL_IDLE_US = 250 * 1000, /* without a whole request, while others wait for a slot */
 };
 
 typedef struct Control Control;

@@ -277,11 +277,11 @@ static void test_later_and_at_the_end(void **state) {
         assert_int_equal(hear(fd, out, sizeof(out)), 0);
 }
 
-/* A slot is given back at the deadline, whatever its client leaves undone; the one behind is
- * answered then. */
+/* Clients that ask for nothing make way for one that asks, long before their deadline: before an
+ * `ackd status --health` takes the daemon for dead. Not one more of them than is needed. */
 static void test_idle_clients(void **state) {
         Fixture *fixture = *state;
-        int fds[CONTROL_CLIENTS_MAX];
+        int fds[CONTROL_CLIENTS_MAX], gone = 0;
         char out[64];
         start(fixture);
         for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
@@ -292,8 +292,27 @@ static void test_idle_clients(void **state) {
         say(fd, "x\n", 2);
         assert_int_equal(hear(fd, out, sizeof(out)), 8);
         for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-                assert_int_equal(hear(fds[i], out, sizeof(out)), 0);
+                gone += recv(fds[i], out, sizeof(out), MSG_DONTWAIT) == 0;
         }
+        assert_int_equal(gone, 1);
+        /* Without others that wait each has its whole deadline. */
+        for (int i = 1; i < CONTROL_CLIENTS_MAX; i++) {
+                say(fds[i], "\n", 1);
+                assert_int_equal(hear(fds[i], out, sizeof(out)), 8);
+        }
+        close(fds[0]);
+        stop(fixture);
+        assert_int_equal(atomic_load(&fixture->asked), CONTROL_CLIENTS_MAX);
+}
+
+/* One that asks for nothing is given up at its deadline also when nobody waits. */
+static void test_deadline(void **state) {
+        Fixture *fixture = *state;
+        char out[64];
+        start(fixture);
+        int fd = dial(fixture->path);
+        say(fd, "x", 1);
+        assert_int_equal(hear(fd, out, sizeof(out)), 0);
         stop(fixture);
 }
 
@@ -395,6 +414,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_leaves, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_later_and_at_the_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_idle_clients, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_mode, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_in_use, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
