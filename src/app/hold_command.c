@@ -14,6 +14,7 @@
 
 #include "app/commands.h"
 #include "app/hold_pattern.h"
+#include "app/hold_words.h"
 #include "app/terminal.h"
 #include "app/who.h"
 #include "core/host.h"
@@ -36,6 +37,7 @@ typedef struct HoldCommand {
         char pattern[HOLD_PATTERN_MAX];
         const char *why;
         int64_t for_us; /* 0: until it is lifted */
+        HoldsOf of;     /* unhold */
         bool json;
         bool colours;
 } HoldCommand;
@@ -62,11 +64,15 @@ static const char hold_help[] =
         "configuration.\n";
 
 static const char unhold_help[] =
-        "Usage: ackd unhold 'GLOB'\n\n"
+        "Usage: ackd unhold [--hold] 'GLOB'\n"
+        "       ackd unhold --fuse\n\n"
         "Lifts the holds with this glob, which has to be that of `ackd hold`, not another one "
         "that\n"
         "matches the same hosts: `ackd holds` lists them. What waited is asked for at once.\n"
-        "ackd unhold '*' lifts that of a blown fuse too, which then counts anew.\n\n"
+        "The hold of a blown fuse has the glob '*', which a person's may have too: while both are\n"
+        "in force, one of the options has to say which.\n\n"
+        "      --fuse              the hold of the blown fuse, which then counts anew\n"
+        "      --hold              only holds that people made\n"
         "      'GLOB'              in quotes, or the shell makes names of files of "
         "it\n" COMMON_HELP
         "Exit status 0; 64 when there is no such hold in force, or usage; 69 PostgreSQL cannot be\n"
@@ -182,6 +188,13 @@ static int parse(HoldCommand *command, CommonOptions *common, const struct optio
                 case 'w':
                         command->why = optarg;
                         break;
+                case 'F':
+                case 'H':
+                        if (command->of != HOLDS_OF_EITHER) {
+                                return usage_error(command->name, "--fuse or --hold, once");
+                        }
+                        command->of = option == 'F' ? HOLDS_OF_FUSE : HOLDS_OF_PEOPLE;
+                        break;
                 case 'j':
                         command->json = true;
                         break;
@@ -194,6 +207,14 @@ static int parse(HoldCommand *command, CommonOptions *common, const struct optio
         }
         if (strcmp(command->name, "holds") == 0) {
                 return optind < argc ? usage_error(argv[0], "\"%s\" is one argument too many",
+                                                   argv[optind])
+                                     : -1;
+        }
+        if (command->of == HOLDS_OF_FUSE) {
+                snprintf(command->pattern, sizeof(command->pattern), "*");
+                return optind < argc ? usage_error(command->name,
+                                                   "--fuse takes no glob: it lifts the hold of the "
+                                                   "blown fuse; \"%s\" is one argument too many",
                                                    argv[optind])
                                      : -1;
         }
@@ -229,6 +250,15 @@ static void print_hold(FILE *file, const HoldCommand *command, const Hold *hold)
         }
         fputs(": ", file);
         print_safely(file, hold->why);
+        fputs("\n", file);
+}
+
+/* The command that lifts this hold and no other's. */
+static void print_remedy(FILE *file, const Hold *hold) {
+        CLEANUP(buffer_deinit) Buffer words = BUFFER_INIT;
+        int r = hold_words(&words, hold->pattern, hold->fuse);
+        fputs("ackd unhold", file);
+        print_safely(file, r == 0 && buffer_string(&words) != NULL ? buffer_string(&words) : "");
         fputs("\n", file);
 }
 
@@ -304,15 +334,52 @@ static int make(const HoldCommand *command, HoldsDesk *desk) {
         fflush(stdout);
         print_reach(command, desk);
         print_others(stdout, command, desk, hold->id, "Also in force, for some of them:\n");
-        printf("Lift it: ackd unhold '%s'\n", command->pattern);
+        fputs("Lift it: ", stdout);
+        print_remedy(stdout, hold);
         hold_list_deinit(&made);
         return EXIT_OK;
+}
+
+/* Those of the glob that are in force and not of the kind that was to be lifted, each with the
+ * command that lifts it. 0: there is none. */
+static size_t explain_kinds(const HoldCommand *command, HoldsDesk *desk) {
+        HoldList list = {0};
+        char *error = NULL;
+        size_t n = 0;
+        if (holds_list(desk, &list, &error) != 0) {
+                free(error);
+                return 0;
+        }
+        for (size_t i = 0; i < list.n; i++) {
+                const Hold *hold = &list.items[i];
+                if (strcasecmp(hold->pattern, command->pattern) != 0) {
+                        continue;
+                }
+                if (n++ == 0) {
+                        fprintf(stderr, "ackd unhold: nothing was lifted%s\n",
+                                command->of == HOLDS_OF_EITHER
+                                        ? ": a person's hold and that of the blown fuse have this "
+                                          "glob; say which"
+                                : command->of == HOLDS_OF_FUSE
+                                        ? ": the fuse holds nothing; these are people's"
+                                        : ": no person's hold has this glob, the blown fuse's has");
+                }
+                fputs("  ", stderr);
+                print_hold(stderr, command, hold);
+                fputs("    lift it: ", stderr);
+                print_remedy(stderr, hold);
+        }
+        hold_list_deinit(&list);
+        return n;
 }
 
 /* Nothing was lifted. */
 static int explain(const HoldCommand *command, HoldsDesk *desk) {
         HoldList last = {0};
         char *error = NULL;
+        if (explain_kinds(command, desk) > 0) {
+                return EXIT_USAGE;
+        }
         int r = holds_last(desk, command->pattern, &last, &error);
         if (r != 0) {
                 return fail(command, r, error);
@@ -341,7 +408,7 @@ static int lift(const HoldCommand *command, HoldsDesk *desk) {
         char who[WHO_MAX];
         char *error = NULL;
         bool fuse = false;
-        int r = holds_lift(desk, command->pattern, who_calls(who), &lifted, &error);
+        int r = holds_lift(desk, command->pattern, command->of, who_calls(who), &lifted, &error);
         if (r != 0) {
                 return fail(command, r, error);
         }
@@ -418,10 +485,9 @@ static int print_list(const HoldCommand *command, HoldsDesk *desk) {
         for (size_t i = 0; !command->json && i < list.n; i++) {
                 const Hold *hold = &list.items[i];
                 print_hold(stdout, command, hold);
-                printf("    %lld host%s of the ledger; lift it: ackd unhold '",
-                       (long long)hold->hosts, hold->hosts == 1 ? "" : "s");
-                print_safely(stdout, hold->pattern);
-                puts("'");
+                printf("    %lld host%s of the ledger; lift it: ", (long long)hold->hosts,
+                       hold->hosts == 1 ? "" : "s");
+                print_remedy(stdout, hold);
         }
         hold_list_deinit(&list);
         return status;
@@ -486,7 +552,9 @@ int command_hold(int argc, char **argv) {
 }
 
 int command_unhold(int argc, char **argv) {
-        static const struct option table[] = {COMMON_OPTIONS};
+        static const struct option table[] = {{"fuse", no_argument, NULL, 'F'},
+                                              {"hold", no_argument, NULL, 'H'},
+                                              COMMON_OPTIONS};
         return command_of(table, unhold_help, argc, argv, lift);
 }
 

@@ -387,7 +387,7 @@ static void note_ledger(Report *report, const EngineAction *action) {
         } else if (action->note == NOTE_FUSE_BLEW) {
                 log_error(report->log, "restart.fuse", fields,
                           "the fuse blew at the restart of %s%s%s; saving goes on; `ackd holds` "
-                          "shows it, `ackd unhold '*'` lifts it",
+                          "shows it, `ackd unhold --fuse` lifts it",
                           action->host, colon, text);
         } else if (action->note == NOTE_SUPPRESSED) {
                 log_write(report->log,

@@ -543,6 +543,7 @@ static void holds(Layout *layout, const json_t *document) {
         const json_t *list = json_object_get(document, "holds");
         size_t i;
         json_t *hold;
+        bool fuse = false;
         if (json_array_size(list) == 0) {
                 return;
         }
@@ -551,6 +552,7 @@ static void holds(Layout *layout, const json_t *document) {
         json_array_foreach(list, i, hold) {
                 char at[CELL];
                 const char *why = document_text(hold, "why");
+                fuse = fuse || document_bool(hold, "fuse");
                 layout_line(layout, INDENT, DEEPER);
                 layout_item(layout, document_bool(hold, "fuse") ? STYLE_ERROR : STYLE_STRONG, "%s",
                             word(hold, "pattern"));
@@ -565,7 +567,9 @@ static void holds(Layout *layout, const json_t *document) {
                 }
         }
         layout_line(layout, INDENT, DEEPER);
-        layout_words(layout, STYLE_DIM, "lift one: ackd unhold 'GLOB'");
+        layout_words(layout, STYLE_DIM,
+                     fuse ? "lift one: ackd unhold 'GLOB'; the fuse's: ackd unhold --fuse"
+                          : "lift one: ackd unhold 'GLOB'");
 }
 
 static void rejected(Layout *layout, const json_t *document) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "app/document.h"
+#include "app/hold_words.h"
 #include "app/story_text.h"
 #include "util/shell.h"
 
@@ -235,7 +236,10 @@ static bool next_under_way(Next *next) {
 
 static void advise_unhold(Next *next) {
         advise(next, "unhold");
-        advise_word(next, word(next->hold, "pattern"));
+        int r = next->error != 0 ? next->error
+                                 : hold_words(&next->command, word(next->hold, "pattern"),
+                                              document_bool(next->hold, "fuse"));
+        next->error = r;
 }
 
 /* 4. A hold stops it. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "app/commands.h"
+#include "app/hold_words.h"
 #include "app/trouble_list.h"
 #include "core/host.h"
 #include "core/inspect.h"
@@ -140,6 +141,16 @@ static void vanished(Troubles *troubles, const TroubleFacts *facts, const Partit
                 "partition stops then until you decide (partition_stopped)");
 }
 
+/* The remedy: the command that lifts this hold. */
+static void remedy_lift(Troubles *troubles, Trouble *trouble, const TroubleFacts *facts,
+                        const char *pattern, bool fuse) {
+        trouble_ackd(troubles, trouble, facts, "unhold");
+        int r = trouble != NULL && troubles->error == 0
+                        ? hold_words(&trouble->remedy, pattern, fuse)
+                        : 0;
+        troubles->error = r != 0 ? r : troubles->error;
+}
+
 /* The hold that keeps the host, among those that are known; NULL: none. */
 static const WatchedHold *hold_of(const TroubleFacts *facts, const char *host, bool fuse) {
         for (size_t i = 0; host != NULL && i < facts->n_holds; i++) {
@@ -164,10 +175,7 @@ static void pinned_by_hold(Troubles *troubles, const TroubleFacts *facts, Troubl
                      fuse ? "fuse's hold" : "hold", hold->pattern,
                      hold->who != NULL ? hold->who : "?", hold->since,
                      hold->why != NULL ? hold->why : "");
-        trouble_ackd(troubles, trouble, facts, "unhold");
-        if (trouble != NULL) {
-                trouble_word(troubles, &trouble->remedy, hold->pattern);
-        }
+        remedy_lift(troubles, trouble, facts, hold->pattern, fuse);
         TROUBLE_NOTE("when its reason is over. ");
 }
 
@@ -370,10 +378,7 @@ static void hold(Troubles *troubles, const TroubleFacts *facts, const WatchedHol
                                                   : "when its reason is over%s",
                              is->until);
         }
-        trouble_ackd(troubles, trouble, facts, "unhold");
-        if (trouble != NULL) {
-                trouble_word(troubles, &trouble->remedy, pattern);
-        }
+        remedy_lift(troubles, trouble, facts, pattern, is->fuse);
 }
 
 static void holds(Troubles *troubles, const TroubleFacts *facts) {

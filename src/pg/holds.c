@@ -153,14 +153,18 @@ int holds_list(HoldsDesk *desk, HoldList *list, char **errorp) {
                          list, errorp);
 }
 
-int holds_lift(HoldsDesk *desk, const char *pattern, const char *who, HoldList *lifted,
+int holds_lift(HoldsDesk *desk, const char *pattern, HoldsOf of, const char *who, HoldList *lifted,
                char **errorp) {
-        const char *values[] = {pattern, who};
+        const char *fuse = of == HOLDS_OF_EITHER ? NULL : of == HOLDS_OF_FUSE ? "t" : "f";
+        const char *values[] = {pattern, who, fuse};
         return read_list(desk, RIGHTS_OPERATE,
                          ask(desk,
                              "UPDATE holds h SET lifted_at = clock_timestamp(), lifted_by = $2"
-                             " WHERE" IN_FORCE " AND" HAS_PATTERN " RETURNING" COLUMNS,
-                             2, values),
+                             " WHERE" IN_FORCE " AND" HAS_PATTERN
+                             " AND CASE WHEN $3::boolean IS NOT NULL THEN h.fuse = $3::boolean"
+                             " ELSE (SELECT bool_and(h.fuse) = bool_or(h.fuse) FROM holds h"
+                             " WHERE" IN_FORCE " AND" HAS_PATTERN ") END RETURNING" COLUMNS,
+                             3, values),
                          lifted, errorp);
 }
 

@@ -62,9 +62,16 @@ MUST_CHECK int holds_reach(HoldsDesk *desk, const char *pattern, HoldReach *reac
 /* Those in force, oldest first. */
 MUST_CHECK int holds_list(HoldsDesk *desk, HoldList *list, char **errorp);
 
-/* Lifts all that are in force and have this pattern; @lifted: those, perhaps none. */
-MUST_CHECK int holds_lift(HoldsDesk *desk, const char *pattern, const char *who, HoldList *lifted,
-                          char **errorp);
+/* Whose holds are lifted. */
+typedef enum HoldsOf {
+        HOLDS_OF_EITHER, /* nothing when a person's and the fuse's have the pattern */
+        HOLDS_OF_PEOPLE,
+        HOLDS_OF_FUSE,
+} HoldsOf;
+
+/* Lifts all that are in force, have this pattern and are @of; @lifted: those, perhaps none. */
+MUST_CHECK int holds_lift(HoldsDesk *desk, const char *pattern, HoldsOf of, const char *who,
+                          HoldList *lifted, char **errorp);
 
 /* The newest one of this pattern that is not in force any more; perhaps none. */
 MUST_CHECK int holds_last(HoldsDesk *desk, const char *pattern, HoldList *last, char **errorp);

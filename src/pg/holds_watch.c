@@ -67,11 +67,10 @@ static void tell_new(HoldsWatch *watch, const PGresult *result, int row) {
         bool fuse = PQgetvalue(result, row, 10)[0] == 't';
         log_info(watch->log, "holds.changed", FIELDS(),
                  "a hold on %s by %s since %s%s%s: %s; restarts of these hosts wait, on every "
-                 "instance, saving goes on%s%s%s",
+                 "instance, saving goes on%s",
                  PQgetvalue(result, row, 5), PQgetvalue(result, row, 6), PQgetvalue(result, row, 7),
                  until[0] != '\0' ? " until " : "", until, PQgetvalue(result, row, 9),
-                 fuse ? ". A person lifts it: ackd unhold '" : "",
-                 fuse ? PQgetvalue(result, row, 5) : "", fuse ? "'" : "");
+                 fuse ? ". A person lifts it: ackd unhold --fuse" : "");
 }
 
 static void tell_ended(HoldsWatch *watch, const PGresult *result, int row) {
@@ -245,7 +244,7 @@ static void on_reminder(LoopTimer *timer) {
         HoldsWatch *watch = container_of(timer, HoldsWatch, reminder);
         log_warning(watch->log, "holds.fuse", FIELDS(.handler = "restart-host"),
                     "the fuse blew at %s and nobody has lifted its hold: no host is restarted, "
-                    "saving goes on; when the cause is known: ackd unhold '*'",
+                    "saving goes on; when the cause is known: ackd unhold --fuse",
                     watch->fuse_since);
         loop_timer_set(timer, watch->remind_us);
 }

@@ -193,15 +193,15 @@ def test_a_blown_fuse(site):
     assert "the fuse: 5 restarts in 00:10:00" in blown["why"]
     assert blown["who"] in ("ackd (one)", "ackd (two)")
     text = run(site, "holds").stdout
-    assert text.startswith("*  by ackd (") and "lift it: ackd unhold '*'" in text
+    assert text.startswith("*  by ackd (") and "lift it: ackd unhold --fuse" in text
     until(lambda: total(daemons, FUSED) == 7)
     assert len(starts(site, "a")) == 5
     # The one whose claim blew it says so, both that it is so.
     [line] = [found for daemon in daemons for found in daemon.find(event="restart.fuse")]
-    assert line["level"] == "error" and "ackd unhold '*'" in line["msg"]
+    assert line["level"] == "error" and "ackd unhold --fuse" in line["msg"]
     for daemon in daemons:
         line = daemon.wait_for(event="holds.changed", msg=re.compile("the fuse: 5 restarts"))
-        assert "ackd unhold '*'" in line["msg"]
+        assert "ackd unhold --fuse" in line["msg"]
 
     # It counts anew from here, and blows again.
     said = unhold(site, "*")
@@ -210,7 +210,18 @@ def test_a_blown_fuse(site):
     until(lambda: len(starts(site, "a")) == 10)
     assert starts(site, "a")[5][0] < free_us + TOLD_US
     until(lambda: len(in_force(site)) == 1 and total(daemons, FUSED) == 2)
-    unhold(site, "*")
+    # A colleague's hold beside it: neither is lifted by the other's command.
+    hold(site, "*", why="storage")
+    refused = run(site, "unhold", "*")
+    assert (refused.returncode, refused.stdout) == (64, "")
+    assert "lift it: ackd unhold --fuse\n" in refused.stderr
+    assert "lift it: ackd unhold --hold '*'\n" in refused.stderr
+    assert len(in_force(site)) == 2
+    assert "storage" not in unhold(site, "--fuse").split("Still in force")[0]
+    assert [row["why"] for row in in_force(site)] == ["storage"]
+    again = run(site, "unhold", "--fuse")
+    assert again.returncode == 64 and "the fuse holds nothing" in again.stderr
+    assert "storage" in run(site, "unhold", "--hold", "*").stdout
     site.wait_drained()
     stop(daemons)
     assert sorted(site.restarter.hosts()) == sorted(hosts("a", 12))
@@ -306,6 +317,8 @@ def test_what_was_written_by_hand_is_shown_harmlessly_and_lifted(site):
         (["hold", "db*", "--why"], "--why needs a value"),
         (["hold", "db*", "--json"], "there is no option --json"),
         (["unhold"], "name the hosts by one glob"),
+        (["unhold", "--fuse", "*"], "--fuse takes no glob"),
+        (["unhold", "--fuse", "--hold"], "--fuse or --hold, once"),
         (["unhold", "db*", "--why", "x"], "there is no option --why"),
         (["holds", "db*"], "one argument too many"),
     ],

@@ -328,7 +328,7 @@ def test_the_fuse_stops_everything_until_a_person_lifts_it(site):
     [alarm] = alarms
     assert alarm["level"] == "error"
     assert "3 restarts in " in alarm["msg"]
-    assert "`ackd unhold '*'` lifts it" in alarm["msg"]
+    assert "`ackd unhold --fuse` lifts it" in alarm["msg"]
     [(pattern, who, why, fuse)] = site.database.rows("SELECT pattern, who, why, fuse FROM holds")
     assert (pattern, fuse) == ("*", True)
     assert who.startswith("ackd (") and "the fuse: 3 restarts in" in why

@@ -157,7 +157,7 @@ static const Case cases[] = {
          "No restart of it starts while it's* is held by jo (move).", "ackd unhold 'it'\\''s*'"},
         {"{" MESSAGE "'holds':[{'pattern':'*','who':'ackd','why':'w','fuse':true}],'events':[" SAVED
          "]}",
-         "the fuse blew", "ackd unhold '*'"},
+         "the fuse blew", "ackd unhold --fuse"},
         {"{" MESSAGE "'events':[" SAVED "]," IN_HAND("'state':'waiting','waits_for':'window'") "}",
          "It waits for the next of handlers.restart-host.windows.", NULL},
         {"{" MESSAGE "'events':[" SAVED "]," IN_HAND("'state':'waiting','waits_for':'new'") "}",
@@ -186,7 +186,7 @@ static const Case cases[] = {
         {"{" MESSAGE
          "'config_file':'/tmp/a b.yaml','holds':[{'pattern':'x','fuse':true}],'events':[" SAVED
          "]}",
-         "the fuse blew", "ackd unhold -c '/tmp/a b.yaml' x"},
+         "the fuse blew", "ackd unhold -c '/tmp/a b.yaml' --fuse"},
         /* Without PostgreSQL. */
         {"{" MESSAGE "'postgres_error':'away'}", "PostgreSQL could not be asked", NULL},
         {"{" MESSAGE "'postgres_error':'away'," IN_HAND("'waits_for':'postgres'") "}",

@@ -472,7 +472,7 @@ static void test_holds(void **state) {
         given.facts.holds = holds;
         given.facts.n_holds = 2;
         given.facts.n_in_force = 3;
-        helps("fuse", "ackd unhold '*'");
+        helps("fuse", "ackd unhold --fuse");
         assert_true(found("fuse")->error);
         helps("hold", "ackd unhold 'web*'");
         Trouble *trouble = found("hold");
@@ -482,6 +482,11 @@ static void test_holds(void **state) {
         snprintf(holds[0].since, sizeof(holds[0].since), "2027-01-14T07:59:59Z");
         assert_true(the("hold")->error);
         assert_non_null(strstr(text_of(&found("hold")->text), "forgotten"));
+        holds[0].pattern = (char *)"*"; /* not the fuse's */
+        helps("hold", "ackd unhold --hold '*'");
+        helps("fuse", "ackd unhold --fuse");
+        holds[0].pattern = (char *)"-web*";
+        helps("hold", "ackd unhold -- '-web*'");
         /* Errors come first. */
         given.facts.slow = NULL;
         find();
