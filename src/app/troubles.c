@@ -84,11 +84,12 @@ static void swap(Trouble *a, Trouble *b) {
 static void sort(Troubles *troubles) {
         size_t errors = 0;
         for (size_t i = 0; i < troubles->n; i++) {
-                for (size_t j = i; troubles->items[i].error && j > errors; j--) {
-                        swap(&troubles->items[j], &troubles->items[j - 1]);
+                if (troubles->items[i].error) {
+                        for (size_t j = i; j > errors; j--) {
+                                swap(&troubles->items[j], &troubles->items[j - 1]);
+                        }
+                        errors++; /* it stands behind those before it */
                 }
-                /* The one that stood at i has moved to `errors`. */
-                errors += errors < troubles->n && troubles->items[errors].error;
         }
 }
 

@@ -495,6 +495,25 @@ static void test_holds(void **state) {
         }
 }
 
+/* Whatever the finders find first; those of one kind in the order of their causes. */
+static void test_errors_first(void **state) {
+        (void)state;
+        static const char *const words[] = {"unknown_restarts", "postgres_refuses", "postgres_slow",
+                                            "dead_letters_open", "loop_slow"};
+        RejectedCounts counts = {.open = 3, .unknown = 1, .as_of_us = 1};
+        TroubleSlow slow = {"restart", 2, SECOND, given.world->now};
+        refused("55P03", "save");
+        given.facts.postgres.down = (PgTrouble){.since_us = SECOND, .why = "w", .operation = "x"};
+        given.facts.rejected = &counts;
+        given.facts.slow = &slow;
+        given.facts.n_slow = 1;
+        find();
+        assert_int_equal(given.found.n, 5);
+        for (size_t i = 0; i < given.found.n; i++) {
+                assert_string_equal(given.found.items[i].word, words[i]);
+        }
+}
+
 static void test_rejected(void **state) {
         (void)state;
         RejectedCounts counts = {.open = 3, .unknown = 1, .as_of_us = 1};
@@ -581,6 +600,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_pinned_by_what_it_waits_for, begin, end),
                 cmocka_unit_test_setup_teardown(test_pinned_many, begin, end),
                 cmocka_unit_test_setup_teardown(test_holds, begin, end),
+                cmocka_unit_test_setup_teardown(test_errors_first, begin, end),
                 cmocka_unit_test_setup_teardown(test_rejected, begin, end),
                 cmocka_unit_test_setup_teardown(test_process, begin, end),
                 cmocka_unit_test_setup_teardown(test_save_and_intake, begin, end),
