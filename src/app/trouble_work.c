@@ -179,11 +179,21 @@ static void pinned_by_hold(Troubles *troubles, const TroubleFacts *facts, Troubl
         TROUBLE_NOTE("when its reason is over. ");
 }
 
+/* The remedy ends the command of a run, if it has one. */
+static void remedy_end(Troubles *troubles, Trouble *trouble, const TroubleFacts *facts,
+                       const Run *run) {
+        int pid = facts->pid != NULL ? (int)facts->pid(facts->user, run->id) : 0;
+        if (pid > 0) {
+                TROUBLE_REMEDY("kill -TERM -- -%d", pid);
+                TROUBLE_NOTE("it ends the command; whether the host was restarted is unknown then "
+                             "(exec.timeout would end it too). ");
+        }
+}
+
 static void pinned_by_run(Troubles *troubles, const TroubleFacts *facts, Trouble *trouble,
                           const InspectedHandler *is) {
         const ConfigRestart *restart = &facts->config->handlers.restart;
         char limit[DURATION_TEXT];
-        int pid = facts->pid != NULL ? (int)facts->pid(facts->user, is->run->id) : 0;
         double since = seconds(facts->now_us - is->since_us);
         if (is->run->phase == RUN_VERIFYING) {
                 TROUBLE_TEXT(" its host was restarted, and verify has not seen yet that it is back "
@@ -194,12 +204,7 @@ static void pinned_by_run(Troubles *troubles, const TroubleFacts *facts, Trouble
                              "written down.");
         } else {
                 TROUBLE_TEXT(" the restart of its host has been running for %.0f s.", since);
-                if (pid > 0) {
-                        TROUBLE_REMEDY("kill -TERM -- -%d", pid);
-                        TROUBLE_NOTE(
-                                "it ends the command; whether the host was restarted is unknown "
-                                "then (exec.timeout would end it too). ");
-                }
+                remedy_end(troubles, trouble, facts, is->run);
         }
 }
 
@@ -318,6 +323,52 @@ static void pins_add(Pins *pins, const Message *message) {
         }
 }
 
+static bool is_told(const Pins *pins, const Run *run) {
+        for (size_t i = 0; i < pins->n; i++) {
+                if (pins->oldest[i]->run == run) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static void long_run(Troubles *troubles, const TroubleFacts *facts, const Run *run) {
+        const ConfigRestart *restart = &facts->config->handlers.restart;
+        bool exec = restart->action == CONFIG_ACTION_EXEC;
+        char limit[DURATION_TEXT];
+        Trouble *trouble = trouble_add(troubles, "restart_long", false, run->acting_us);
+        TROUBLE_WHERE("%s", run_host(run));
+        TROUBLE_TEXT("The restart of %s has been running for %.0f s (%s.timeout %s).",
+                     run_host(run), seconds(facts->now_us - run->acting_us), exec ? "exec" : "http",
+                     duration_format(exec ? restart->exec.timeout_us : restart->http.timeout_us,
+                                     limit));
+        remedy_end(troubles, trouble, facts, run);
+        if (trouble != NULL) {
+                TROUBLE_NOTE("its story: ackd status");
+                trouble_word(troubles, &trouble->note, run_host(run));
+        }
+}
+
+/* Those that hang, also where another message pins their partition, or none does. */
+static void long_runs(Troubles *troubles, const TroubleFacts *facts, const Pins *pins) {
+        size_t told = 0, all = 0;
+        list_for_each(link, engine_runs(facts->engine)) {
+                const Run *run = container_of(link, Run, link);
+                if (run->phase != RUN_ACTING || run->acting_us == 0 ||
+                    facts->now_us - run->acting_us < TROUBLE_RUN_US || is_told(pins, run)) {
+                        continue;
+                }
+                if (all++ < TROUBLE_RUNS_MAX) {
+                        long_run(troubles, facts, run);
+                        told++;
+                }
+        }
+        if (all > told && troubles->n > 0) {
+                Trouble *trouble = &troubles->items[troubles->n - 1];
+                TROUBLE_NOTE(". %zu other restarts run for as long", all - told);
+        }
+}
+
 void troubles_of_partitions(Troubles *troubles, const TroubleFacts *facts) {
         Pins pins = {0};
         if (facts->engine == NULL) {
@@ -346,6 +397,7 @@ void troubles_of_partitions(Troubles *troubles, const TroubleFacts *facts) {
                 Trouble *trouble = &troubles->items[troubles->n - 1];
                 TROUBLE_NOTE(". %zu other partitions are pinned too", pins.all - pins.n);
         }
+        long_runs(troubles, facts, &pins);
 }
 
 /* --- holds -------------------------------------------------------------------------------- */

@@ -26,6 +26,8 @@
 enum {
         TROUBLE_PINNED_US = 60 * 1000000, /* the oldest message is older, and others wait for it */
         TROUBLE_PINNED_MAX = 10,          /* partitions that are told one by one */
+        TROUBLE_RUN_US = 60 * 1000000,    /* a restart that runs for longer */
+        TROUBLE_RUNS_MAX = 10,            /* those that are told one by one */
         TROUBLE_HOLDS_MAX = 20,           /* holds, likewise */
         TROUBLE_RECENT_US = 10 * 60 * 1000000 /* how long a slow callback is told */
 };

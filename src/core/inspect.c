@@ -60,6 +60,10 @@ bool engine_ledger_is_away(const Engine *engine) {
         return engine->ledger_failures > 0;
 }
 
+const List *engine_runs(const Engine *engine) {
+        return &engine->runs;
+}
+
 bool engine_commit_has_failed(const Engine *engine) {
         return engine->commit_failed;
 }

@@ -50,6 +50,9 @@ size_t engine_states(const Engine *engine, HandlerId handler, HandlerState state
  * @rows rows in all; 0: nothing failed. Walks over the batches, a few. */
 unsigned engine_save_failures(const Engine *engine, size_t *rows);
 
+/* The runs under way, Run.link; valid until the engine's next event. */
+const List *engine_runs(const Engine *engine);
+
 /* Whether the ledger did not answer the newest question. */
 bool engine_ledger_is_away(const Engine *engine);
 

@@ -361,6 +361,11 @@ static pid_t pid_4711(void *user, uint64_t run_id) {
         return 4711;
 }
 
+static pid_t pid_of_run(void *user, uint64_t run_id) {
+        assert_null(user);
+        return 4000 + (pid_t)run_id;
+}
+
 /* A partition whose oldest message has come 61 s ago; "a" waits for what the test says. */
 static void pin(bool ledger) {
         World *world = given.world;
@@ -387,6 +392,30 @@ static void test_pinned_by_a_run(void **state) {
         assert_non_null(strstr(text_of(&trouble->note), "ackd status t/2/0"));
         given.facts.pid = NULL;
         helps("partition_pinned", NULL);
+}
+
+/* One that hangs is told also behind another message that pins its partition. */
+static void test_long_runs(void **state) {
+        (void)state;
+        given.config.handlers.restart.exec.timeout_us = 600 * SECOND;
+        pin(false);
+        take(given.world);
+        given.world->now += 59 * SECOND;
+        find();
+        assert_null(found("restart_long"));
+        given.world->now += 2 * SECOND;
+        find();
+        Trouble *trouble = found("restart_long");
+        assert_non_null(trouble);
+        assert_string_equal(text_of(&trouble->where), "b.example.com");
+        assert_non_null(strstr(text_of(&trouble->text), "running for 61 s (exec.timeout 10m)"));
+        assert_non_null(strstr(text_of(&trouble->note), "ackd status b.example.com"));
+        assert_null(text_of(&trouble->remedy));
+        given.facts.pid = pid_of_run;
+        find();
+        assert_string_equal(text_of(&found("restart_long")->remedy), "kill -TERM -- -4002");
+        assert_string_equal(text_of(&found("partition_pinned")->remedy), "kill -TERM -- -4001");
+        assert_int_equal(given.found.n, 2);
 }
 
 static void test_pinned_by_a_hold(void **state) {
@@ -596,6 +625,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_stopped, begin, end),
                 cmocka_unit_test_setup_teardown(test_vanished, begin, end),
                 cmocka_unit_test_setup_teardown(test_pinned_by_a_run, begin, end),
+                cmocka_unit_test_setup_teardown(test_long_runs, begin, end),
                 cmocka_unit_test_setup_teardown(test_pinned_by_a_hold, begin, end),
                 cmocka_unit_test_setup_teardown(test_pinned_by_what_it_waits_for, begin, end),
                 cmocka_unit_test_setup_teardown(test_pinned_many, begin, end),
