@@ -13,10 +13,15 @@ __attribute__((format(printf, 3, 4))) void trouble_say(Troubles *troubles, Buffe
 /* The remedy begins: "ackd COMMAND", with -c when another file than the usual one was read. */
 void trouble_ackd(Troubles *troubles, Trouble *trouble, const TroubleFacts *facts,
                   const char *command);
-/* The remedy begins: "psql -h … -d …"; only with @database the latter. */
+/* The remedy begins: "psql -U postgres -h … -d …": what it asks for needs a superuser, or the right
+ * of one. */
 void trouble_psql(Troubles *troubles, Trouble *trouble, const TroubleFacts *facts);
 /* Adds a blank and @word, quoted. */
 void trouble_word(Troubles *troubles, Buffer *part, const char *word);
+/* Adds " --topic NAME", or " --topic=NAME" where NAME would be taken for an option. */
+void trouble_option(Troubles *troubles, Buffer *part, const char *option, const char *value);
+/* Adds @name as SQL has it, between double quotes. */
+void trouble_identifier(Troubles *troubles, Buffer *part, const char *name);
 
 #define TROUBLE_TEXT(...)                                                                          \
         (trouble != NULL ? trouble_say(troubles, &trouble->text, __VA_ARGS__) : (void)0)

@@ -50,6 +50,13 @@ static void remedy_tool(Troubles *troubles, Trouble *trouble, const Config *conf
         trouble_word(troubles, &trouble->remedy, servers(config));
 }
 
+static void remedy_create(Troubles *troubles, Trouble *trouble, const char *topic) {
+        TROUBLE_REMEDY(" --create");
+        if (trouble != NULL) {
+                trouble_option(troubles, &trouble->remedy, "--topic", topic);
+        }
+}
+
 /* Gives whoever ackd is the right to do @operation (--topic NAME, --group NAME). */
 static void remedy_right(Troubles *troubles, Trouble *trouble, const Config *config,
                          const char *operation, const char *option, const char *name) {
@@ -63,8 +70,8 @@ static void remedy_right(Troubles *troubles, Trouble *trouble, const Config *con
         remedy_tool(troubles, trouble, config, "kafka-acls.sh");
         TROUBLE_REMEDY(" --add --allow-principal");
         trouble_word(troubles, &trouble->remedy, principal);
-        TROUBLE_REMEDY(" --operation %s --operation Describe %s", operation, option);
-        trouble_word(troubles, &trouble->remedy, name);
+        TROUBLE_REMEDY(" --operation %s --operation Describe", operation);
+        trouble_option(troubles, &trouble->remedy, option, name);
         TROUBLE_NOTE("run it with an administrator's --command-config; ackd notices within a "
                      "minute%s",
                      user == NULL && certificate != NULL
@@ -112,8 +119,7 @@ static void kafka_trouble(Troubles *troubles, const TroubleFacts *facts,
                              "it: %s. Nothing of it is read.",
                              is->topic, is->error);
                 remedy_tool(troubles, trouble, config, "kafka-topics.sh");
-                TROUBLE_REMEDY(" --create --topic");
-                trouble_word(troubles, &trouble->remedy, is->topic);
+                remedy_create(troubles, trouble, is->topic);
                 TROUBLE_NOTE(
                         "with the --partitions and --replication-factor that you want; a right "
                         "that is missing (Describe) looks the same. ackd notices within a "
@@ -152,17 +158,19 @@ void troubles_of_dead_letters(Troubles *troubles, const TroubleFacts *facts) {
         if (trouble == NULL) {
                 return;
         }
-        if (strcasestr(counts->outbox_error, "unknown topic") != NULL) {
+        if (strcasestr(counts->outbox_error, "unknown topic") != NULL ||
+            strcasestr(counts->outbox_error, "unknown partition") != NULL) {
                 remedy_tool(troubles, trouble, config, "kafka-topics.sh");
-                TROUBLE_REMEDY(" --create --topic");
-                trouble_word(troubles, &trouble->remedy, topic);
+                remedy_create(troubles, trouble, topic);
                 TROUBLE_NOTE("with the --partitions and --replication-factor that you want");
         } else if (strcasestr(counts->outbox_error, "authorization") != NULL) {
                 remedy_right(troubles, trouble, config, "Write", "--topic", topic);
         } else {
                 trouble_ackd(troubles, trouble, facts, "dead-letter list");
-                TROUBLE_NOTE("it shows which. One that is larger than the topic takes: raise its "
-                             "max.message.bytes");
+                TROUBLE_NOTE("it shows which, and ackd dead-letter show PLACE why. One that is "
+                             "larger than the topic takes: raise the max.message.bytes of %s. One "
+                             "without a key does not fit a topic with cleanup.policy=compact",
+                             topic);
         }
 }
 
@@ -242,15 +250,16 @@ static void read_only(Troubles *troubles, const TroubleFacts *facts, const PgTro
         TROUBLE_REMEDY("PGOPTIONS='-c default_transaction_read_only=off' ");
         trouble_psql(troubles, trouble, facts);
         CLEANUP(buffer_deinit) Buffer sql = BUFFER_INIT;
-        trouble_say(troubles, &sql, "ALTER DATABASE \"%s\" SET default_transaction_read_only = off",
-                    dbname);
+        trouble_say(troubles, &sql, "ALTER DATABASE ");
+        trouble_identifier(troubles, &sql, dbname);
+        trouble_say(troubles, &sql, " SET default_transaction_read_only = off");
         const char *text = troubles->error == 0 ? buffer_string(&sql) : NULL;
         TROUBLE_REMEDY(" -c");
         if (text != NULL && trouble != NULL) {
                 trouble_word(troubles, &trouble->remedy, text);
         }
         TROUBLE_NOTE(
-                "as the database's owner or a superuser (-U). It overrides what the server "
+                "the database's owner may do it too. It overrides what the server "
                 "says, and not what ALTER ROLE set; SELECT source, sourcefile FROM pg_settings "
                 "WHERE name = 'default_transaction_read_only' says where it comes from");
 }
@@ -278,7 +287,7 @@ static void connections(Troubles *troubles, const TroubleFacts *facts, const PgT
         trouble_psql(troubles, trouble, facts);
         TROUBLE_REMEDY(" -c 'SELECT usename, application_name, state, count(*) FROM "
                        "pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC'");
-        TROUBLE_NOTE("as a superuser, for whom some are reserved: it shows who has them. End those "
+        TROUBLE_NOTE("for superusers some are reserved: it shows who has them. End those "
                      "that are idle, raise max_connections, or lower postgres.connections");
 }
 
@@ -298,7 +307,7 @@ static void database_missing(Troubles *troubles, const TroubleFacts *facts, cons
         Trouble *trouble = trouble_add(troubles, "database_missing", true, is->since_us);
         TROUBLE_TEXT("The database of postgres.dsn does not exist: %s. Nothing is consumed.",
                      is->why);
-        TROUBLE_REMEDY("createdb");
+        TROUBLE_REMEDY("createdb -U postgres");
         int r = trouble != NULL && troubles->error == 0
                         ? pg_place_options(&facts->place, false, &trouble->remedy)
                         : 0;
@@ -328,6 +337,14 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
                 schema, is->operation != NULL ? ", for " : "",
                 is->operation != NULL ? is->operation : "", why);
         const char *known = strstr(why, IN_PSQL);
+        if (strstr(why, "; run: ackd init-db --roles") != NULL) {
+                trouble_ackd(troubles, trouble, facts, "init-db --roles");
+                TROUBLE_NOTE("as a superuser or the schema's owner (-o postgres.dsn=...): it makes "
+                             "the roles. Then, in psql%s%s. ackd looks again every 5 s",
+                             known != NULL ? ": " : "",
+                             known != NULL ? known + strlen(IN_PSQL) : "");
+                return;
+        }
         if (known == NULL && strstr(why, "; run: ackd init-db") != NULL) {
                 trouble_ackd(troubles, trouble, facts, "init-db");
                 TROUBLE_NOTE(
@@ -339,15 +356,15 @@ static void forbidden(Troubles *troubles, const TroubleFacts *facts, const PgTro
         if (known != NULL) {
                 trouble_say(troubles, &sql, "%s", known + strlen(IN_PSQL));
         } else {
-                trouble_say(troubles, &sql, "GRANT \"%s_run\" TO \"%s\"", schema,
-                            named ? facts->place.user : "ROLE");
+                trouble_say(troubles, &sql, "GRANT \"%s_run\" TO ", schema);
+                trouble_identifier(troubles, &sql, named ? facts->place.user : "ROLE");
         }
         const char *text = troubles->error == 0 ? buffer_string(&sql) : NULL;
         TROUBLE_REMEDY(" -c");
         if (text != NULL && trouble != NULL) {
                 trouble_word(troubles, &trouble->remedy, text);
         }
-        TROUBLE_NOTE("as a superuser or the owner of the role (-U). The role %s_run has the least "
+        TROUBLE_NOTE("whoever owns the role may do it too (-U). The role %s_run has the least "
                      "that ackd run needs; ackd init-db --roles makes it. %s",
                      schema,
                      named ? "ackd tries again within seconds"

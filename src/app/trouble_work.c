@@ -111,7 +111,8 @@ static void stopped(Troubles *troubles, const TroubleFacts *facts, const Partiti
                 TROUBLE_TEXT("no row.");
         }
         trouble_ackd(troubles, trouble, facts, "partition");
-        if (trouble != NULL) {
+        bool option = place[0] == '-'; /* it would be taken for one */
+        if (trouble != NULL && !option) {
                 trouble_word(troubles, &trouble->remedy, place);
         }
         if (from < 0) {
@@ -119,7 +120,10 @@ static void stopped(Troubles *troubles, const TroubleFacts *facts, const Partiti
         } else {
                 TROUBLE_REMEDY(" --from %lld", (long long)from);
         }
-        TROUBLE_REMEDY(" --why 'stopped: %s'", partition->stopped);
+        TROUBLE_REMEDY(" --why 'stopped: %s'%s", partition->stopped, option ? " --" : "");
+        if (trouble != NULL && option) {
+                trouble_word(troubles, &trouble->remedy, place);
+        }
         stopped_note(troubles, trouble, partition);
 }
 
@@ -133,8 +137,8 @@ static void vanished(Troubles *troubles, const TroubleFacts *facts, const Partit
         TROUBLE_REMEDY("kafka-topics.sh --bootstrap-server");
         if (trouble != NULL) {
                 trouble_word(troubles, &trouble->remedy, bootstrap(facts->config));
-                TROUBLE_REMEDY(" --describe --topic");
-                trouble_word(troubles, &trouble->remedy, partition->topic);
+                TROUBLE_REMEDY(" --describe");
+                trouble_option(troubles, &trouble->remedy, "--topic", partition->topic);
         }
         TROUBLE_NOTE(
                 "it shows whether the topic is there. One that is made again is noticed, and the "

@@ -69,9 +69,30 @@ void trouble_psql(Troubles *troubles, Trouble *trouble, const TroubleFacts *fact
         if (trouble == NULL) {
                 return;
         }
-        trouble_say(troubles, &trouble->remedy, "psql");
+        trouble_say(troubles, &trouble->remedy, "psql -U postgres");
         int r = troubles->error == 0 ? pg_place_options(&facts->place, true, &trouble->remedy) : 0;
         troubles->error = r != 0 ? r : troubles->error;
+}
+
+void trouble_identifier(Troubles *troubles, Buffer *part, const char *name) {
+        int r = troubles->error == 0 ? buffer_append_char(part, '"') : 0;
+        for (const char *c = name; r == 0 && troubles->error == 0 && *c != '\0'; c++) {
+                r = *c == '"' ? buffer_append_string(part, "\"\"") : buffer_append_char(part, *c);
+        }
+        r = r == 0 && troubles->error == 0 ? buffer_append_char(part, '"') : r;
+        troubles->error = r != 0 ? r : troubles->error;
+}
+
+void trouble_option(Troubles *troubles, Buffer *part, const char *option, const char *value) {
+        CLEANUP(buffer_deinit) Buffer joined = BUFFER_INIT;
+        if (value[0] != '-') {
+                trouble_say(troubles, part, " %s", option);
+                trouble_word(troubles, part, value);
+                return;
+        }
+        trouble_say(troubles, &joined, "%s=%s", option, value);
+        const char *text = troubles->error == 0 ? buffer_string(&joined) : NULL;
+        trouble_word(troubles, part, text != NULL ? text : "");
 }
 
 static void swap(Trouble *a, Trouble *b) {

@@ -588,6 +588,20 @@ static const char *find_variable(const char *const *environment, const char *nam
         return NULL;
 }
 
+/* What @name means from here, wherever it is used later: it is printed for people to paste. */
+static int keep_path(Config *config, const char *name, const char **keptp) {
+        CLEANUP(buffer_deinit) Buffer path = BUFFER_INIT;
+        char *folder = name[0] == '/' ? NULL : getcwd(NULL, 0);
+        if (folder == NULL) {
+                return keep_name(config, name, keptp);
+        }
+        int r = buffer_printf(&path, "%s/%s", folder,
+                              strncmp(name, "./", 2) == 0 ? name + 2 : name);
+        free(folder);
+        const char *text = r == 0 ? buffer_string(&path) : NULL;
+        return text != NULL ? keep_name(config, text, keptp) : error_origin(-ENOMEM);
+}
+
 static int load_sources(Loader *loader, const ConfigSources *sources, Source *file) {
         int r = load_defaults(loader);
         if (r != 0) {
@@ -600,7 +614,7 @@ static int load_sources(Loader *loader, const ConfigSources *sources, Source *fi
         bool optional = name == NULL || *name == '\0';
         r = load_file(loader, optional ? CONFIG_FILE : name, optional, file);
         if (r == 0 && file->origin.kind == CONFIG_FROM_FILE) {
-                r = keep_name(loader->config, optional ? CONFIG_FILE : name, &loader->config->file);
+                r = keep_path(loader->config, optional ? CONFIG_FILE : name, &loader->config->file);
         }
         for (size_t i = 0;
              r == 0 && sources->environment != NULL && sources->environment[i] != NULL; i++) {

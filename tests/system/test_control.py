@@ -14,7 +14,6 @@ import pytest
 from harness import until
 from harness.chaos import FAST_GROUP
 from harness.daemon import BINARY, ENVIRONMENT, STEPS, command
-from psycopg.conninfo import conninfo_to_dict
 
 KEYS = """version instance pid config_file started_at now uptime_s state waiting_for shutdown handlers_on
 action troubles kafka postgres intake limits handlers waits windows partitions partitions_total messages
@@ -342,11 +341,7 @@ def test_by_default_it_goes_on_without(site):
 
 def shell(site, remedy):
     """Runs a remedy as an administrator does who pastes it."""
-    env = {
-        **ENVIRONMENT,
-        "PATH": f"{os.path.dirname(BINARY)}:{os.environ['PATH']}",
-        "PGUSER": conninfo_to_dict(site.database.dsn).get("user", ""),
-    }
+    env = {**ENVIRONMENT, "PATH": f"{os.path.dirname(BINARY)}:{os.environ['PATH']}"}
     ran = subprocess.run(
         remedy, shell=True, env=env, capture_output=True, text=True, check=False, timeout=60
     )

@@ -1,7 +1,7 @@
 """An exercise for whoever is called at night: ten troubles, each with a real daemon. The screen is
 asked, its remedy is run by a shell as it is printed there, and the trouble is over and work goes on.
 
-What a person adds is in the environment, as the documentation says: PGUSER for psql, a PATH.
+What a person adds is in the environment, as the documentation says: a PATH, a password.
 """
 
 import os
@@ -36,7 +36,6 @@ def shell(line, **environment):
         env={
             **ENVIRONMENT,
             "PATH": f"{Path(BINARY).parent}:{ENVIRONMENT['PATH']}",
-            "PGUSER": "postgres",
             **environment,
         },
         check=False,

@@ -402,6 +402,19 @@ static void test_wrong_options(void **state) {
         }
 }
 
+/* A remedy names the file, and is pasted in any directory. */
+static void test_file_is_absolute(void **state) {
+        (void)state;
+        char expected[8192];
+        Config *config = load(SAVE, NULL, NULL, "");
+        char *here = getcwd(NULL, 0);
+        assert_non_null(here);
+        snprintf(expected, sizeof(expected), "%s/t.yaml", here);
+        free(here);
+        assert_string_equal(config->file, expected);
+        config_free(config);
+}
+
 /* A check is one of two, and none by default: its keys stand in comments. */
 static bool is_shown(const char *text, const char *path) {
         char name[64];
@@ -451,7 +464,8 @@ int main(void) {
                 cmocka_unit_test(test_at_most_a_hundred), cmocka_unit_test(test_files),
                 cmocka_unit_test(test_which_file),        cmocka_unit_test(test_order_of_sources),
                 cmocka_unit_test(test_wrong_variables),   cmocka_unit_test(test_wrong_options),
-                cmocka_unit_test(test_example),           cmocka_unit_test(test_ignored_variables),
+                cmocka_unit_test(test_file_is_absolute),  cmocka_unit_test(test_example),
+                cmocka_unit_test(test_ignored_variables),
         };
         return cmocka_run_group_tests(tests, set_up, tear_down);
 }

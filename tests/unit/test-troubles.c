@@ -185,23 +185,30 @@ static void test_postgres_remedies(void **state) {
         (void)state;
         refused("25006", "save");
         helps("postgres_read_only",
-              "PGOPTIONS='-c default_transaction_read_only=off' psql -h db.example.com -p 5433 -d "
+              "PGOPTIONS='-c default_transaction_read_only=off' psql -U postgres -h db.example.com "
+              "-p 5433 -d "
               "'my db' -c 'ALTER DATABASE \"my db\" SET default_transaction_read_only = off'");
         given.facts.postgres.standby = true;
         helps("postgres_read_only",
-              "psql -h db.example.com -p 5433 -d 'my db' -c 'SELECT pg_promote()'");
+              "psql -U postgres -h db.example.com -p 5433 -d 'my db' -c 'SELECT pg_promote()'");
         refused("42501", "save");
         helps("schema_forbidden",
-              "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
+              "psql -U postgres -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
               "TO \"daemon\"'");
         /* What the check of the rights found says more than the server's own words. */
         given.facts.schema = SCHEMA_FORBIDDEN;
         given.facts.schema_why =
                 "role \"x\" lacks USAGE on schema ackd; in psql: GRANT fleet_run TO x";
         helps("schema_forbidden",
-              "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT fleet_run TO x'");
+              "psql -U postgres -h db.example.com -p 5433 -d 'my db' -c 'GRANT fleet_run TO x'");
         given.facts.schema_why = "role \"x\" lacks EXECUTE on function ackd.y; run: ackd init-db";
         helps("schema_forbidden", "ackd init-db");
+        given.facts.schema_why =
+                "role \"x\" lacks USAGE on schema ackd; run: ackd init-db --roles, "
+                "and then in psql: GRANT ackd_run TO x";
+        helps("schema_forbidden", "ackd init-db --roles");
+        assert_non_null(
+                strstr(text_of(&found("schema_forbidden")->note), ": GRANT ackd_run TO x."));
         given.facts.schema = SCHEMA_OK;
         refused("3F000", "save");
         helps("schema_missing", "ackd init-db");
@@ -212,8 +219,48 @@ static void test_postgres_remedies(void **state) {
         given.config.postgres.password_file = (char *)"/etc/ackd/password";
         helps("postgres_password", "printf '%s\\n' PASSWORD > /etc/ackd/password");
         refused("3D000", NULL);
-        helps("database_missing", "createdb -h db.example.com -p 5433 --encoding=UTF8 "
+        helps("database_missing", "createdb -U postgres -h db.example.com -p 5433 --encoding=UTF8 "
                                   "--template=template0 'my db'");
+}
+
+static Partition *stops_of(const char *topic, int number, PartitionFacts facts) {
+        World *world = given.world;
+        Partition *partition = NULL;
+        facts.ours = true;
+        assert_int_equal(engine_assigned(world->engine, topic, number, NULL, world->now,
+                                         &partition),
+                         0);
+        take(world);
+        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
+        take(world);
+        assert_int_equal(partition->state, PARTITION_STOPPED);
+        return partition;
+}
+
+/* Names that would end what quotes them, or be taken for options. */
+static void test_odd_names(void **state) {
+        (void)state;
+        given.facts.place.dbname = (char *)"a\"b";
+        given.facts.place.user = (char *)"j\"o";
+        refused("25006", "save");
+        helps("postgres_read_only",
+              "PGOPTIONS='-c default_transaction_read_only=off' psql -U postgres -h "
+              "db.example.com -p 5433 -d 'a\"b' -c 'ALTER DATABASE \"a\"\"b\" SET "
+              "default_transaction_read_only = off'");
+        refused("42501", "save");
+        helps("schema_forbidden", "psql -U postgres -h db.example.com -p 5433 -d 'a\"b' -c 'GRANT "
+                                  "\"ackd_run\" TO \"j\"\"o\"'");
+        given.facts.postgres.n_refused = 0;
+        ConsumerTrouble is = {.kind = CONSUMER_TOPIC_MISSING, .topic = "-x.y", .error = "why"};
+        const ConsumerTrouble *kafka[] = {&is, NULL};
+        given.facts.kafka = kafka;
+        helps("topic_missing", "kafka-topics.sh --bootstrap-server k1.example.com:9093,k2:9092 "
+                               "--create --topic=-x.y");
+        stops_of("-x", 3, (PartitionFacts){.committed = 5, .low = 0, .high = 90});
+        helps("partition_stopped",
+              "ackd partition --from 5 --why 'stopped: database_lost' -- -x/3");
 }
 
 static void test_postgres_down(void **state) {
@@ -239,7 +286,7 @@ static void test_schema_versions(void **state) {
         given.facts.schema = SCHEMA_FORBIDDEN;
         given.facts.schema_why = "lacks USAGE on schema ackd; GRANT ackd_run TO daemon";
         helps("schema_forbidden",
-              "psql -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
+              "psql -U postgres -h db.example.com -p 5433 -d 'my db' -c 'GRANT \"ackd_run\" "
               "TO \"daemon\"'");
         refused("42501", "schema_check"); /* the same cause is told once */
         assert_non_null(strstr(text_of(&the("schema_forbidden")->text), "lacks USAGE"));
@@ -255,18 +302,7 @@ static void test_schema_versions(void **state) {
 /* --- partitions --------------------------------------------------------------------------- */
 
 static Partition *stops(int number, PartitionFacts facts) {
-        World *world = given.world;
-        Partition *partition = NULL;
-        facts.ours = true;
-        assert_int_equal(engine_assigned(world->engine, "t", number, NULL, world->now, &partition),
-                         0);
-        take(world);
-        assert_int_equal(engine_looked_up(world->engine, partition, &facts, world->now), 0);
-        take(world);
-        assert_int_equal(engine_source_read(world->engine, partition, &facts, world->now), 0);
-        take(world);
-        assert_int_equal(partition->state, PARTITION_STOPPED);
-        return partition;
+        return stops_of("t", number, facts);
 }
 
 static void test_stopped(void **state) {
@@ -554,6 +590,7 @@ static void test_rejected(void **state) {
         snprintf(counts.outbox_error, sizeof(counts.outbox_error), "no such topic");
         given.config.consume.dead_letter_topic = (char *)"dead";
         helps("dead_letters_stuck", "ackd dead-letter list");
+        assert_non_null(strstr(text_of(&found("dead_letters_stuck")->note), "of dead."));
         assert_true(the("dead_letters_stuck")->error);
         snprintf(counts.outbox_error, sizeof(counts.outbox_error),
                  "Broker: Unknown topic or partition");
@@ -620,6 +657,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_kafka, begin, end),
                 cmocka_unit_test_setup_teardown(test_postgres_words, begin, end),
                 cmocka_unit_test_setup_teardown(test_postgres_remedies, begin, end),
+                cmocka_unit_test_setup_teardown(test_odd_names, begin, end),
                 cmocka_unit_test_setup_teardown(test_postgres_down, begin, end),
                 cmocka_unit_test_setup_teardown(test_schema_versions, begin, end),
                 cmocka_unit_test_setup_teardown(test_stopped, begin, end),
