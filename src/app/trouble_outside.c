@@ -26,7 +26,7 @@ static const char *servers(const Config *config) {
         return value != NULL ? value : "";
 }
 
-/* "nc -vz HOST PORT" for the first server. */
+/* Whether the first server's port is open, by what is on every machine with ackd. */
 static void remedy_reach(Troubles *troubles, Trouble *trouble, const Config *config) {
         char first[256];
         const char *all = servers(config);
@@ -38,9 +38,13 @@ static void remedy_reach(Troubles *troubles, Trouble *trouble, const Config *con
         if (colon != NULL) {
                 *colon = '\0';
         }
-        TROUBLE_REMEDY("nc -vz");
-        trouble_word(troubles, &trouble->remedy, first);
+        size_t size = strlen(first);
+        bool brackets = first[0] == '[' && first[size - 1] == ']'; /* an IPv6 address */
+        first[brackets ? size - 1 : size] = '\0';
+        TROUBLE_REMEDY("timeout 5 bash -c '</dev/tcp/$0/$1'");
+        trouble_word(troubles, &trouble->remedy, first + brackets);
         trouble_word(troubles, &trouble->remedy, port);
+        TROUBLE_REMEDY(" && echo open");
 }
 
 /* @tool with --bootstrap-server. */

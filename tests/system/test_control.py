@@ -49,7 +49,12 @@ def test_before_postgres_and_kafka_are_there(site):
     until(lambda: {"postgres_down", "kafka_down"} <= set(daemon.troubles()), 20)
     troubles = daemon.troubles()
     assert troubles["postgres_down"]["remedy"] == "pg_isready -h /nonexistent -d none"
-    assert troubles["kafka_down"]["remedy"] == "nc -vz localhost 1"
+    remedy = troubles["kafka_down"]["remedy"]
+    assert remedy == "timeout 5 bash -c '</dev/tcp/$0/$1' localhost 1 && echo open"
+    assert subprocess.run(remedy, shell=True, check=False, capture_output=True).returncode == 1
+    with socket.create_server(("localhost", 0)) as server:
+        remedy = remedy.replace("localhost 1", f"localhost {server.getsockname()[1]}")
+        assert subprocess.run(remedy, shell=True, check=False, capture_output=True).stdout == b"open\n"
     assert all(trouble["severity"] == "error" for trouble in troubles.values())
     assert daemon.stop() == 0
 

@@ -122,7 +122,10 @@ static void test_kafka(void **state) {
         const ConsumerTrouble *kafka[] = {&is, NULL};
         given.facts.kafka = kafka;
         is.kind = CONSUMER_DOWN;
-        helps("kafka_down", "nc -vz k1.example.com 9093");
+        helps("kafka_down", "timeout 5 bash -c '</dev/tcp/$0/$1' k1.example.com 9093 && echo open");
+        given.settings[0].value = (char *)"[2001:db8::1]:9094";
+        helps("kafka_down", "timeout 5 bash -c '</dev/tcp/$0/$1' 2001:db8::1 9094 && echo open");
+        given.settings[0].value = (char *)"k1.example.com:9093,k2:9092";
         assert_true(the("kafka_down")->error);
         assert_int_equal(the("kafka_down")->since_us, 90 * SECOND);
         is.kind = CONSUMER_AUTH;
