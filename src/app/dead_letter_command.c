@@ -81,6 +81,9 @@ static const char replay_help[] =
         "handlers that its row does not have as done, under the same guards (windows, holds,\n"
         "cool-down); it takes each row once, however often it is produced.\n\n" FILTER_HELP
         "  -a, --all               all that are open, where nothing else says which\n"
+        "                          Of restarts whose end nobody knows (the reason unknown) no\n"
+        "                          filter but --reason unknown takes one along: the host would\n"
+        "                          perhaps be restarted twice. How many are left out is said\n"
         "      --again             also what was produced before and no daemon has taken; what "
         "was\n"
         "                          dropped too, when it is named by its place\n"

@@ -201,6 +201,34 @@ static int select_rows(DeadLetterCommand *command, uint64_t *np, char **errorp) 
         return r;
 }
 
+/* A filter that is wide takes no host along of which nobody knows whether it was restarted: a
+ * replay would perhaps restart it twice. Who has looked at it names the reason, or the message. */
+static int leave_unknown(DeadLetterCommand *command, char **errorp) {
+        static const char *reason = DEAD_LETTERS_UNKNOWN;
+        DeadLetterFilter *filter = &command->filter;
+        DeadLetterCounts counts = {0};
+        if (filter->n_places + filter->reasons.n > 0) {
+                return 0;
+        }
+        DeadLetterFilter unknown = *filter;
+        unknown.reasons = (DeadLetterWords){.items = &reason, .n = 1};
+        unknown.which = command->again ? DEAD_LETTERS_AGAIN : DEAD_LETTERS_OPEN;
+        int r = dead_letters_reasons(command->desk, &unknown, &counts, errorp);
+        if (r == 0 && counts.total > 0) {
+                bool one = counts.total == 1;
+                fprintf(stderr,
+                        "ackd %s: %lld %s left out: with the reason unknown, nobody knows whether "
+                        "%s host%s restarted. Look at %s; to restart %s, name the place, or add "
+                        "--reason unknown\n",
+                        command->name, (long long)counts.total, one ? "is" : "are",
+                        one ? "its" : "their", one ? " was" : "s were", one ? "it" : "each of them",
+                        one ? "it" : "one");
+        }
+        dead_letter_counts_deinit(&counts);
+        filter->without_unknown = true;
+        return r;
+}
+
 static int say_none(const DeadLetterCommand *command, const char *verb) {
         printf("Of group %s no rejected message that fits is open; nothing to %s\n",
                config_group(command->config), verb);
@@ -494,7 +522,8 @@ int dead_letter_replay(DeadLetterCommand *command) {
                 return dead_letter_fail(command, -ENOMEM, NULL);
         }
         replay->command = command;
-        int r = select_rows(command, &replay->selected, &error);
+        int r = leave_unknown(command, &error);
+        r = r != 0 ? r : select_rows(command, &replay->selected, &error);
         int status = r != 0                  ? dead_letter_fail(command, r, error)
                      : replay->selected == 0 ? say_none(command, "replay")
                                              : ask_kafka(replay);

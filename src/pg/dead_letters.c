@@ -14,7 +14,7 @@
 enum {
         KEYS_AT_ONCE = 500,
         ATTEMPTS = 5,
-        FILTER_VALUES = 12,
+        FILTER_VALUES = 13,
         GRACE_MS =
                 10 * 1000, /* behind its own limit the server has so long to say that it is over */
 };
@@ -212,7 +212,8 @@ typedef struct FilterValues {
         " unnest($9::text[], $10::integer[], $11::bigint[], $12::integer[])"                       \
         " k(topic, partition, at, source) WHERE k.at = r.\"offset\" AND CASE"                      \
         " WHEN k.topic IS NULL THEN k.source = r.source"                                           \
-        " ELSE k.topic = p.topic AND k.partition = p.partition END))"
+        " ELSE k.topic = p.topic AND k.partition = p.partition END))"                              \
+        " AND ($13::text IS NULL OR r.reason <> $13)"
 #define FROM_BOTH " FROM rejected r JOIN partitions p ON p.id = r.source WHERE" FITS
 
 static int words_init(Buffer *array, const DeadLetterWords *words, const char **valuep) {
@@ -263,6 +264,7 @@ static int filter_init(FilterValues *v, const DeadLetterDesk *desk,
         v->values[5] = filter->age_us > 0 ? v->age : NULL;
         v->values[6] = filter->since_us != 0 ? v->since : NULL;
         v->values[7] = which[filter->which];
+        v->values[12] = filter->without_unknown ? DEAD_LETTERS_UNKNOWN : NULL;
         return places_init(v, filter);
 }
 

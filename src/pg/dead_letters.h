@@ -33,6 +33,8 @@ enum {
 
 /* What `handler` is called where the message itself is at fault. */
 #define DEAD_LETTERS_MESSAGE "message"
+/* The reason of a restart of which nobody knows how it ended. */
+#define DEAD_LETTERS_UNKNOWN "unknown"
 
 /* A connection, and its selection. */
 typedef struct DeadLetterDesk DeadLetterDesk;
@@ -73,6 +75,7 @@ typedef struct DeadLetterFilter {
         const DeadLetterPlace *places;
         size_t n_places; /* 0: any */
         DeadLetterWhich which;
+        bool without_unknown; /* not those with the reason DEAD_LETTERS_UNKNOWN */
 } DeadLetterFilter;
 
 /* Texts are its page's, NULL where the column is null; times are as 2026-11-26T09:00:00Z. */

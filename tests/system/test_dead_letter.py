@@ -497,6 +497,31 @@ def test_dry_run_writes_nothing(site, letters):
     assert letters.everything() == before and letters.produced() == 0
 
 
+def test_what_nobody_knows_is_replayed_only_when_it_is_named(site, letters):
+    known = letters.add(1, age="1 hour")
+    letters.add(2, reason="unknown")
+    third = letters.add(3, 1, reason="unknown", host="b.example.com")
+    left = "2 are left out: with the reason unknown, nobody knows whether their hosts were restarted."
+    for arguments in (["--all"], ["--topic", site.topic], ["--handler", "restart-host"]):
+        result = run(site, "replay", "--dry-run", *arguments)
+        assert left in result.stderr and "--reason unknown" in result.stderr
+        assert result.stdout.startswith(f"{known}  ") and "\n1 message would be" in result.stdout
+    result = run(site, "replay", "--all")
+    assert left in result.stderr
+    assert result.stdout.startswith("1 message replayed")
+    # Nothing else is there, and the note is the same.
+    result = run(site, "replay", "--host", "b*")
+    assert "nothing to replay" in result.stdout
+    assert "1 is left out: with the reason unknown, nobody knows whether its host was" in result.stderr
+    # A reason that is named, or a place, says that somebody has looked.
+    assert "left out" not in run(site, "replay", "--reason", "failed").stderr
+    assert letters.marked() == 1
+    assert run(site, "replay", third).stdout.startswith("1 message replayed")
+    result = run(site, "replay", "-r", "unknown", "-r", "failed")
+    assert result.stdout.startswith("1 message replayed") and "left out" not in result.stderr
+    assert letters.marked() == letters.produced() == 3
+
+
 def test_replay_of_the_oldest(site, letters):
     letters.many(30)
     assert run(site, "replay", "--all", "--limit", 10).stdout.startswith("10 messages replayed")
