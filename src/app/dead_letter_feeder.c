@@ -321,9 +321,8 @@ static int make_producer(DeadLetterFeeder *feeder) {
                 {"acks", "all"},
                 {"delivery.report.only.error", "false"},
                 {"message.timeout.ms", "30000"}, /* FEED_DELIVERY_US */
-                /* A record that is too large takes none with it, and the broker is the judge. */
+                /* A record that is too large takes none with it. */
                 {"batch.num.messages", "1"},
-                {"message.max.bytes", "1000000000"},
                 /* A topic that is missing, and one that was made meanwhile, are noticed soon. */
                 {"allow.auto.create.topics", "false"},
                 {"topic.metadata.propagation.max.ms", "5000"},

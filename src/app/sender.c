@@ -104,12 +104,25 @@ static bool has_room(const Sender *sender) {
                (sender->window == 0 || producer_pending(sender->producer) < sender->window);
 }
 
+static void keep_failure(Sender *sender, const char *error) {
+        char text[sizeof(sender->error)];
+        if (producer_fault(sender->producer) != PRODUCER_FAULT_TOO_LARGE) {
+                keep_error(sender, error);
+                return;
+        }
+        snprintf(text, sizeof(text),
+                 "%s: with its headers it is larger than the topic allows; raise the topic's "
+                 "max.message.bytes (kafka-configs.sh --alter); over 32 MiB none is sent",
+                 error);
+        keep_error(sender, text);
+}
+
 static void answer(Sender *sender, void *opaque, const char *error) {
         if (error == NULL) {
                 sender->delivered++;
         } else {
                 sender->failed++;
-                keep_error(sender, error);
+                keep_failure(sender, error);
         }
         if (sender->source->answered != NULL) {
                 sender->source->answered(sender->user, opaque, error);

@@ -97,7 +97,12 @@ static int set_owned(rd_kafka_conf_t *conf, const ConsumerSetting *settings, siz
         if (r == 0 && !acks && !idempotence) {
                 r = settings_set(conf, "enable.idempotence", "true", errorp);
         }
-        return r;
+        /* The broker is the judge: librdkafka's own limit, 1 MB, is below that of brokers, and what
+         * was consumed could not be produced again. But what is larger than the whole queue would
+         * wait for room for ever. */
+        return r != 0 ? r
+                      : settings_set_int(conf, "message.max.bytes", PRODUCER_MAX_KBYTES * 1024,
+                                         errorp);
 }
 
 static int open_handle(Producer *producer, const ConsumerSetting *settings, size_t n_settings,

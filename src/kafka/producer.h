@@ -6,8 +6,9 @@
  * Every message that producer_send() took is answered once by `delivered`, or counted by
  * producer_free(). Memory is bounded: at 32 MiB or 100,000 messages producer_send() says
  * PRODUCER_E_FULL, and `room` tells when half of them are gone. By default acks=all and idempotent,
- * so that what is delivered is on all replicas in sync, once and in order. Everything runs on the
- * loop's thread.
+ * so that what is delivered is on all replicas in sync, once and in order. How large a
+ * record may be, up to these 32 MiB, is the broker's decision, whatever message.max.bytes says.
+ * Everything runs on the loop's thread.
  */
 
 #include <stdbool.h>

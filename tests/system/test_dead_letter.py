@@ -472,8 +472,18 @@ def test_a_message_that_kafka_refuses(site, letters):
     result = run(site, "replay", "--all", status=69)
     assert f"1 is not delivered: {place}" in result.stderr
     assert "1 of 2 is left: Broker: Message size too large" in result.stderr
+    assert "raise the topic's max.message.bytes" in result.stderr
     assert result.stdout.startswith("1 message replayed")
     assert letters.marked() == letters.produced() == 1
+
+
+def test_what_the_topic_allows_is_replayed(site, letters):
+    """Also over the million bytes that librdkafka sends by itself, and whatever the section says."""
+    for offset, size in enumerate((999_990, 1_000_000, 1_020_000, 1_047_000)):
+        letters.add(offset, value=b"x" * size)
+    config = site.write_config(kafka={"message.max.bytes": "1000000"})
+    assert run(site, "replay", "--all", config=config).stdout.startswith("4 messages replayed")
+    assert letters.marked() == letters.produced() == 4
 
 
 def test_dry_run_writes_nothing(site, letters):
