@@ -4,6 +4,7 @@
 
 #include "core/timestamp.h"
 #include "util/duration.h"
+#include "util/shell.h"
 
 static const char topic_bytes[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -58,4 +59,26 @@ bool dead_letter_since_parse(const char *text, int64_t *age_us, int64_t *since_u
                 return true;
         }
         return false;
+}
+
+int dead_letter_command_append(Buffer *out, const char *command, const char *file) {
+        int r = buffer_printf(out, "ackd %s", command);
+        if (r == 0 && file != NULL) {
+                r = buffer_append_string(out, " -c ");
+                r = r != 0 ? r : shell_append(out, file);
+        }
+        return r;
+}
+
+/* `produce` takes one JSON object a line; between its tokens a space is as good as a newline. */
+int dead_letter_produce_append(Buffer *out, const char *file, const char *topic, int64_t source,
+                               int64_t offset) {
+        int r = dead_letter_command_append(out, "dead-letter show", file);
+        r = r != 0 ? r
+                   : buffer_printf(out, " %lld/%lld --value | tr '\\n' ' ' | ", (long long)source,
+                                   (long long)offset);
+        r = r != 0 ? r : dead_letter_command_append(out, "produce", file);
+        r = r != 0 ? r : buffer_append_string(out, " --topic ");
+        r = r != 0 ? r : shell_append(out, topic);
+        return r != 0 ? r : buffer_append_string(out, " --file -");
 }

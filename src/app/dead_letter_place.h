@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "pg/dead_letters.h"
+#include "util/buffer.h"
 
 enum {
         TOPIC_NAME_MAX = 250, /* bytes with the NUL: Kafka's limit */
@@ -19,3 +20,11 @@ bool dead_letter_place_parse(const char *text, char topic[TOPIC_NAME_MAX], DeadL
 /* "2h", so long ago, into *@age_us, or a time of RFC 3339 into *@since_us, since 1970; the other
  * one becomes 0. Whether it is one of the two. Pure. */
 bool dead_letter_since_parse(const char *text, int64_t *age_us, int64_t *since_us);
+
+/* Adds "ackd COMMAND", with -c FILE where @file is not NULL, for a shell. -ENOMEM. */
+MUST_CHECK int dead_letter_command_append(Buffer *out, const char *command, const char *file);
+
+/* Adds the command that produces a row's bytes as a new message: for one whose topic was made
+ * again, which a replay cannot send. -ENOMEM. */
+MUST_CHECK int dead_letter_produce_append(Buffer *out, const char *file, const char *topic,
+                                          int64_t source, int64_t offset);

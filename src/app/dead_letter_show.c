@@ -225,8 +225,42 @@ static void print_message(const DeadLetter *letter) {
         }
 }
 
-static void print_letter(const DeadLetterCommand *command, const DeadLetter *letter) {
+/* What can be done with one that is open, and the command. */
+static int print_next(const DeadLetterCommand *command, const DeadLetter *letter) {
+        CLEANUP(buffer_deinit) Buffer out = BUFFER_INIT;
+        bool whole = letter->value_size >= 0 && strcmp(letter->reason, "too_large") != 0;
+        const char *path = command->config->file;
+        const char *file = path != NULL && strcmp(path, CONFIG_FILE) != 0 ? path : NULL;
         char place[PLACE_TEXT], runs[64];
+        int r;
+        if (whole && letter->retired) {
+                fputs("Its topic was made again since, so it cannot be replayed. As a new message, "
+                      "of which every handler runs: ",
+                      stdout);
+                r = dead_letter_produce_append(&out, file, letter->topic, letter->key.source,
+                                               letter->key.offset);
+        } else if (whole) {
+                printf("A replay runs %s: ", dead_letter_runs(command, letter, runs));
+                r = dead_letter_command_append(&out, "dead-letter replay", file);
+                r = r != 0 ? r : buffer_printf(&out, " %s", dead_letter_place_text(letter, place));
+        } else {
+                fputs("It cannot be replayed: not all of it is kept. When its producer has sent it "
+                      "again: ",
+                      stdout);
+                r = dead_letter_command_append(&out, "dead-letter drop", file);
+                r = r != 0 ? r
+                           : buffer_printf(&out, " %d/%lld --why '...'", (int)letter->key.source,
+                                           (long long)letter->key.offset);
+        }
+        r = r != 0 ? r : buffer_append_char(&out, '\n');
+        if (r == 0) {
+                fwrite(out.data, 1, out.size, stdout);
+        }
+        return r;
+}
+
+static int print_letter(const DeadLetterCommand *command, const DeadLetter *letter) {
+        char place[PLACE_TEXT];
         bool open = strcmp(dead_letter_state(letter), "open") == 0;
         dead_letter_place_text(letter, place);
         printf("%s  %s\n  %-10s %d/%lld, cluster ", place, dead_letter_state(letter), "source",
@@ -247,10 +281,7 @@ static void print_letter(const DeadLetterCommand *command, const DeadLetter *let
         print_field("done", letter->handlers_done[0] != '\0' ? letter->handlers_done : "nothing");
         print_marks(letter);
         print_message(letter);
-        if (open) {
-                printf("A replay runs %s: ackd dead-letter replay %s\n",
-                       dead_letter_runs(command, letter, runs), place);
-        }
+        return open ? print_next(command, letter) : 0;
 }
 
 /* --- the command -------------------------------------------------------------------------- */
@@ -294,15 +325,16 @@ static int print_value(const DeadLetterCommand *command, const DeadLetter *lette
 static int print_page(const DeadLetterCommand *command, const DeadLetterPage *page,
                       uint64_t before) {
         for (size_t i = 0; i < page->n; i++) {
+                int r;
                 if (command->json) {
-                        int r = print_json(command, &page->items[i], before + i);
-                        if (r != 0) {
-                                return r;
-                        }
-                        continue;
+                        r = print_json(command, &page->items[i], before + i);
+                } else {
+                        fputs(before + i > 0 ? "\n" : "", stdout);
+                        r = print_letter(command, &page->items[i]);
                 }
-                fputs(before + i > 0 ? "\n" : "", stdout);
-                print_letter(command, &page->items[i]);
+                if (r != 0) {
+                        return r;
+                }
         }
         return 0;
 }

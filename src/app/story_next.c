@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/dead_letter_place.h"
 #include "app/document.h"
 #include "app/hold_words.h"
 #include "app/story_text.h"
@@ -47,13 +48,8 @@ int story_place(Buffer *out, const json_t *object) {
 /* "ackd COMMAND", with the configuration when it is not the usual one. */
 static void advise(Next *next, const char *command) {
         const char *file = document_text(next->document, "config_file");
-        int r = next->error;
-        r = r != 0 ? r : buffer_printf(&next->command, "ackd %s", command);
-        if (r == 0 && file != NULL) {
-                r = buffer_append_string(&next->command, " -c ");
-                r = r != 0 ? r : shell_append(&next->command, file);
-        }
-        next->error = r;
+        next->error = next->error != 0 ? next->error
+                                       : dead_letter_command_append(&next->command, command, file);
 }
 
 static void advise_word(Next *next, const char *word_) {
@@ -62,18 +58,52 @@ static void advise_word(Next *next, const char *word_) {
         next->error = r != 0 ? r : shell_append(&next->command, word_);
 }
 
-static void advise_place(Next *next, const char *command, const json_t *place, const char *why) {
+static void advise_text(Next *next, const char *text) {
+        next->error = next->error != 0 ? next->error : buffer_append_string(&next->command, text);
+}
+
+/* Its topic was made again: the place may name a message of the new topic too. */
+static bool is_retired(const json_t *place) {
+        return document_has(place, "retired_at");
+}
+
+static void advise_place(Next *next, const char *command, const json_t *place) {
         CLEANUP(buffer_deinit) Buffer text = BUFFER_INIT;
+        bool row = is_retired(place) && strncmp(command, "dead-letter", 11) == 0;
         advise(next, command);
-        int r = story_place(&text, place);
+        int r = row ? buffer_printf(&text, "%lld/%lld", document_int(place, "source"),
+                                    document_int(place, "offset"))
+                    : story_place(&text, place);
         if (r != 0 || buffer_string(&text) == NULL) {
                 next->error = error_origin(-ENOMEM);
                 return;
         }
         advise_word(next, (const char *)text.data);
-        if (why != NULL) {
-                advise_word(next, "--why");
-                advise_word(next, why);
+}
+
+/* It is kept with somebody's name, so somebody has to say it. */
+static void advise_why(Next *next) {
+        advise_text(next, " --why '...'");
+}
+
+static void advise_again(Next *next, const json_t *rejected) {
+        if (!is_retired(rejected)) {
+                advise_place(next, "dead-letter replay", rejected);
+                advise_why(next);
+                return;
+        }
+        say(next,
+            " Its topic was made again since, so it cannot be replayed: produce it as a new "
+            "message, "
+            "of which every handler runs, and then ackd dead-letter drop %lld/%lld.",
+            document_int(rejected, "source"), document_int(rejected, "offset"));
+        if (next->error == 0) {
+                next->error =
+                        dead_letter_produce_append(&next->command,
+                                                   document_text(next->document, "config_file"),
+                                                   word(rejected, "topic"),
+                                                   document_int(rejected, "source"),
+                                                   document_int(rejected, "offset"));
         }
 }
 
@@ -169,7 +199,7 @@ static bool next_rejected(Next *next) {
                 say(next, "It was replayed by %s: ", word(next->replayed, "who"));
                 if (json_is_object(as)) {
                         say(next, "the message below stands for it now.");
-                        advise_place(next, "status", as, NULL);
+                        advise_place(next, "status", as);
                 } else {
                         say(next,
                             "the daemon that reads the new message does what is not done yet.");
@@ -184,18 +214,20 @@ static bool next_rejected(Next *next) {
                     "The message cannot be handled (%s): when its producer is mended and has "
                     "asked again, drop it.",
                     word(rejected, "reason"));
-                advise_place(next, "dead-letter drop", rejected, "asked again");
+                advise_place(next, "dead-letter drop", rejected);
+                advise_why(next);
                 return true;
         }
         if (strcmp(word(rejected, "reason"), "unknown") == 0) {
                 say(next,
                     "Nobody knows whether the host was restarted: look at it. When it was not, "
-                    "replay the message; when it was, ackd dead-letter drop.");
+                    "%s the message; when it was, ackd dead-letter drop.",
+                    is_retired(rejected) ? "send" : "replay");
         } else {
-                say(next, "Nothing more happens by itself: mend the cause (%s), then replay it.",
-                    word(rejected, "reason"));
+                say(next, "Nothing more happens by itself: mend the cause (%s), then %s it.",
+                    word(rejected, "reason"), is_retired(rejected) ? "send" : "replay");
         }
-        advise_place(next, "dead-letter replay", rejected, "mended");
+        advise_again(next, rejected);
         return true;
 }
 

@@ -331,7 +331,7 @@ def test_show(site, letters):
                  "handler    restart-host, after 5 attempts", "reason     failed",
                  "detail     exit status 1", "done       save", "key        k", "header     a: 2",
                  'value      25 bytes\n    {"host": "a.example.com"}\n',
-                 f"A replay runs restart-host: ackd dead-letter replay {place}\n"):
+                 f"A replay runs restart-host: ackd dead-letter replay -c {site.write_config()} {place}\n"):
         assert part in text
     letters.add(6, 1, replayed_at="2026-11-26T09:00:00Z", replayed_by="jo@here", replayed_why="disk",
                 replay_source=letters.sources[2], replay_offset=99)
@@ -340,6 +340,23 @@ def test_show(site, letters):
     assert f"taken as   {site.topic}/2/99\n" in text and "A replay" not in text
     result = run(site, "show", f"{site.topic}/1/7", status=64)
     assert f"no rejected message of group {site.group} is at {site.topic}/1/7" in result.stderr
+
+
+def test_show_prints_what_works(site, letters):
+    """A row that cannot be replayed gets no command that would be refused."""
+    old = letters.source(site.topic, retired=True)
+    letters.add(5, source=old, value=b'{\n  "host": "a.example.com"\n}\n')
+    text = run(site, "show", f"{old}/5").stdout
+    assert "cannot be replayed" in text and "dead-letter replay" not in text
+    line = text.splitlines()[-1].split("every handler runs: ")[1]
+    assert line.startswith("ackd dead-letter show -c ") and line.endswith(" --file -")
+    line = re.sub(r"(^|\| )ackd ", rf"\g<1>{BINARY} ", line)
+    made = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, env=ENVIRONMENT)
+    assert made.returncode == 0, made.stderr
+    assert letters.produced() == 1
+    letters.add(6, reason="too_large", handler=None)
+    text = run(site, "show", f"{site.topic}/0/6").stdout
+    assert "dead-letter replay" not in text and text.endswith(f"{letters.sources[0]}/6 --why '...'\n")
 
 
 def test_show_json_and_value(site, letters):

@@ -123,7 +123,7 @@ def test_one_that_failed_until_it_was_rejected(site):
     assert rejected["handlers_done"] == ["save"]
     config = site.folder / "story.yaml"
     assert document["next"]["command"] == (
-        f"ackd dead-letter replay -c {config} {place(site, at)} --why mended"
+        f"ackd dead-letter replay -c {config} {place(site, at)} --why '...'"
     )
     text = told(site, "db1.example.com")
     assert "exit status 3" in text and "rejected: failed  by restart-host" in text
@@ -193,7 +193,7 @@ def test_messages_without_a_host(site):
     assert "rejected" in whats(document)
     rejected = document["events"][whats(document).index("rejected")]
     assert (rejected["handler"], rejected["reason"], rejected["host"]) == (None, "not_json", None)
-    assert document["next"]["command"].endswith(f"{site.topic}/0/0 --why 'asked again'")
+    assert document["next"]["command"].endswith(f"{site.topic}/0/0 --why '...'")
     assert document["hosts"] == []
     # A tombstone leaves no row.
     document = story(site, f"{site.topic}/0/1")

@@ -108,13 +108,22 @@ static const Case cases[] = {
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'restart-host','reason':"
          "'failed','open':true}]}",
          "Nothing more happens by itself: mend the cause (failed), then replay it.",
-         "ackd dead-letter replay t/0/7 --why mended"},
+         "ackd dead-letter replay t/0/7 --why '...'"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'restart-host','reason':"
          "'unknown'}]}",
          "Nobody knows whether the host was restarted: look at it.",
-         "ackd dead-letter replay t/0/7 --why mended"},
+         "ackd dead-letter replay t/0/7 --why '...'"},
+        /* Its topic was made again: a replay would be refused. */
+        {"{" MESSAGE "'config_file':'/a b','events':[{" PLACE "'what':'rejected','retired_at':'x',"
+         "'handler':'restart-host','reason':'failed','open':true}]}",
+         "(failed), then send it. Its topic was made again since, so it cannot be replayed",
+         "ackd dead-letter show -c '/a b' 3/7 --value | tr '\\n' ' ' | "
+         "ackd produce -c '/a b' --topic t --file -"},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','retired_at':'x','handler':null,"
+         "'reason':'not_json'}]}",
+         "cannot be handled (not_json)", "ackd dead-letter drop 3/7 --why '...'"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':null,'reason':'not_json'}]}",
-         "cannot be handled (not_json)", "ackd dead-letter drop t/0/7 --why 'asked again'"},
+         "cannot be handled (not_json)", "ackd dead-letter drop t/0/7 --why '...'"},
         {"{" MESSAGE "'events':[{" PLACE "'what':'rejected','handler':'save','reason':'refused'},"
          "{" PLACE "'what':'dropped','who':'jo'}]}",
          "It was dropped by jo: nothing more happens.", NULL},
