@@ -13,30 +13,46 @@ void headers_deinit(Headers *headers) {
         *headers = (Headers){0};
 }
 
-/* The bytes go to the end of Headers.bytes, which may move: until all are read, `value` is how far
- * into it they begin. */
-static int read_bytes(Headers *headers, const json_t *value, ProducerHeader *header) {
+/* The bytes go to the end of Headers.bytes, which may move: until all are read, nothing points to
+ * them. */
+static int read_bytes(Headers *headers, const json_t *value, size_t *sizep) {
         const json_t *text = json_object_get(value, "base64");
         size_t at = headers->bytes.size;
         if (!json_is_string(text)) {
                 return HEADERS_E_INVALID;
         }
         int r = base64_decode(&headers->bytes, json_string_value(text), json_string_length(text));
-        header->size = headers->bytes.size - at;
+        *sizep = headers->bytes.size - at;
         return r > 0 ? HEADERS_E_INVALID : r;
+}
+
+/* A name of which the bytes are kept, with its NUL. */
+static int read_name(Headers *headers, const json_t *name) {
+        size_t size = 0;
+        int r = json_is_object(name) ? read_bytes(headers, name, &size) : HEADERS_E_INVALID;
+        if (r == 0 && size > 0 &&
+            memchr(headers->bytes.data + headers->bytes.size - size, '\0', size) != NULL) {
+                return HEADERS_E_INVALID;
+        }
+        return r != 0 ? r : buffer_append_char(&headers->bytes, '\0');
 }
 
 static int read_one(Headers *headers, const json_t *pair, const char *without) {
         const json_t *name = json_array_get(pair, 0), *value = json_array_get(pair, 1);
         ProducerHeader header = {.name = json_string_value(name)};
-        if (json_array_size(pair) != 2 || header.name == NULL) {
+        if (json_array_size(pair) != 2) {
                 return HEADERS_E_INVALID;
         }
-        if (without != NULL && strcmp(header.name, without) == 0) {
+        if (header.name == NULL) {
+                int r = read_name(headers, name);
+                if (r != 0) {
+                        return r;
+                }
+        } else if (without != NULL && strcmp(header.name, without) == 0) {
                 return 0;
         }
         if (json_is_object(value)) {
-                int r = read_bytes(headers, value, &header);
+                int r = read_bytes(headers, value, &header.size);
                 if (r != 0) {
                         return r;
                 }
@@ -50,11 +66,15 @@ static int read_one(Headers *headers, const json_t *pair, const char *without) {
         return 0;
 }
 
-/* Those of `bytes` have no value yet, and no null has a size. */
+/* Those of `bytes` have no name or value yet, and no null has a size. */
 static void place_bytes(Headers *headers) {
         size_t at = 0;
         for (size_t i = 0; i < headers->n; i++) {
                 ProducerHeader *header = &headers->items[i];
+                if (header->name == NULL) {
+                        header->name = (const char *)headers->bytes.data + at;
+                        at += strlen(header->name) + 1;
+                }
                 if (header->value == NULL && header->size > 0) {
                         header->value = headers->bytes.data + at;
                         at += header->size;

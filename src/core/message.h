@@ -26,7 +26,8 @@ typedef struct Record {
         size_t key_size;
         const uint8_t *value; /* NULL: a tombstone */
         size_t value_size;
-        const char *headers; /* JSON text: [["name","text"],["name",{"base64":"…"}]]; NULL: none */
+        const char *headers; /* JSON text: [["name","text"],["name",{"base64":"…"}]]; a name that is
+                              * no UTF-8 is such an object too; NULL: none */
         size_t headers_size;
 } Record;
 

@@ -7,6 +7,18 @@
 #include "util/json.h"
 #include "util/utf8.h"
 
+/* Text where it is text, as it came; else its bytes. */
+static void put_bytes(Json *json, const void *data, size_t size) {
+        if (memchr(data, '\0', size) == NULL && utf8_is_valid(data, size)) {
+                json_put_string(json, data, size);
+                return;
+        }
+        json_begin_object(json);
+        json_key(json, "base64");
+        json_put_base64(json, data, size);
+        json_end_object(json);
+}
+
 int convert_headers(const rd_kafka_headers_t *headers, Buffer *buffer) {
         Json json;
         const char *name;
@@ -17,16 +29,11 @@ int convert_headers(const rd_kafka_headers_t *headers, Buffer *buffer) {
         json_begin_array(&json);
         for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
                 json_begin_array(&json);
-                json_put_text(&json, name);
+                put_bytes(&json, name, strlen(name));
                 if (value == NULL) {
                         json_put_null(&json);
-                } else if (memchr(value, '\0', size) == NULL && utf8_is_valid(value, size)) {
-                        json_put_string(&json, value, size);
                 } else {
-                        json_begin_object(&json);
-                        json_key(&json, "base64");
-                        json_put_base64(&json, value, size);
-                        json_end_object(&json);
+                        put_bytes(&json, value, size);
                 }
                 json_end_array(&json);
         }

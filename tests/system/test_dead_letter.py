@@ -396,7 +396,8 @@ def test_a_place_of_two_incarnations(site, letters):
 
 def test_replay_is_the_same_message(site, letters):
     """Bytes, key, headers and partition; what a daemon then rejects again tells what it got."""
-    headers = [["a", "1"], ["ackd-replay", "7/7"], ["a", ""], ["b", {"base64": "AP8="}], ["n", None]]
+    headers = [["a", "1"], ["ackd-replay", "7/7"], ["a", ""], ["b", {"base64": "AP8="}], ["n", None],
+               [{"base64": "bv/+"}, "no UTF-8 in its name"], [{"base64": "/w=="}, {"base64": "/w=="}]]
     value, key = b"no JSON \x00\xff", b"\x00k\xff"
     first = letters.add(40, 2, value=value, key=key, headers=headers, age="2 hours")
     second = letters.add(41, 2, value=b"no JSON", age="1 hour")

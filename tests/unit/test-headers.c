@@ -27,16 +27,19 @@ static void test_every_kind(void **state) {
         assert_int_equal(read_text(&headers,
                                    "[[\"a\",\"1\"],[\"a\",\"\"],[\"n\",null],[\"b\",{\"base64\":"
                                    "\"AP8=\"}],[\"c\",{\"base64\":\"/wA=\"}],"
-                                   "[\"t\",\"\\u0001\xc3\xa4\"]]",
+                                   "[\"t\",\"\\u0001\xc3\xa4\"],[{\"base64\":\"bv/+\"},"
+                                   "{\"base64\":\"AP8=\"}],[{\"base64\":\"/w==\"},null]]",
                                    NULL),
                          0);
-        assert_int_equal(headers.n, 6);
+        assert_int_equal(headers.n, 8);
         expect(&headers.items[0], "a", "1", 1);
         expect(&headers.items[1], "a", "", 0);
         expect(&headers.items[2], "n", NULL, 0);
         expect(&headers.items[3], "b", "\0\xff", 2);
         expect(&headers.items[4], "c", "\xff\0", 2);
         expect(&headers.items[5], "t", "\1\xc3\xa4", 3);
+        expect(&headers.items[6], "n\xff\xfe", "\0\xff", 2);
+        expect(&headers.items[7], "\xff", NULL, 0);
         headers_deinit(&headers);
 }
 
@@ -65,6 +68,8 @@ static void test_what_ackd_does_not_write(void **state) {
                 "[[\"a\",1]]",
                 "[[\"a\",{}]]",
                 "[[\"a\",{\"base64\":\"x\"}]]",
+                "[[{\"base64\":\"AP8=\"},\"a\"]]", /* a name has no NUL */
+                "[[{},\"a\"]]",
         };
         for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
                 Headers headers = {0};
