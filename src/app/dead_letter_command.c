@@ -8,6 +8,7 @@
  */
 
 #include <getopt.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "app/dead_letter.h"
 #include "app/hold_pattern.h"
 #include "app/sender.h"
+#include "config/keys.h"
 #include "core/engine.h"
 #include "pg/blocking.h"
 #include "pg/schema.h"
@@ -290,7 +292,8 @@ static int take_option(DeadLetterCommand *command, int option) {
                                                &command->filter.since_us)
                                ? -1
                                : usage_error(command->name,
-                                             "--since takes 30m, 2h or 7d, or a time such as "
+                                             "--since takes 30m, 2h or 7d, 36500d at most, or a "
+                                             "time such as "
                                              "2026-11-26T09:00:00Z, not \"%s\"",
                                              optarg);
         case 'n':
@@ -439,6 +442,68 @@ static int check_places(DeadLetterCommand *command) {
         return r != 0 ? dead_letter_fail(command, r, error) : found > 0 ? EXIT_USAGE : -1;
 }
 
+/* Those of this version, docs/rejected.md; one that another wrote stands in the table. */
+static const char *const reasons[] = {
+        "not_json",    "trailing_bytes",     "duplicate_key",   "number_overflow",
+        "nul",         "not_utf8",           "too_deep",        "empty",
+        "not_object",  "too_large",          "no_host",         "bad_host",
+        "bad_id",      "bad_requested_at",   "not_allowed",     "denied",
+        "self",        "host_limit",         "waited_too_long", "failed",
+        "not_started", DEAD_LETTERS_UNKNOWN, "refused",         "internal",
+        "expired",
+};
+
+static bool is_known(const char *reason, const char **nearest) {
+        unsigned distance = UINT_MAX;
+        for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+                unsigned d = key_distance(reasons[i], reason);
+                if (strcmp(reasons[i], reason) == 0) {
+                        return true;
+                }
+                if (d < distance) {
+                        distance = d;
+                        *nearest = reasons[i];
+                }
+        }
+        return false;
+}
+
+static bool has_word(const DeadLetterCounts *counts, const char *word) {
+        for (size_t i = 0; i < counts->n; i++) {
+                if (strcmp(counts->items[i].word, word) == 0) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* A reason that is mistyped would fit nothing, and look like all being well. */
+static int check_reasons(DeadLetterCommand *command) {
+        const DeadLetterWords *words = &command->filter.reasons;
+        for (size_t i = 0; i < words->n; i++) {
+                const DeadLetterFilter any = {.which = DEAD_LETTERS_ALL};
+                const char *nearest = "";
+                DeadLetterCounts counts = {0};
+                char *error = NULL;
+                if (is_known(words->items[i], &nearest)) {
+                        continue;
+                }
+                int r = dead_letters_reasons(command->desk, &any, &counts, &error);
+                bool there = r == 0 && has_word(&counts, words->items[i]);
+                dead_letter_counts_deinit(&counts);
+                if (r != 0) {
+                        return dead_letter_fail(command, r, error);
+                }
+                if (!there) {
+                        return usage_error(command->name,
+                                           "--reason: there is no \"%s\"; did you mean \"%s\"? "
+                                           "docs/rejected.md has all of them",
+                                           words->items[i], nearest);
+                }
+        }
+        return -1;
+}
+
 static int run(DeadLetterCommand *command, const Subcommand *subcommand) {
         const Config *config = command->config;
         char program[40];
@@ -460,7 +525,8 @@ static int run(DeadLetterCommand *command, const Subcommand *subcommand) {
         if (r != 0) {
                 return dead_letter_fail(command, r, error);
         }
-        int status = check_places(command);
+        int status = check_reasons(command);
+        status = status >= 0 ? status : check_places(command);
         return status >= 0 ? status : subcommand->run(command);
 }
 

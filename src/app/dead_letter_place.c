@@ -45,10 +45,13 @@ bool dead_letter_place_parse(const char *text, char topic[TOPIC_NAME_MAX], DeadL
         return true;
 }
 
+/* PostgreSQL's time begins in 4714 BC: what is before that it refuses. */
+#define MAX_AGE_US (INT64_C(36500) * 86400 * 1000000)
+
 bool dead_letter_since_parse(const char *text, int64_t *age_us, int64_t *since_us) {
         const char *why = NULL;
         int64_t us = 0;
-        if (duration_parse(text, &us, &why) == 0 && us > 0) {
+        if (duration_parse(text, &us, &why) == 0 && us > 0 && us <= MAX_AGE_US) {
                 *age_us = us;
                 *since_us = 0;
                 return true;

@@ -214,8 +214,8 @@ def mixed(site, letters):
         (["--since", "2020-01-01T00:00:00Z"], "abcd"),
         (["--since", "2100-01-01T00:00:00+02:00"], ""),
         (["--host", "db*", "--since", "4h"], "b"),
-        (["--reason", "'; DROP TABLE rejected; --"], ""),
-        (["--reason", '{"\\'], ""),
+        (["--topic", "'; DROP TABLE rejected; --"], ""),
+        (["--topic", '{"\\'], ""),
         (["{topic}/0/1", "{topic}-b/0/4"], "ad"),
         (["{topic}/0/1", "{topic}-b/0/4", "--reason", "unknown"], "d"),
     ],
@@ -761,6 +761,7 @@ def test_each_role(site, letters):
         (["list", "--limit", "-1"], "--limit takes a number"),
         (["list", "--since", "2"], "--since takes"),
         (["list", "--since", "tomorrow"], "--since takes"),
+        (["list", "--since", "9999999d"], "36500d at most"),
         (["list", "--handler", "reboot"], "--handler takes save, restart-host or message"),
         (["list", "--host", "db[1]"], "only * and ? are special"),
         (["list", "--reason"], "--reason needs a value"),
@@ -793,6 +794,20 @@ def test_help(name):
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith(f"Usage: ackd dead-letter {name or 'list|show'}")
     assert max(map(len, result.stdout.splitlines())) <= 93
+
+
+@pytest.mark.parametrize("name", ["list", "replay", "drop"])
+def test_a_reason_that_is_mistyped(site, letters, name):
+    letters.add(1, reason="failed")
+    letters.add(2, reason="newer")
+    why = ["--why", "x"] if name == "drop" else []
+    result = run(site, name, "-r", "failed", "--reason", "unkown", *why, status=64)
+    assert result.stdout == ""
+    assert '--reason: there is no "unkown"; did you mean "unknown"?' in result.stderr
+    # One that another version wrote is in the table; of a known one there may be no row.
+    assert listed(site, "--reason", "newer") == [f"{site.topic}/0/2"]
+    assert listed(site, "--reason", "expired") == []
+    assert letters.marked() == letters.produced() == 0
 
 
 def test_a_message_that_is_not_there_stops_everything(site, letters):

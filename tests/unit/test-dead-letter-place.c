@@ -72,8 +72,10 @@ static void test_no_places(void **state) {
 
 static void test_since(void **state) {
         (void)state;
-        static const char *const bad[] = {
-                "", "2", "0s", "h", "yesterday", "2026-11-26", "2026-11-26T09:00:00"};
+        static const char *const bad[] = {"",           "2",
+                                          "0s",         "h",
+                                          "36501d",     "yesterday",
+                                          "2026-11-26", "2026-11-26T09:00:00"};
         int64_t age = 7, since = 7;
         assert_true(dead_letter_since_parse("2h", &age, &since));
         assert_int_equal(age, INT64_C(7200) * 1000000);
