@@ -63,7 +63,10 @@ static const char list_help[] =
         "  -a, --all               also those that were replayed or dropped\n"
         "  -n, --limit N           at most N (default: 100; all with --json); 0: all\n"
         "      --json              an array of objects, with everything but the bytes\n" COMMON_HELP
-                PLACE_HELP "Times are UTC.\n\n"
+                PLACE_HELP "Times are UTC.\n"
+        "OUTBOX, where consume.dead_letter_topic is or was set: sent, pending, or failing (show "
+        "has\n"
+        "the error).\n\n"
         "Exit status 0, also when there is none; 64 usage; 69 PostgreSQL cannot be reached or\n"
         "refuses; 78 configuration.\n";
 
@@ -81,7 +84,10 @@ static const char replay_help[] =
         "Produces messages again, oldest first, each into the partition that it came from, with\n"
         "its key and headers and the header ackd-replay. The daemon that gets one runs only the\n"
         "handlers that its row does not have as done, under the same guards (windows, holds,\n"
-        "cool-down); it takes each row once, however often it is produced.\n\n" FILTER_HELP
+        "cool-down); it takes each row once, however often it is produced. Other consumer groups "
+        "of\n"
+        "the topic get it as a new message: what they do with it is theirs to "
+        "decide.\n\n" FILTER_HELP
         "  -a, --all               all that are open, where nothing else says which\n"
         "                          Of restarts whose end nobody knows (the reason unknown) no\n"
         "                          filter but --reason unknown takes one along: the host would\n"

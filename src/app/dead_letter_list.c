@@ -22,11 +22,12 @@ typedef enum Column {
         COLUMN_HOST,
         COLUMN_HANDLER,
         COLUMN_REASON,
+        COLUMN_OUTBOX,
         COLUMNS,
 } Column;
 
-static const char *const heads[COLUMNS] = {"MESSAGE", "REJECTED", "STATE",
-                                           "HOST",    "HANDLER",  "REASON"};
+static const char *const heads[COLUMNS] = {"MESSAGE", "REJECTED", "STATE", "HOST",
+                                           "HANDLER", "REASON",   "OUTBOX"};
 
 typedef struct Table {
         const DeadLetterCommand *command;
@@ -36,10 +37,23 @@ typedef struct Table {
         int widths[COLUMNS];
         bool stacked;
         bool headed;
+        bool outbox; /* there is a dead-letter topic, as far as the first page tells */
 } Table;
 
 static bool is_shown(const Table *table, Column column) {
-        return column != COLUMN_STATE || table->command->filter.which == DEAD_LETTERS_ALL;
+        return column == COLUMN_STATE    ? table->command->filter.which == DEAD_LETTERS_ALL
+               : column == COLUMN_OUTBOX ? table->outbox
+                                         : true;
+}
+
+/* "failing": it was tried, and waits for the next attempt; `show` has the error. */
+static const char *outbox_text(const DeadLetter *letter) {
+        if (strcmp(letter->outbox, "none") == 0) {
+                return "-";
+        }
+        return strcmp(letter->outbox, "pending") == 0 && letter->outbox_error != NULL
+                       ? "failing"
+                       : letter->outbox;
 }
 
 static const char *cell_text(const DeadLetter *letter, Column column, char place[PLACE_TEXT]) {
@@ -56,6 +70,8 @@ static const char *cell_text(const DeadLetter *letter, Column column, char place
                 return letter->handler != NULL ? letter->handler : DEAD_LETTERS_MESSAGE;
         case COLUMN_REASON:
                 return letter->reason;
+        case COLUMN_OUTBOX:
+                return outbox_text(letter);
         case COLUMNS:
                 break;
         }
@@ -65,6 +81,9 @@ static const char *cell_text(const DeadLetter *letter, Column column, char place
 /* By its first page: later ones are as wide, but for a longer name. */
 static void measure(Table *table, const DeadLetterPage *page) {
         int total = 0;
+        for (size_t i = 0; i < page->n; i++) {
+                table->outbox = table->outbox || strcmp(page->items[i].outbox, "none") != 0;
+        }
         for (Column column = 0; column < COLUMNS; column++) {
                 char place[PLACE_TEXT];
                 table->widths[column] = is_shown(table, column) ? (int)strlen(heads[column]) : 0;

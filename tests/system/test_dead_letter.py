@@ -12,7 +12,7 @@ import subprocess
 import termios
 
 import pytest
-from harness import until
+from harness import ROOT, until
 from harness.daemon import BINARY, ENVIRONMENT, command
 from harness.roles import Roles
 from harness.site import Site
@@ -156,6 +156,32 @@ def test_list_says_what_is_open(site, letters):
     assert lines[-1] == "4 in all: 2 failed, 1 not_json, 1 unknown"
     # One that is named is shown, whatever became of it.
     assert listed(site, f"{site.topic}/2/3") == [f"{site.topic}/2/3"]
+
+
+def test_list_marks_what_waits_for_the_dead_letter_topic(site, letters):
+    letters.add(1, age="4 hours")
+    assert "OUTBOX" not in run(site, "list").stdout
+    letters.add(2, age="3 hours", outbox="pending")
+    letters.add(3, age="2 hours", outbox="pending", outbox_error="it does not exist", outbox_attempts=1)
+    letters.add(4, age="1 hour", outbox="sent", dead_lettered_at="2026-11-26T09:00:00Z")
+    lines = [line.split() for line in run(site, "list").stdout.splitlines()]
+    at = lines[0].index("OUTBOX")
+    assert [line[at] for line in lines[1:5]] == ["-", "pending", "failing", "sent"]
+
+
+def test_what_the_docs_delete(site, letters):
+    """Only rows that are settled for long, and that the dead-letter topic does not wait for."""
+    text = (ROOT / "docs/rejected.md").read_text()
+    (statement,) = re.findall(r"```sql\n(DELETE FROM ackd\.rejected .*?)```", text, re.S)
+    old, young = "2026-09-01T09:00:00Z", "2099-01-01T00:00:00Z"
+    letters.add(1, age="1 year")
+    letters.add(2, age="1 year", replayed_at=old)
+    letters.add(3, age="1 year", dropped_at=old, dropped_by="jo@here", dropped_why="x")
+    letters.add(4, age="1 year", replayed_at=young, dropped_at=old)
+    letters.add(5, age="1 year", dropped_at=old, outbox="pending")
+    with site.database.connect() as connection:
+        connection.execute(statement.replace("ackd.rejected", "rejected"))
+    assert site.database.rows('SELECT "offset" FROM rejected ORDER BY 1') == [(1,), (4,), (5,)]
 
 
 def test_list_is_bounded(site, letters):
