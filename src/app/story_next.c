@@ -256,6 +256,8 @@ static bool next_under_way(Next *next) {
         if (document_bool(restart, "held")) {
                 say(next, "Its restart is under way at %s, until %s at the latest.",
                     word(restart, "instance"), word(restart, "held_until"));
+        } else if (is_retired(restart)) {
+                return false;
         } else {
                 say(next,
                     "Its time was over at %s and nobody told its end: the daemon that has its "
@@ -263,6 +265,33 @@ static bool next_under_way(Next *next) {
                     "decides.",
                     word(restart, "held_until"));
         }
+        return true;
+}
+
+static void advise_new_request(Next *next) {
+        const char *host = document_text(next->about, "host");
+        if (host != NULL) {
+                advise(next, "produce");
+                advise_text(next, " --topic");
+                advise_word(next, word(next->about, "topic"));
+                advise_word(next, host);
+        }
+}
+
+/* 4. No daemon receives it again: its topic was made again. */
+static bool next_retired(Next *next) {
+        if (next->about == NULL || !is_retired(next->about)) {
+                return false;
+        }
+        say(next,
+            "Its topic was made again at %s, so nobody handles it any more%s. When its host still "
+            "needs a restart, ask for it again.",
+            word(next->about, "retired_at"),
+            is_state(next->restart, "intended") || is_state(next->restart, "acted") ||
+                            is_state(next->restart, "unknown")
+                    ? ", and nobody knows how its restart ended: look at the host"
+                    : "");
+        advise_new_request(next);
         return true;
 }
 
@@ -274,7 +303,7 @@ static void advise_unhold(Next *next) {
         next->error = r;
 }
 
-/* 4. A hold stops it. */
+/* 5. A hold stops it. */
 static bool next_hold(Next *next) {
         if (next->hold == NULL) {
                 return false;
@@ -313,7 +342,7 @@ static const struct {
                   "ended."},
 };
 
-/* 5. The daemon has it in hand. */
+/* 6. The daemon has it in hand. */
 static bool next_in_hand(Next *next) {
         const char *waits_for = document_text(next->handler, "waits_for");
         if (next->handler == NULL) {
@@ -334,7 +363,24 @@ static bool next_in_hand(Next *next) {
         return true;
 }
 
-/* 6. It comes again, from the daemon that has its partition. */
+/* 7. An operator moved its partition on since anything happened to it. */
+static bool next_skipped(Next *next) {
+        if (next->about == NULL || !document_has(next->about, "decided_at")) {
+                return false;
+        }
+        say(next, "%s decided at %s where its partition goes on (%s). ",
+            word(next->about, "decided_by"), word(next->about, "decided_at"),
+            word(next->about, "decided_why"));
+        say(next,
+            "%s, nobody handles it any more: look at the host, and when it still needs a "
+            "restart, ask for it again.",
+            document_has(next->about, "decided_from") ? "As that is behind it"
+                                                      : "If that is behind it");
+        advise_new_request(next);
+        return true;
+}
+
+/* 8. It comes again, from the daemon that has its partition. */
 static bool next_again(Next *next) {
         const char *until = document_text(next->host, "cooldown_until");
         if (next->restart != NULL && is_state(next->restart, "unknown")) {
@@ -356,7 +402,7 @@ static bool next_again(Next *next) {
         return true;
 }
 
-/* 7. Nothing is known of it. */
+/* 9. Nothing is known of it. */
 static void next_unknown(Next *next) {
         const json_t *of = json_object_get(next->document, "of");
         const json_t *sources = json_object_get(next->document, "sources");
@@ -439,7 +485,8 @@ static void decide(Next *next) {
         } else if (next->about == NULL && next->handler == NULL) {
                 next_unknown(next);
                 next_host(next);
-        } else if (!next_under_way(next) && !next_hold(next) && !next_in_hand(next)) {
+        } else if (!next_under_way(next) && !next_retired(next) && !next_hold(next) &&
+                   !next_in_hand(next) && !next_skipped(next)) {
                 next_again(next);
         }
 }

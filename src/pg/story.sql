@@ -125,7 +125,13 @@ placed(t, rank, e) AS (
         SELECT x.t, x.rank, CASE WHEN x.source IS NULL THEN x.e ELSE x.e || jsonb_build_object(
                 'source', x.source, 'topic', p.topic, 'partition', p.partition,
                 'offset', x."offset", 'group', p.group_id,
-                'retired_at', utc_text(p.retired_at)) END
+                'retired_at', utc_text(p.retired_at))
+                -- An operator moved the partition behind it, or perhaps did: when the daemon has
+                -- done that, the table does not say any more where to.
+                || CASE WHEN x.t < p.decided_at AND x."offset" < coalesce(p.decided_from, x."offset" + 1)
+                THEN jsonb_build_object('decided_at', utc_text(p.decided_at),
+                        'decided_by', p.decided_by, 'decided_why', p.decided_why,
+                        'decided_from', p.decided_from) ELSE '{}' END END
         FROM events x LEFT JOIN partitions p ON p.id = x.source
 )
 SELECT json_build_object(

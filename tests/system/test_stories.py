@@ -341,6 +341,30 @@ def test_what_others_wrote_does_nothing_to_the_terminal(site):
     assert story(site, "db1.example.com")["events"][1]["output"] == evil
 
 
+def test_what_nobody_handles_any_more(site):
+    """Of a message that never ended and that no daemon receives again, none is said to try it."""
+    make_rows(site)
+    execute(site, "UPDATE restarts SET state = 'failed'")
+    message = f"{site.topic}/0/1"
+    again = f" --topic {site.topic} db1.example.com"
+    assert "tried again by the daemon" in story(site, message)["next"]["text"]
+    execute(site, "UPDATE partitions SET decided_at = now(), decided_by = 'jo', decided_why = 'lost', decided_from = 1")
+    assert "tried again by the daemon" in story(site, message)["next"]["text"]
+    for decided_from, said in ((2, "As that is behind it, nobody"), (None, "If that is behind it, nobody")):
+        execute(site, "UPDATE partitions SET decided_from = %s", decided_from)
+        next_ = story(site, message)["next"]
+        assert "jo decided at " in next_["text"] and said in next_["text"]
+        assert next_["command"].startswith("ackd produce -c ") and next_["command"].endswith(again)
+    # What happened to it after the decision says that a daemon has it.
+    execute(site, "UPDATE partitions SET decided_at = now() - interval '10 years'")
+    assert "tried again by the daemon" in story(site, message)["next"]["text"]
+    execute(site, "UPDATE partitions SET retired_at = now()")
+    next_ = story(site, message)["next"]
+    assert "so nobody handles it any more" in next_["text"] and next_["command"].endswith(again)
+    execute(site, "UPDATE restarts SET state = 'acted', ended_at = NULL")
+    assert "nobody knows how its restart ended" in story(site, message)["next"]["text"]
+
+
 def test_a_replay_and_what_it_replays(site):
     make_rows(site)
     execute(

@@ -181,6 +181,28 @@ static const Case cases[] = {
         {"{" MESSAGE "'events':[{" PLACE "'what':'restart','state':'unknown','attempt':1}]}",
          "Nobody knows how its restart ended", NULL},
         {"{" MESSAGE "'events':[" SAVED "]}", "Its restart was not asked for yet.", "ackd status"},
+        /* It does not, though its end is not known. */
+        {"{" MESSAGE HELD "'config_file':'/c','events':[{" PLACE
+         "'what':'restart','state':'failed',"
+         "'attempt':1,'host':'h','retired_at':'R'}]}",
+         "Its topic was made again at R, so nobody handles it any more. When",
+         "ackd produce -c /c --topic t h"},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'restart','state':'acted','attempt':1,'host':'h',"
+         "'held':false,'held_until':'T','retired_at':'R'}]}",
+         "nobody knows how its restart ended: look at the host", "ackd produce --topic t h"},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'restart','state':'acted','attempt':1,'host':'h',"
+         "'held':true,'instance':'a','held_until':'T','retired_at':'R'}]}",
+         "under way at a, until T", NULL},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'restart','state':'failed','attempt':1,'host':'h',"
+         "'decided_at':'D','decided_by':'jo','decided_why':'lost','decided_from':null}]}",
+         "jo decided at D where its partition goes on (lost). If that is behind it, nobody",
+         "ackd produce --topic t h"},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'received','saved':true,'host':'h',"
+         "'decided_at':'D','decided_by':'jo','decided_why':'lost','decided_from':9}]}",
+         "As that is behind it, nobody handles it any more", "ackd produce --topic t h"},
+        {"{" MESSAGE "'events':[{" PLACE "'what':'received','saved':true,'host':'h',"
+         "'decided_at':'D'}]," IN_HAND("'state':'waiting','waits_for':'window'") "}",
+         "It waits for the next of handlers.restart-host.windows.", NULL},
         /* The newest message of a host, and the others. */
         {"{" HOST "'events':[{'source':3,'offset':6,'topic':'t','partition':0,'what':'rejected',"
          "'open':true,'handler':'restart-host','reason':'failed'},{" PLACE
