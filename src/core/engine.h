@@ -717,6 +717,8 @@ size_t engine_waits(const Engine *engine, RestartWait wait);
 RestartWait message_waits_for(const Message *message);
 /* Whether it stands for a row of `rejected`. */
 bool replay_is_ours(const Message *message);
+/* And that row says that it is saved: what it holds stands there, see Replay.of. */
+bool replay_is_saved(const Message *message);
 /* Since when max_wait counts, since 1970: its first receipt by whoever, as far as it is known. */
 int64_t message_waits_since(const Message *message);
 /* Whether restarts may start, as it was when actions were taken last; see windows_at(). */

@@ -358,7 +358,7 @@ static int batch_saved(Engine *engine, Batch *batch) {
                 Message *message = container_of(batch->messages.next, Message, lane_link);
                 int one;
                 if (batch->kind == BATCH_SAVE) {
-                        message->saved = message->record == MESSAGE_ROW;
+                        message->saved = message->record == MESSAGE_ROW || replay_is_saved(message);
                         one = message_saved(message);
                 } else {
                         message->fault_kept = true;

@@ -76,6 +76,10 @@ bool replay_is_ours(const Message *message) {
         return message->replay != NULL && message->replay->verdict == REPLAY_OURS;
 }
 
+bool replay_is_saved(const Message *message) {
+        return replay_is_ours(message) && (message->replay->done & 1u << HANDLER_SAVE) != 0;
+}
+
 int replay_malformed(Message *message) {
         return message->malformed_replay ? replay_note(message, "malformed", "") : 0;
 }

@@ -65,8 +65,8 @@ static MessageBody *body_new(const Record *record, size_t limit) {
         return body;
 }
 
-/* What waits and is saved lets go of its payload, which PostgreSQL has; received_wall_us finds it.
- */
+/* What waits and is saved lets go of its payload, which PostgreSQL has: received_wall_us finds it,
+ * or Replay.of, when an earlier message of which it is a replay was saved. */
 static void message_let_go(Message *message) {
         Engine *engine = message->partition->engine;
         if (!message->saved || engine->config->keep_payload) {

@@ -109,8 +109,9 @@ int rejected_append_saved_head(Buffer *sql, const char *schema) {
                 "SELECT set_config('enable_seqscan', 'off', true); INSERT INTO "
                 "%s.rejected (source, \"offset\", key, value, headers, "
                 "host, handler, reason, detail, attempts, handlers_done, "
-                "produced_at, received_at, outbox) SELECT v.source, v.\"offset\", m.key, "
-                "convert_to(m.payload::text, 'UTF8'), m.headers, v.host, v.handler, "
+                "produced_at, received_at, outbox) SELECT v.source, v.\"offset\", "
+                "coalesce(m.key, o.key), coalesce(convert_to(m.payload::text, 'UTF8'), o.value), "
+                "coalesce(m.headers, o.headers), v.host, v.handler, "
                 "v.reason, v.detail, v.attempts, v.done, v.produced_at, v.first_at, "
                 "v.outbox FROM (VALUES ",
                 schema);
@@ -121,6 +122,12 @@ int rejected_append_saved_row(Buffer *sql, const Message *message, bool pending,
                               message->partition->source, message->offset);
         r = r != 0 ? r : literal_append_time(sql, message->received_wall_us);
         r = r != 0 ? r : buffer_append_string(sql, "::timestamptz, ");
+        if (r == 0 && replay_is_saved(message)) {
+                r = buffer_printf(sql, "%" PRId32 ", %" PRId64 "::bigint, ",
+                                  message->replay->of.source, message->replay->of.offset);
+        } else if (r == 0) {
+                r = buffer_append_string(sql, "NULL::integer, NULL::bigint, ");
+        }
         r = r != 0 ? r : append_rest(sql, message, pending);
         return r != 0 ? r : buffer_append_char(sql, ')');
 }
@@ -128,11 +135,12 @@ int rejected_append_saved_row(Buffer *sql, const Message *message, bool pending,
 int rejected_append_saved_tail(Buffer *sql, const char *schema, int64_t from_us, int64_t to_us) {
         int r = buffer_printf(
                 sql,
-                ") v(source, \"offset\", received_at, host, handler, reason, "
-                "detail, attempts, done, produced_at, first_at, outbox) LEFT JOIN %s.messages m ON "
+                ") v(source, \"offset\", received_at, of_source, of_offset, host, handler, reason, "
+                "detail, attempts, done, produced_at, first_at, outbox) LEFT JOIN %s.rejected o ON "
+                "o.source = v.of_source AND o.\"offset\" = v.of_offset LEFT JOIN %s.messages m ON "
                 "m.source = v.source AND m.\"offset\" = v.\"offset\" AND "
                 "m.received_at = v.received_at AND m.received_at BETWEEN ",
-                schema);
+                schema, schema);
         r = r != 0 ? r : literal_append_time(sql, from_us);
         r = r != 0 ? r : buffer_append_string(sql, " AND ");
         r = r != 0 ? r : literal_append_time(sql, to_us);

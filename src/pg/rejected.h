@@ -25,9 +25,10 @@ MUST_CHECK int rejected_append_row(Buffer *sql, const char *schema, const Messag
                                    bool pending, bool first);
 MUST_CHECK int rejected_append_tail(Buffer *sql);
 
-/* The same for messages that let go of their bodies: key, value and headers come from `messages`.
- * The rows were received between @from_us and @to_us (µs since 1970): that finds them without an
- * index on their offsets, and in one pass for all of them. */
+/* The same for messages that let go of their bodies: key, value and headers come from `messages`,
+ * or from the row of `rejected` that a replay stands for, when that says that it is saved. The rows
+ * were received between @from_us and @to_us (µs since 1970): that finds them without an index on
+ * their offsets, and in one pass for all of them. */
 MUST_CHECK int rejected_append_saved_head(Buffer *sql, const char *schema);
 MUST_CHECK int rejected_append_saved_row(Buffer *sql, const Message *message, bool pending,
                                          bool first);

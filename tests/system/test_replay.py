@@ -289,6 +289,31 @@ def test_killed_between_taking_and_finishing(site):
     taken_by(site, place, new)
 
 
+def test_replays_that_wait_hold_up_nothing(site):
+    """What is saved is not kept in memory for a hold: more than limits.in_flight_bytes waits, and what
+    comes behind is saved; rejected again, the row has the message as it was."""
+    site.create_topic()
+    hosts = [f"web{i}.example.com" for i in range(4)]
+    places = reject(site, *hosts, pad="x" * 1000 * 1000)
+    execute(site, "INSERT INTO holds (pattern, why, who) VALUES ('web*', 'a test', 'me')")
+    keys = {"exec": {"argv": site.restarter.argv(*FAILS)}}
+    daemon = site.start(
+        retry={"attempts": 1},
+        handlers={"restart-host": keys},
+        limits={"in_flight_bytes": "2MiB", "message_bytes": "1MiB"},
+    )
+    again = [replay(site, place) for place in places]
+    [behind] = site.produce(request("db1.example.com"))
+    until(lambda: behind in site.saved())
+    execute(site, "UPDATE holds SET lifted_at = now()")
+    until(lambda: set(again) <= site.rejected().keys())
+    finish(site, daemon)
+    rejected = site.rejected()
+    assert [bytes(rejected[place]["value"]) for place in again] == [
+        site.produced[place].value for place in places
+    ]
+
+
 def test_killed_while_it_restarts(site):
     """Nobody knows whether the host was restarted: as for any message, on_unknown decides, and it is
     rejected again, with its own row."""

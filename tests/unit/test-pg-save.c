@@ -757,6 +757,45 @@ static void test_reject(void **state) {
         assert_int_equal(answer.end, BATCH_OUTAGE); /* nothing is left of it */
 }
 
+/* A replay of what was saved let go of its body as well: its row has it from the one it stands for.
+ */
+static void test_reject_a_replay_that_let_go(void **state) {
+        Replay replay = {.of = {77, 5},
+                         .verdict = REPLAY_OURS,
+                         .done = 1u << HANDLER_SAVE,
+                         .first_us = 1000000};
+        (void)state;
+        pg_test_exec(test.sql, "INSERT INTO rejected (source, \"offset\", key, value, headers, "
+                               "reason) VALUES (77, 5, 'k', '{\"of\":  77}', '[[\"a\",null]]', "
+                               "'failed')");
+        test_batch_add_json(&batch, 0, "{\"a\": 1}");
+        Message *message = test_batch_add(&batch, 0, MESSAGE_NO_ROW, "{\"of\":  77}", 12);
+        test_batch_add_json(&batch, 1, "{}");
+        run(save_batch);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        batch.batch.kind = BATCH_REJECT;
+        list_unlink(&batch.messages[2]->lane_link);
+        message->replay = &replay;
+        MessageBody *bodies[2];
+        for (size_t i = 0; i < 2; i++) {
+                batch.messages[i]->fault_handler = HANDLER_RESTART;
+                batch.messages[i]->handlers[HANDLER_SAVE] =
+                        (HandlerTask){HANDLER_ENDED, OUTCOME_DONE, 1, 1};
+                test_message_set_fault(batch.messages[i], "failed", "exit status 3");
+                bodies[i] = steal(batch.messages[i]->body);
+        }
+        run(save_reject);
+        assert_int_equal(answer.end, BATCH_SAVED);
+        expect("SELECT string_agg(concat_ws(' ', convert_from(key, 'UTF8'), convert_from(value, "
+               "'UTF8'), headers, handlers_done::text), '; ' ORDER BY \"offset\") FROM rejected "
+               "WHERE source <> 77",
+               "{\"a\": 1} {save}; k {\"of\":  77} [[\"a\",null]] {save}");
+        message->replay = NULL;
+        for (size_t i = 0; i < 2; i++) {
+                batch.messages[i]->body = bodies[i];
+        }
+}
+
 /* With a dead-letter topic, whichever way a row comes into the table. */
 static void test_pending(void **state) {
         (void)state;
@@ -835,6 +874,7 @@ int main(void) {
                 TEST_IMPATIENT(test_fence_is_held),
                 TEST(test_backend_killed_before_the_commit),
                 TEST(test_reject),
+                TEST(test_reject_a_replay_that_let_go),
                 TEST(test_closing),
         };
         return cmocka_run_group_tests(tests, setup, teardown);
