@@ -226,6 +226,28 @@ static size_t expire(Store *store, const StoreSource *source, int64_t from, bool
         return source->n_rejected - before;
 }
 
+/* Rows of which the replay is read no more wait for somebody again, unless it is done or has a row
+ * of its own. The ledger is not here: only what the row says of the restart. */
+static size_t reopen(Store *store, const StoreSource *taker, int64_t from, bool anew,
+                     int64_t committed) {
+        size_t reopened = 0;
+        for (size_t i = 0; i < store->n; i++) {
+                for (size_t k = 0; k < store->sources[i].n_rejected; k++) {
+                        StoreReject *row = &store->sources[i].rejected[k];
+                        int64_t offset = row->replay.offset;
+                        bool gone = row->replay.source == taker->id && offset >= committed &&
+                                    (anew || offset < from);
+                        if (gone && (offset >= taker->fence || !row->restart_done) &&
+                            store_rejected(taker, offset) == NULL) {
+                                row->replay = (ReplayPlace){0};
+                                row->replay_received_us = 0;
+                                reopened++;
+                        }
+                }
+        }
+        return reopened;
+}
+
 size_t store_decide(Store *store, int32_t partition, int64_t from, bool anew, int64_t committed,
                     bool expires) {
         StoreSource *source = store_live(store, partition);
@@ -233,6 +255,7 @@ size_t store_decide(Store *store, int32_t partition, int64_t from, bool anew, in
         int32_t id;
         if (source != NULL && expires) {
                 kept = expire(store, source, from, anew, committed);
+                kept += store->reopens ? reopen(store, source, from, anew, committed) : 0;
         }
         if (source != NULL && anew) {
                 source->retired = true;

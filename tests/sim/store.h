@@ -44,6 +44,8 @@ typedef struct Store {
         size_t n, capacity;
         int32_t ids;
         bool broken;      /* the table messages refuses every row, good or bad */
+        bool reopens;     /* store_decide() opens rows again as decide() does; the worlds have their
+                             ledger elsewhere, which it would have to ask, and leave them */
         int64_t *offsets; /* what store_read_source() lends */
         size_t offsets_capacity;
 } Store;

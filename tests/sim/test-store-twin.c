@@ -765,6 +765,7 @@ static void run_sequence(uint64_t seed) {
         twin.seed = twin.random = seed;
         twin.n = 0;
         snprintf(own.topic, sizeof(own.topic), "topic-%" PRIu64, seed);
+        own.store.reopens = true;
         own.n_partitions = 1 + (int)below(PARTITIONS);
         own.base = chance(90) ? (int64_t)below(3) : INT64_C(1) << 40;
         for (int i = 0; i < own.n_partitions && !chance(20); i++) {
