@@ -10,9 +10,13 @@
 
 struct Screen {
         SCREEN *terminal;
+        int top;   /* lines of the text above the first that is shown */
+        int shown; /* lines that are */
 };
 
 enum {
+        CELLS_MAX = 2000, /* rows, and columns: ncurses counts them in shorts, and takes memory for
+                             each */
         PAIR_GREEN = 1,
         PAIR_YELLOW,
         PAIR_RED,
@@ -36,6 +40,8 @@ int screen_open(Screen **screenp, bool colour) {
         cbreak();
         noecho();
         nodelay(stdscr, TRUE);
+        keypad(stdscr, TRUE);
+        set_escdelay(25);
         curs_set(0);
         if (colour && has_colors() && start_color() == OK) {
                 use_default_colors();
@@ -60,7 +66,8 @@ void screen_resize(Screen *screen) {
         struct winsize size;
         (void)screen;
         if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) {
-                resizeterm(size.ws_row, size.ws_col);
+                resizeterm(size.ws_row < CELLS_MAX ? size.ws_row : CELLS_MAX,
+                           size.ws_col < CELLS_MAX ? size.ws_col : CELLS_MAX);
         }
 }
 
@@ -141,18 +148,42 @@ static void say_missing(int row, int lines) {
         mvprintw(row, 0, "%s %d more line%s", dots, lines, lines == 1 ? "" : "s");
 }
 
-void screen_paint(Screen *screen, const char *text) {
-        int all = 0, lines = 0, row = 0;
-        (void)screen;
-        for (const char *line = text, *end; *line != '\0'; line = *end == '\0' ? end : end + 1) {
-                end = line + strcspn(line, "\n");
-                all += rows_of(line, end);
-                lines++;
+/* From the line @text on, where the rest of it begins. */
+static const char *next_line(const char *text, int *rowsp) {
+        const char *end = text + strcspn(text, "\n");
+        *rowsp = rows_of(text, end);
+        return *end == '\0' ? end : end + 1;
+}
+
+/* The lines above the last screenful: no more of them are scrolled away. */
+static int lines_above(const char *text, int all) {
+        int n = 0, rows;
+        while (all > LINES && *text != '\0') {
+                text = next_line(text, &rows);
+                all -= rows;
+                n++;
         }
+        return n;
+}
+
+void screen_paint(Screen *screen, const char *text) {
+        int all = 0, lines = 0, row = 0, rows;
+        for (const char *line = text; *line != '\0'; lines++) {
+                line = next_line(line, &rows);
+                all += rows;
+        }
+        int most = lines_above(text, all);
+        screen->top = screen->top < most ? screen->top : most;
+        for (int i = 0; i < screen->top; i++) {
+                text = next_line(text, &rows);
+                all -= rows;
+                lines--;
+        }
+        screen->shown = 0;
         erase();
         for (const char *line = text, *end; *line != '\0'; line = *end == '\0' ? end : end + 1) {
                 end = line + strcspn(line, "\n");
-                int rows = rows_of(line, end);
+                rows = rows_of(line, end);
                 if (row + rows > LINES - (all > LINES ? 1 : 0)) {
                         say_missing(row, lines);
                         break;
@@ -160,8 +191,21 @@ void screen_paint(Screen *screen, const char *text) {
                 paint_line(row, line, end);
                 row += rows;
                 lines--;
+                screen->shown++;
         }
         refresh();
+}
+
+bool screen_scroll(Screen *screen, int key) {
+        int page = screen->shown > 1 ? screen->shown : 1;
+        int by = key == 'j' || key == KEY_DOWN    ? 1
+                 : key == 'k' || key == KEY_UP    ? -1
+                 : key == ' ' || key == KEY_NPAGE ? page
+                 : key == 'b' || key == KEY_PPAGE ? -page
+                 : key == 'g' || key == KEY_HOME  ? -screen->top
+                                                  : 0;
+        screen->top = screen->top + by > 0 ? screen->top + by : 0;
+        return by != 0;
 }
 
 int screen_key(Screen *screen) {

@@ -29,8 +29,13 @@ void screen_resize(Screen *screen);
 int screen_columns(const Screen *screen);
 
 /* Shows the lines of a Layout, with its escape sequences. A line that is too long goes on in the
- * next one; when there are too many, the last one says how many are missing. */
+ * next one; when there are too many, the last one says how many are missing. It begins as far down
+ * as it was scrolled, but not below the last screenful. */
 void screen_paint(Screen *screen, const char *text);
+
+/* Takes @key when it is one that scrolls (arrows, j and k; page up and down, b and the blank; Home,
+ * g): then the text is to be painted anew. */
+bool screen_scroll(Screen *screen, int key);
 
 /* The next key that was pressed; -1: none. Does not wait. */
 int screen_key(Screen *screen);

@@ -189,12 +189,13 @@ static bool take_signals(Watch *watch, bool *resizedp) {
         return ends;
 }
 
-static bool take_keys(Watch *watch) {
+static bool take_keys(Watch *watch, bool *movedp) {
         int key;
         while ((key = screen_key(watch->screen)) != -1) {
                 if (key == 'q' || key == 'Q') {
                         return true;
                 }
+                *movedp = screen_scroll(watch->screen, key) || *movedp;
         }
         return false;
 }
@@ -204,14 +205,14 @@ static int linger(Watch *watch, int64_t until_ms) {
         struct pollfd fds[] = {{.fd = watch->signals, .events = POLLIN},
                                {.fd = watch->screen != NULL ? STDIN_FILENO : -1, .events = POLLIN}};
         for (int64_t left; (left = until_ms - now_ms()) > 0;) {
-                bool resized = false;
+                bool resized = false, moved = false;
                 if (poll(fds, 2, (int)left) < 0 && errno != EINTR) {
                         return error_origin(-errno);
                 }
                 if (take_signals(watch, &resized)) {
                         return 1;
                 }
-                if (watch->screen != NULL && take_keys(watch)) {
+                if (watch->screen != NULL && take_keys(watch, &moved)) {
                         return 1;
                 }
                 if (fds[1].revents & (POLLHUP | POLLERR | POLLNVAL)) {
@@ -219,6 +220,9 @@ static int linger(Watch *watch, int64_t until_ms) {
                 }
                 if (resized && watch->screen != NULL) {
                         screen_resize(watch->screen);
+                        moved = true;
+                }
+                if (moved) {
                         int r = show(watch);
                         if (r < 0) {
                                 return r;

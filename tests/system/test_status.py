@@ -1,11 +1,15 @@
 """ackd status: what it prints, and the terminal of --watch. Against a stand-in for the daemon; what a
 daemon answers: test_control.py."""
 
+import fcntl
 import json
 import os
 import re
+import select
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 from harness import ROOT, until
@@ -207,6 +211,80 @@ def test_watch_fills_the_screen(folder, control, terminal, columns, rows):
     assert sum(rows_of[: len(whole) - missing + 1]) > rows - 1
     screen.key("q")
     assert screen.wait_status(ended) == 0
+
+
+def test_watch_scrolls(folder, control, terminal):
+    screen = terminal(80, 24)
+    ended = screen.run(*watch(folder))
+    screen.wait_for(MORE.search)
+    whole = status(folder, env={"COLUMNS": "80", "LC_ALL": "C.UTF-8"}).stdout.splitlines()
+
+    def begins(line):
+        screen.wait_for(lambda text: text.splitlines()[:1] == [whole[line][:80].rstrip()])
+
+    for key, line in [("j", 1), ("Down", 2), ("k", 1), ("Up", 0), ("Up", 0), ("Down", 1)]:
+        screen.key(key)
+        begins(line)
+    screen.key("Home")
+    begins(0)
+    # To the end, and no further.
+    for _ in range(len(whole)):
+        screen.key("NPage")
+    text = screen.wait_for(lambda text: whole[-1].strip() in text)
+    assert not MORE.search(text)
+    screen.key("PPage")
+    screen.wait_for(MORE.search)
+    screen.key("g")
+    begins(0)
+    screen.key("q")
+    assert screen.wait_status(ended) == 0
+
+
+def test_watch_on_a_window_of_absurd_size(folder, control):
+    """More rows than ncurses counts; a program in the window may set any."""
+
+    def size(rows):
+        fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
+
+    leader, follower = os.openpty()
+    size(24)
+    process = subprocess.Popen(
+        watch(folder),
+        stdin=follower,
+        stdout=follower,
+        stderr=subprocess.DEVNULL,
+        env={**ENVIRONMENT, "TERM": "xterm"},
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(follower)
+    said = b""
+
+    def painted(text):
+        nonlocal said
+        while text not in said:
+            assert select.select([leader], [], [], 30)[0], said
+            said += os.read(leader, 65536)
+        said = b""
+
+    try:
+        painted(b"more line")
+        size(32768)
+        painted(b"/etc/ackd/ackd.yaml")  # the last line
+        size(65535)
+        size(12)
+        painted(b"more line")
+        os.write(leader, b"q")
+        while process.poll() is None:
+            try:
+                os.read(leader, 65536)
+            except OSError:
+                break
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(leader)
 
 
 def test_watch_shows_all_when_there_is_room(folder, control, terminal):
