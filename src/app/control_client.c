@@ -93,7 +93,8 @@ static int say_others(Asking *asking) {
 
 static int explain_absent(Asking *asking) {
         SAY(asking,
-            "there is no control socket %s: is the daemon running?\n"
+            "there is no control socket %s: is the daemon running? Or it runs without one "
+            "(control.none in its log says why).\n"
             "Which socket is asked follows from the instance's name: -i INSTANCE names another "
             "one, -c FILE its configuration, and -o control.socket=PATH the socket itself.",
             asking->path);

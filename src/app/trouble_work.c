@@ -255,7 +255,9 @@ static void pinned_by_wait(Troubles *troubles, const TroubleFacts *facts, Troubl
                         "ended.");
                 break;
         case WAIT_COOLDOWN:
-                TROUBLE_TEXT(" its host was restarted before, and cools down for %.0f s more.",
+                TROUBLE_TEXT(" a restart of its host was tried before, and the host cools down for "
+                             "%.0f s "
+                             "more.",
                              again);
                 break;
         case WAIT_GROUP:
@@ -285,11 +287,11 @@ static void pinned(Troubles *troubles, const TroubleFacts *facts, const Message 
         inspect_handler(message, HANDLER_SAVE, &save);
         inspect_handler(message, HANDLER_RESTART, &restart);
         TROUBLE_WHERE("%s/%d", partition->topic, (int)partition->partition);
-        TROUBLE_TEXT("%zu messages of %s/%d cannot be acked before offset %lld%s%s, which came %s "
-                     "ago:",
-                     offsets_gap(&partition->offsets) - 1, partition->topic,
-                     (int)partition->partition, (long long)message->offset,
-                     message->host != NULL ? ", host " : "",
+        size_t others = (size_t)(offsets_gap(&partition->offsets) - 1);
+        TROUBLE_TEXT("%zu message%s of %s/%d cannot be acked before offset %lld%s%s, which this "
+                     "daemon received %s ago:",
+                     others, others == 1 ? "" : "s", partition->topic, (int)partition->partition,
+                     (long long)message->offset, message->host != NULL ? ", host " : "",
                      message->host != NULL ? message->host : "",
                      age_text(facts->now_us - message->received_us, age));
         bool saving = save.state == HANDLER_QUEUED || save.state == HANDLER_RUNNING;

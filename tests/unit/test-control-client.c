@@ -115,6 +115,7 @@ static void test_absent(void **state) {
         int fd = listen_at(other);
         assert_int_equal(ask(fixture), CONTROL_E_ABSENT);
         assert_non_null(strstr(fixture->error, fixture->path));
+        assert_non_null(strstr(fixture->error, "control.none"));
         assert_non_null(strstr(fixture->error, "web-2; choose one with -i INSTANCE"));
         close(fd);
         unlink(other);

@@ -428,6 +428,8 @@ static void test_pinned_by_a_run(void **state) {
         assert_string_equal(text_of(&trouble->where), "t/2");
         assert_non_null(strstr(text_of(&trouble->text), "db1.example.com"));
         assert_non_null(strstr(text_of(&trouble->text), "running for 61 s"));
+        assert_non_null(strstr(text_of(&trouble->text), "1 message of t/2 cannot"));
+        assert_non_null(strstr(text_of(&trouble->text), "which this daemon received 61 s ago"));
         assert_non_null(strstr(text_of(&trouble->note), "ackd status t/2/0"));
         given.facts.pid = NULL;
         helps("partition_pinned", NULL);
@@ -478,7 +480,8 @@ static void test_pinned_by_what_it_waits_for(void **state) {
         static const struct {
                 LedgerReason reason;
                 const char *says;
-        } table[] = {{LEDGER_REASON_COOLDOWN, "cools down for 239 s more"},
+        } table[] = {{LEDGER_REASON_COOLDOWN,
+                      "was tried before, and the host cools down for 239 s more"},
                      {LEDGER_REASON_FLEET, "fleet_concurrency"},
                      {LEDGER_REASON_GROUP, "of its group are being restarted"},
                      {LEDGER_REASON_QUIET_TIME, "quiet time"},
