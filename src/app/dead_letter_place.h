@@ -17,8 +17,8 @@ enum {
  * Whether it is one of the two. Pure. */
 bool dead_letter_place_parse(const char *text, char topic[TOPIC_NAME_MAX], DeadLetterPlace *place);
 
-/* "2h", so long ago (100 years at most), into *@age_us, or a time of RFC 3339 into *@since_us, since 1970; the other
- * one becomes 0. Whether it is one of the two. Pure. */
+/* "2h", so long ago (100 years at most), into *@age_us, or a time of RFC 3339 into *@since_us,
+ * since 1970; the other one becomes 0. Whether it is one of the two. Pure. */
 bool dead_letter_since_parse(const char *text, int64_t *age_us, int64_t *since_us);
 
 /* Adds "ackd COMMAND", with -c FILE where @file is not NULL, for a shell. -ENOMEM. */
