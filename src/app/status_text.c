@@ -149,8 +149,12 @@ static void intake(Layout *layout, const json_t *document) {
         if (!json_is_object(object)) {
                 return;
         }
+        const json_t *kafka = json_object_get(document, "kafka");
         if (document_bool(object, "reading")) {
-                layout_item(layout, STYLE_GOOD, "reading");
+                /* No limit stops it; but is there anything to read from? */
+                if (document_bool(kafka, "up") && document_bool(kafka, "joined")) {
+                        layout_item(layout, STYLE_GOOD, "reading");
+                }
                 return;
         }
         layout_item(layout, STYLE_WARNING, "not reading%s%s %s", paused != NULL ? ": limits." : "",

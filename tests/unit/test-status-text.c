@@ -63,6 +63,23 @@ static void test_golden(void **state) {
         }
 }
 
+/* No limit stops it, but it reads nothing where it has not joined, or Kafka is away. */
+static void test_reading_is_said_of_a_member(void **state) {
+        (void)state;
+        static const char *const keys[] = {"joined", "up"};
+        for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+                json_t *document = document_of("well");
+                char *text = text_of(document, 80, false);
+                assert_non_null(strstr(text, "reading"));
+                free(text);
+                json_object_set_new(json_object_get(document, "kafka"), keys[i], json_false());
+                text = text_of(document, 80, false);
+                assert_null(strstr(text, "reading"));
+                free(text);
+                json_decref(document);
+        }
+}
+
 /* Whatever the width: no line is longer, but for the commands, which are there in one piece. */
 static void test_every_width_fits(void **state) {
         (void)state;
@@ -197,6 +214,7 @@ static void test_ages(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_golden),
+                cmocka_unit_test(test_reading_is_said_of_a_member),
                 cmocka_unit_test(test_every_width_fits),
                 cmocka_unit_test(test_colour_adds_only_sequences),
                 cmocka_unit_test(test_anything_is_shown),
