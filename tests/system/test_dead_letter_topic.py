@@ -315,6 +315,7 @@ def test_expired_by_ackd_partition(site):
     site.produce("a.example.com", pinned, "b.example.com")
     first = start(site)
     until(lambda: site.committed() == {0: 1} and len(site.saved()) == 3)
+    until(lambda: site.database.value("SELECT count(*) FROM restarts WHERE state = 'done'") == 2)
     first.kill()
     site.produce("c.example.com", "d.example.com")
     site.kafka.trim(site.topic, 0, 4)
@@ -323,11 +324,10 @@ def test_expired_by_ackd_partition(site):
     path = site.write_config(consume={"dead_letter_topic": letters_of(site)})
     done = command("partition", f"{site.topic}/0", "--from", 4, "--why", "w", "-c", path)
     assert done.returncode == 0, done.stderr
-    found = arrived(site, 2)
-    assert [headers(record)["ackd-offset"] for record in found] == ["1", "2"]
-    assert {headers(record)["ackd-reason"] for record in found} == {"expired"}
-    assert [r.value for r in found] == [site.produced[0, 1].value, site.produced[0, 2].value]
-    wait_sent(site, 2)
+    [record] = arrived(site, 1)  # the ledger knows that the others are done
+    assert (headers(record)["ackd-offset"], headers(record)["ackd-reason"]) == ("1", "expired")
+    assert record.value == site.produced[0, 1].value
+    wait_sent(site, 1)
     assert daemon.stop() == 0
 
 
@@ -371,7 +371,8 @@ def test_forbidden_and_down(own, tmp_path):
     # The brokers go, and PostgreSQL has rows to send.
     own.kill()
     site.database.rows("UPDATE rejected SET outbox = 'pending' RETURNING 1")
-    line = daemon.wait_for(event="dead_letter.failed", msg=re.compile("no broker took"), timeout=90)
+    due_now(site)
+    line = daemon.wait_for(event="dead_letter.failed", msg=re.compile("no broker took"), timeout=180)
     assert line["error"]
     own.start()
     due_now(site)

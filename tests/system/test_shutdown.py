@@ -188,6 +188,8 @@ def test_with_a_batch_at_the_database(site, lets_go):
     with site.database.locked_fences():
         site.produce("b.example.com")
         until(site.database.waits_for_a_lock)
+        # A restart that had not begun would be given back.
+        until(lambda: site.database.value("SELECT count(*) FROM restarts WHERE state = 'done'") == 2)
         daemon.send(signal.SIGTERM)
         daemon.wait_for(event="shutdown.intake")
         if not lets_go:
